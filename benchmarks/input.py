@@ -1,0 +1,185 @@
+"""Images a second from the input pipeline, against what the training step of ResNet-34 consumes.
+
+    python -m benchmarks.input --repeats 5
+
+Photos: a folder of JPEG files of about 160 px, read by `gradtx.data.folder` and decoded, cropped,
+resized and normalized by `train_batches`, as train.py does. Small images: the embedded data at
+28 px. Each round has some training steps on one batch that stays, an epoch of the pipeline
+alone, and both together, as `fit` has them: the step takes its batches from the pipeline, whose
+threads then share the processor with it. The bytes of a batch must not depend on the threads.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import jax
+import numpy as np
+from PIL import Image
+
+import gradtx
+import models
+from benchmarks.measure import finish, medians, ratio, row
+from gradtx import data
+from gradtx.loop import Loop, from_linen
+from gradtx.loop.losses import cross_entropy
+from gradtx.loop.programs import prepare
+
+
+def parse(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--photos", type=int, default=640, help="JPEG files to make")
+    parser.add_argument("--photo-size", type=int, default=128, help="pixels to train photos at")
+    parser.add_argument("--steps", type=int, default=2, help="training steps in a round")
+    parser.add_argument("--repeats", type=int, default=5, help="timed rounds")
+    parser.add_argument("--only", nargs="+", choices=("photos", "embedded"))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tiny", action="store_true", help="a small model, for the tests")
+    parser.add_argument("--out", type=Path, help="JSON file to write")
+    return parser.parse_args(argv)
+
+
+def write_photos(folder, count, seed):
+    """Write `count` JPEG files in Imagenette's layout; returns their mean size in bytes.
+
+    Their sides are 160 px and up to 240, their detail smooth noise of several scales, so that a
+    file is about as large as Imagenette's (7.4 kB).
+    """
+    rng = np.random.default_rng(seed)
+    total = 0
+    for i in range(count):
+        split = "train" if i % 10 else "val"
+        path = folder / split / f"class{i // 10 % 2}" / f"{i}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        long = int(rng.integers(160, 241))
+        size = (long, 160) if i % 3 else (160, long)
+        picture = np.zeros((size[1], size[0], 3), np.float32)
+        for cells, weight in ((4, 0.6), (16, 0.3), (64, 0.15)):
+            coarse = rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8)
+            picture += weight * np.asarray(Image.fromarray(coarse).resize(size, 3), np.float32)
+        Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8)).save(path, quality=75)
+        total += path.stat().st_size
+    return total / count
+
+
+def make_step(model, dataset, size, args):
+    """A function from a batch to the loss of one training step; donates its state."""
+    example = np.zeros((1, size, size, dataset.channels), np.float32)
+    variables = dict(jax.jit(partial(model.init, train=False))(jax.random.key(args.seed), example))
+    loop = Loop(apply=from_linen(model), loss=cross_entropy, tx=gradtx.adamw(1e-4))
+    run, state = prepare(loop.init(variables.pop("params"), variables, seed=args.seed))
+    state = run.open_epoch(loop, run.open_fit(loop, state))
+
+    def step(batch):
+        nonlocal state
+        state, log = run.train_step(loop, state, batch)
+        return log["loss"]
+
+    return step
+
+
+def endless(batches):
+    """All epochs, one after another."""
+    epoch = 0
+    while True:
+        yield from batches(epoch=epoch)
+        epoch += 1
+
+
+def check_threads(batches):
+    """Require that one thread gives the same bytes as four."""
+    pairs = [islice(batches(epoch=0, num_threads=n), 3) for n in (1, 4)]
+    for one, four in zip(*pairs, strict=True):
+        for key in one:
+            if not np.array_equal(one[key], four[key]):
+                raise AssertionError(f"input: `{key}` must not depend on the threads.")
+
+
+def contest(dataset, model, size, args):
+    """Seconds a batch of the step, of the pipeline, and of both together."""
+    batches = partial(
+        data.train_batches, dataset, batch_size=args.batch_size, size=size, seed=args.seed
+    )
+    check_threads(batches)
+    step = make_step(model, dataset, size, args)
+    stream = endless(batches)
+    fixed = next(stream)
+    seconds = {"step": [], "pipeline": [], "both": []}
+    cpu = {name: [] for name in seconds}
+
+    def timed(name, run, count):
+        start = time.perf_counter(), time.process_time()
+        run(count)
+        seconds[name].append((time.perf_counter() - start[0]) / count)
+        cpu[name].append((time.process_time() - start[1]) / count)
+
+    def pipeline(count):
+        made = sum(1 for _ in batches(epoch=1))  # all that is read ahead is counted too
+        assert made == count
+
+    steps = lambda count: jax.block_until_ready([step(fixed) for _ in range(count)][-1])
+    both = lambda count: jax.block_until_ready([step(next(stream)) for _ in range(count)][-1])
+    steps(1)
+    for _ in range(args.repeats):
+        timed("step", steps, args.steps)
+        timed("pipeline", pipeline, data.steps_per_epoch(dataset, args.batch_size))
+        timed("both", both, args.steps)
+    stream.close()
+    return {
+        "batch_size": args.batch_size,
+        "size": size,
+        "seconds_a_batch": seconds,
+        "cpu_seconds_a_batch": cpu,
+        "median_s_a_batch": medians(seconds),
+        "images_per_s": {
+            name: args.batch_size / statistics.median(values) for name, values in seconds.items()
+        },
+        "ratios": {
+            "step/pipeline": ratio(seconds, "step", "pipeline"),
+            "both/step": ratio(seconds, "both", "step"),
+        },
+    }
+
+
+def rows_of(results):
+    rows = []
+    for name, result in results.items():
+        rate = {k: f"{v:,.0f}" for k, v in result["images_per_s"].items()}
+        note = f"{rate['pipeline']} images/s against {rate['step']}"
+        what = f"input pipeline, {name} at {result['size']} px: images/s / those that a step takes"
+        rows.append(row("5", what, ">=", 5.0, result["ratios"]["step/pipeline"], note=note))
+        what = f"training step fed by the pipeline, {name}: time / on a batch that stays"
+        rows.append(row("5", what, "", None, result["ratios"]["both/step"]))
+    return rows
+
+
+def main(argv=None):
+    args = parse(argv)
+    if args.tiny:
+        args.batch_size, args.photos, args.photo_size = 4, 60, 32
+    model = (models.resnet_tiny if args.tiny else models.resnet34)(num_classes=10)
+    results, facts = {}, {}
+    if "photos" in (args.only or ["photos"]):
+        with tempfile.TemporaryDirectory() as name:
+            facts["mean_bytes_of_a_photo"] = write_photos(Path(name), args.photos, args.seed)
+            results["photos"] = contest(data.folder(name), model, args.photo_size, args)
+    if "embedded" in (args.only or ["embedded"]):
+        results["embedded"] = contest(data.embedded(), model, 28, args)
+    result = facts | {
+        "model": "resnet_tiny" if args.tiny else "resnet34",
+        "threads": 2,
+        "repeats": args.repeats,
+        "seed": args.seed,
+        "rows": rows_of(results),
+        "results": results,
+    }
+    return finish("input", argv, args.out, result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""How docstrings become pages: formulas and doctests are shown as code."""
+
+import re
+
+import griffe
+
+DOCTEST = re.compile(r"^( *)(>>> .*(?:\n\1\S.*)*)", re.M)
+# A list under a line with a colon, other than the sections that griffe shall read as such.
+LIST = re.compile(r"^(?!Raises:|Source:)(\w[\w ,]*:)\n(?=    )", re.M)
+
+
+def is_formula(paragraph: str) -> bool:
+    """Whether a paragraph states an equation, not a sentence.
+
+    ruff takes the indentation away from the formula of a docstring that has nothing after it.
+    """
+    return bool(re.search(r"=|->|: ", paragraph)) and not paragraph.rstrip().endswith(".")
+
+
+def marked_up(docstring: str) -> str:
+    """`docstring` as Markdown."""
+    summary, *rest = docstring.split("\n\n")
+    if rest and is_formula(rest[0]) and not rest[0].startswith((" ", "Raises:", ">>>", "-", "|")):
+        rest[0] = "\n".join("    " + line for line in rest[0].splitlines())
+    text = LIST.sub(r"\1\n\n", "\n\n".join([summary, *rest]))
+    return DOCTEST.sub(r"\1```pycon\n\1\2\n\1```", text)
+
+
+class Docstrings(griffe.Extension):
+    """Applies `marked_up` to all docstrings."""
+
+    def on_object(self, *, obj: griffe.Object, **kwargs: object) -> None:
+        """Called by griffe for every module, class, function and attribute that it has read."""
+        if obj.docstring:
+            obj.docstring.value = marked_up(obj.docstring.value)

@@ -1,0 +1,78 @@
+"""The directory of checkpoints: how they are named, begun, made valid and removed.
+
+    000002-step-400/state/      what Orbax wrote
+    000002-step-400/meta.json   all else, and the digests
+    .000003-step-500.tmp/       half-written or half-removed; counts for nothing
+
+The first number rises by one with every save, so the newest checkpoint has the greatest. One
+becomes valid by being renamed, when all of it is on the disk.
+"""
+
+import re
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+from gradtx.checkpoint.digests import flush_directory
+
+NAME = re.compile(r"(\d{6,})-step-(\d+)")
+HIDDEN = re.compile(r"\.\d{6,}-step-\d+\.tmp")
+
+
+class Entry(NamedTuple):
+    """A checkpoint by name; those that compare greater are newer."""
+
+    number: int
+    step: int
+
+    @property
+    def name(self) -> str:
+        """The directory's name."""
+        return f"{self.number:06}-step-{self.step}"
+
+    def path(self, directory: Path) -> Path:
+        """Where it is."""
+        return directory / self.name
+
+    def hidden(self, directory: Path) -> Path:
+        """Where it is while it is written or removed."""
+        return directory / f".{self.name}.tmp"
+
+
+def entries(directory: str | Path) -> list[Entry]:
+    """The checkpoints of a directory, oldest first; none if there is no such directory."""
+    directory = Path(directory)
+    if not directory.is_dir():
+        return []
+    matches = [NAME.fullmatch(path.name) for path in directory.iterdir() if path.is_dir()]
+    return sorted(Entry(int(m[1]), int(m[2])) for m in matches if m)
+
+
+def next_number(directory: Path) -> int:
+    """The number of the checkpoint that is saved next."""
+    return entries(directory)[-1].number + 1 if entries(directory) else 1
+
+
+def publish(directory: Path, entry: Entry) -> Path:
+    """Make a checkpoint valid that has been written under its hidden name."""
+    flush_directory(entry.hidden(directory))
+    path = entry.hidden(directory).rename(entry.path(directory))
+    flush_directory(directory)
+    return path
+
+
+def remove(directory: Path, entry: Entry) -> None:
+    """Remove a checkpoint; it is invalid from the first moment on."""
+    entry.path(directory).rename(entry.hidden(directory))
+    shutil.rmtree(entry.hidden(directory), ignore_errors=True)
+
+
+def clean(directory: str | Path) -> list[str]:
+    """Remove what killed processes have left half-written; returns the names."""
+    directory = Path(directory)
+    left = (
+        [p for p in directory.iterdir() if HIDDEN.fullmatch(p.name)] if directory.is_dir() else []
+    )
+    for path in left:
+        shutil.rmtree(path, ignore_errors=True)
+    return [path.name for path in left]

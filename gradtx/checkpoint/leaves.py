@@ -1,0 +1,140 @@
+"""A state as arrays with names, which is what a checkpoint holds, and back."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradtx.checkpoint.errors import CheckpointError
+from gradtx.state import TransformState
+from gradtx.tree import path_name
+
+Leaves = dict[str, Any]
+
+
+def leaves_of(state: Any) -> Leaves:
+    """The leaves of `state` by path: `params/Dense_0/kernel`, `opt_state/slots/0/...`.
+
+    Raises:
+        TypeError: for a leaf that is no array, with its path.
+        ValueError: if two paths are the same as text.
+    """
+    pairs = jax.tree.leaves_with_path(state)
+    leaves = {path_name(path): leaf for path, leaf in pairs}
+    for name, leaf in leaves.items():
+        if not hasattr(leaf, "dtype") or not hasattr(leaf, "shape"):
+            raise TypeError(
+                f"checkpoint: every leaf must be an array; got {type(leaf).__name__} at {name}."
+                " Make it one, or take it out of the state."
+            )
+    if len(leaves) != len(pairs):
+        raise ValueError(
+            f"checkpoint: the paths of all leaves must differ as text; got {len(leaves)} for"
+            f" {len(pairs)} leaves. Use keys without slashes."
+        )
+    return leaves
+
+
+def kinds_of(state: Any, prefix: tuple[Any, ...] = ()) -> dict[str, str]:
+    """The transformation or class of every container with a name of its own, by path.
+
+    Two optimizers may have the same leaves; these tell them apart.
+    """
+    children, _ = jax.tree_util.tree_flatten_with_path(state, is_leaf=lambda x: x is not state)
+    if any(path == () for path, _ in children):  # a leaf
+        return {}
+    plain = type(state) in (dict, list, tuple) or isinstance(state, Mapping)
+    kind = state.name if isinstance(state, TransformState) else type(state).__name__
+    found = {} if plain else {path_name(prefix): kind}
+    for path, child in children:
+        found |= kinds_of(child, (*prefix, *path))
+    return found
+
+
+def with_leaves(state: Any, leaves: Mapping[str, Any]) -> Any:
+    """`state` with the leaves that `leaves` names in place of its own."""
+    return jax.tree.map_with_path(lambda path, x: leaves.get(path_name(path), x), state)
+
+
+def is_key(leaf: Any) -> bool:
+    """Whether a leaf is an array of typed PRNG keys."""
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def form_of(state: Any) -> dict[str, Any]:
+    """The kinds of `state` and the specs of its leaves, by path: what a restore compares."""
+    return kinds_of(state) | {name: spec_of(leaf) for name, leaf in leaves_of(state).items()}
+
+
+def spec_of(leaf: Any) -> dict[str, Any]:
+    """A leaf's shape and dtype, as JSON has them; of a typed key also how it is implemented."""
+    spec = {"shape": list(leaf.shape), "dtype": str(leaf.dtype)}
+    if is_key(leaf) and isinstance(leaf, jax.Array):
+        spec["impl"] = str(jax.random.key_impl(leaf))
+    return spec
+
+
+def copied(leaf: Any) -> Any:
+    """A copy that no later step takes the buffer of, with the same sharding; of a key its bits."""
+    if isinstance(leaf, np.ndarray | np.generic):
+        return np.array(leaf)
+    return jnp.copy(jax.random.key_data(leaf) if is_key(leaf) else leaf)
+
+
+def target(leaf: Any) -> Any:
+    """What Orbax is to read for `leaf`: an array of its shape, dtype and sharding."""
+    if isinstance(leaf, np.ndarray | np.generic):
+        return np.asarray(leaf)
+    sharding = getattr(leaf, "sharding", None)
+    sharding = sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    bits = jax.eval_shape(jax.random.key_data, _abstract(leaf)) if is_key(leaf) else leaf
+    return jax.ShapeDtypeStruct(bits.shape, bits.dtype, sharding=sharding)
+
+
+def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+
+
+def finished(read: Any, like: Any, impl: str | None) -> Any:
+    """What was read, of the kind that `like` is: a key, or an array that is bound to no device."""
+    if isinstance(like, np.ndarray | np.generic):
+        return read
+    if not getattr(like, "committed", getattr(like, "sharding", None) is not None):
+        read = jnp.array(np.asarray(read))
+    return jax.random.wrap_key_data(read, impl=impl) if is_key(like) else read
+
+
+def whole(leaf: Any) -> np.ndarray | None:
+    """All values of a leaf on the host; None if this process holds only some of them."""
+    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+        return np.asarray(leaf.addressable_data(0)) if leaf.is_fully_replicated else None
+    return np.asarray(leaf)
+
+
+def check_same(
+    where: str, saved: Mapping[str, Any], like: Mapping[str, Any], *, remedy: str
+) -> None:
+    """Require that the specs in a checkpoint are those of the state to restore into.
+
+    Of leaves a spec has the shape and dtype, of a container it is its kind.
+
+    Raises:
+        CheckpointError: naming the leaves that differ, with shapes and dtypes.
+    """
+    text = lambda spec: spec if isinstance(spec, str) else f"{spec['dtype']}{spec['shape']}"
+    saved, here = ({name: text(spec) for name, spec in x.items()} for x in (saved, like))
+    problems = [
+        f"{name} is {saved[name]} in the checkpoint and {spec} here"
+        for name, spec in here.items()
+        if name in saved and saved[name] != spec
+    ]
+    problems += [f"{name} is only in the checkpoint" for name in saved if name not in here]
+    problems += [f"{name} is not in the checkpoint" for name in here if name not in saved]
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise CheckpointError(
+            f"{where} must have the form of the state to restore; got"
+            f" {len(problems)} that differ: {'; '.join(problems[:3])}{more}. {remedy}"
+        )

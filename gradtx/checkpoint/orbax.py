@@ -1,0 +1,78 @@
+"""What is asked of Orbax, in one place: write a dict of arrays, and read it."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+
+def begin_write(path: Path, arrays: Mapping[str, Any]) -> Callable[[], None]:
+    """Begin to write `arrays`; the function returned waits for the end and raises what went wrong.
+
+    The arrays must stay as they are until then. With several processes all of them must call both,
+    each with its part of the same arrays.
+    """
+    checkpointer = _orbax().StandardCheckpointer()
+
+    def finish() -> None:
+        with _silent(), checkpointer:
+            checkpointer.wait_until_finished()
+
+    with _silent():
+        checkpointer.save(path.absolute(), dict(arrays))
+    return finish
+
+
+def read(path: Path, targets: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the arrays that `targets` names, with its shapes, dtypes and shardings."""
+    ocp, targets = _orbax(), dict(targets)
+    how = ocp.checkpoint_utils.construct_restore_args(targets)
+    args = ocp.args.PyTreeRestore(item=targets, restore_args=how, partial_restore=True)
+    with _silent(), ocp.PyTreeCheckpointer() as checkpointer:
+        return checkpointer.restore(path.absolute(), args=args)
+
+
+def orbax_version() -> str:
+    """The version of Orbax."""
+    return version("orbax-checkpoint")
+
+
+def require_orbax() -> None:
+    """Require that Orbax is installed; it is imported only where it is used, since that takes long.
+
+    Raises:
+        ImportError: if it is not, with the remedy.
+    """
+    # The package `orbax` alone may belong to another distribution.
+    if find_spec("orbax") is None or find_spec("orbax.checkpoint") is None:
+        raise ImportError(
+            "gradtx.checkpoint needs Orbax. Install it with `pip install gradtx[train]`."
+        )
+
+
+def _orbax() -> Any:
+    require_orbax()
+    import orbax.checkpoint as ocp
+
+    return ocp
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep Orbax from logging what is raised anyway, stack and all."""
+    # asyncio reports tasks that nobody has asked for their error, some time later.
+    logging.getLogger("asyncio").addFilter(_foreign)
+    logger = logging.getLogger("absl")
+    logger.addFilter(_foreign)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_foreign)
+
+
+def _foreign(record: logging.LogRecord) -> bool:
+    """Whether a line of a log has nothing to do with Orbax."""
+    return "orbax" not in record.pathname and "orbax" not in record.getMessage()

@@ -1,0 +1,181 @@
+"""Restoring a checkpoint: the newest that is intact, into a state of the same form."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradtx.checkpoint.digests import array_digest, check_files
+from gradtx.checkpoint.errors import CheckpointError, Damaged
+from gradtx.checkpoint.layout import Entry, entries
+from gradtx.checkpoint.leaves import (
+    Leaves,
+    check_same,
+    finished,
+    form_of,
+    leaves_of,
+    target,
+    whole,
+    with_leaves,
+)
+from gradtx.checkpoint.meta import FILE, Meta, check_facts, read_meta
+from gradtx.checkpoint.orbax import orbax_version, read
+
+PARAMS = ("params", "model_state")
+CARRY = ("model_state", "carry")
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What was restored, and from where."""
+
+    state: Any
+    path: Path
+    meta: Meta
+    damaged: tuple[str, ...] = ()  # a line for each newer checkpoint that could not be used
+
+
+def restore(
+    directory: str | Path,
+    like: Any,
+    *,
+    facts: Mapping[str, Any] | None = None,
+    params_only: bool = False,
+) -> Restored:
+    """Restore the newest intact checkpoint of `directory`, in the structure of `like`.
+
+    `like` is a state of the same form: arrays, or `jax.ShapeDtypeStruct`s, with a sharding or
+    without. Each leaf gets the sharding of its counterpart, so a checkpoint of one mesh is restored
+    onto another. Every file and every leaf is checked against the digests that were saved with it;
+    `damaged` tells of newer checkpoints that were passed over.
+
+    With `facts` those that the checkpoint was saved with must be the same.
+
+    With `params_only`, which is for a `TrainState`, a dict of its `params` and `model_state` is
+    restored, whatever the facts: `loop.init(**restored.state)` begins a new fit with them. The
+    collection "carry" of `model_state`, which a recurrent model takes from one batch to the next
+    and which depends on their size, is neither compared nor restored: it is a copy of `like`'s, or
+    zero where that has no values.
+
+    Raises:
+        CheckpointError: if no checkpoint is intact, or if it does not fit `like` or `facts`; the
+            message names what differs.
+    """
+    directory = Path(directory)
+    entry, meta, damaged = newest_intact(directory)
+    where = f"checkpoint: {entry.path(directory)}"
+    if facts is not None and not params_only:
+        check_facts(where, meta.facts, facts)
+    if params_only:
+        like = {name: getattr(like, name) for name in PARAMS}
+    saved, form, leaves = meta.kinds | meta.leaves, form_of(like), leaves_of(like)
+    begun = {}
+    if params_only:
+        begun = {name: _begun(leaf) for name, leaf in leaves.items() if _is_carry(name)}
+        saved, form, leaves = _only(saved), _only(form), _only(leaves)
+    check_same(where, saved, form, remedy=_remedy(saved, form, params_only))
+    values = begun | _read(where, entry.path(directory), meta, leaves)
+    return Restored(with_leaves(like, values), entry.path(directory), meta, damaged)
+
+
+def newest_intact(directory: str | Path) -> tuple[Entry, Meta, tuple[str, ...]]:
+    """The newest checkpoint whose files are as they were saved, and what is wrong with newer ones.
+
+    With several processes the first one looks, and all use what it has found.
+
+    Raises:
+        CheckpointError: if there is none.
+    """
+    directory = Path(directory)
+    damaged: list[str] = []
+    first = jax.process_index() == 0
+    found = None
+    for entry in reversed(entries(directory) if first else []):
+        try:
+            meta = _verified(entry.path(directory))
+        except Damaged as problem:
+            damaged.append(f"{entry.path(directory)} is damaged ({problem})")
+        else:
+            found = entry, meta
+            break
+    if jax.process_count() > 1:
+        entry = _broadcast(found[0] if found else Entry(0, 0))
+        found = (entry, read_meta(entry.path(directory))) if entry.number else None
+    if found is None:
+        have = "; ".join(damaged) if damaged else "none"
+        raise CheckpointError(
+            f"checkpoint: {directory} must have an intact checkpoint; got {have}. Begin anew, or"
+            " name another directory."
+        )
+    return *found, tuple(damaged)
+
+
+def _verified(path: Path) -> Meta:
+    meta = read_meta(path)
+    check_files(path, meta.files, but=(FILE,))
+    return meta
+
+
+def _broadcast(entry: Entry) -> Entry:
+    from jax.experimental.multihost_utils import broadcast_one_to_all
+
+    return Entry(*map(int, broadcast_one_to_all(np.array(entry, np.int32))))
+
+
+def _read(where: str, path: Path, meta: Meta, leaves: Leaves) -> Leaves:
+    """The values of `leaves`, read by Orbax and checked against their digests."""
+    saved, wrote = meta.leaves, meta.wrote["orbax"]
+    targets = {name: target(leaf) for name, leaf in leaves.items()}
+    try:
+        arrays = read(path / "state", {name: x for name, x in targets.items() if x.size})
+    except Exception as error:
+        raise CheckpointError(
+            f"{where} must be readable by Orbax {orbax_version()}; got {str(error)[:200]!r}. Its"
+            f" files are intact: read it with Orbax {wrote}."
+        ) from error
+    values = {}
+    for name, like in leaves.items():
+        array = arrays[name] if name in arrays else np.zeros(targets[name].shape, like.dtype)
+        held = whole(array) if saved[name]["digest"] else None
+        if held is not None and array_digest(held) != saved[name]["digest"]:
+            raise CheckpointError(
+                f"{where}: {name} must be read as it was saved; got other values from intact files."
+                " Check this machine's memory, and the version of Orbax."
+            )
+        values[name] = finished(array, like, saved[name].get("impl"))
+    return values
+
+
+def _only(leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """What `params_only` restores of all that there is."""
+    wanted = lambda name: name.split("/")[0] in PARAMS and not _is_carry(name)
+    return {name: x for name, x in leaves.items() if wanted(name)}
+
+
+def _is_carry(name: str) -> bool:
+    return tuple(name.split("/")[:2]) == CARRY
+
+
+def _begun(leaf: Any) -> Any:
+    """A leaf of a new fit's carry; its own, since those of a state may be donated."""
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        return jnp.zeros(leaf.shape, leaf.dtype, device=leaf.sharding)
+    return leaf.copy()
+
+
+def _remedy(saved: Mapping[str, Any], form: Mapping[str, Any], params_only: bool) -> str:
+    """What to do if they differ: parameters alone help if these at least fit."""
+    if params_only:
+        return "Build the model as it was when that was saved."
+    try:
+        check_same("", _only(saved), _only(form), remedy="")
+    except CheckpointError:
+        return "Build the model and the optimizer as they were when it was saved."
+    return (
+        "Build the optimizer, the hooks and the batches as they were when it was saved, or begin"
+        " anew from its parameters alone (params_only, --params-only)."
+    )

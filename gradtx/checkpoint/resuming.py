@@ -1,0 +1,49 @@
+"""Going on with a fit from its newest checkpoint."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from gradtx.checkpoint.layout import entries
+from gradtx.checkpoint.restoring import restore
+from gradtx.loop import History, TrainState
+
+
+def resume(
+    directory: str | Path,
+    *,
+    facts: Mapping[str, Any] | None = None,
+    say: Callable[[str], None] = print,
+) -> Callable[[TrainState], tuple[TrainState, History]]:
+    """For `fit(..., resume=resume(directory))`: go on from the newest intact checkpoint.
+
+        state, history = the checkpoint's        or, if there is none yet, state, History()
+
+    The history has the rows of the epochs that are done. Since the state has the position in the
+    data, the hooks' states and the key of all random numbers, the fit then ends as if it had never
+    been interrupted. It works with a recipe as with `fit`, called as it was. `facts` are compared
+    with those that the checkpoint was saved with; `say` gets a line about what is used, and one for
+    each newer checkpoint that is damaged.
+
+    Raises:
+        CheckpointError: when the fit begins, as `restore`.
+    """
+
+    def begin(state: TrainState) -> tuple[TrainState, History]:
+        if not entries(directory):
+            say(f"No checkpoint yet in {directory}: the run begins anew.")
+            return state, History()
+        found = restore(directory, state, facts=facts)
+        for line in found.damaged:
+            say(f"Warning: {line}; an older one is used.")
+        say(f"Going on from {found.path}, after {found.meta.step} steps.")
+        if found.meta.wrote["jax"] != jax.__version__:
+            say(
+                f"Warning: it was saved under JAX {found.meta.wrote['jax']}, and this is"
+                f" {jax.__version__}: the last digits may differ from a run without interruption."
+            )
+        return found.state, History(list(found.meta.rows))
+
+    return begin

@@ -1,0 +1,157 @@
+"""Saving a checkpoint."""
+
+import errno
+import math
+import operator
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from gradtx.checkpoint.digests import array_digest, file_digests
+from gradtx.checkpoint.layout import Entry, next_number, publish
+from gradtx.checkpoint.leaves import Leaves, copied, kinds_of, leaves_of, spec_of, whole
+from gradtx.checkpoint.meta import VERSION, Meta, plain, write_meta
+from gradtx.checkpoint.orbax import begin_write, orbax_version
+
+OVERHEAD = 2**18  # bytes of a checkpoint beside its arrays, more than enough
+
+
+def save(directory: str | Path, state: Any, **about: Any) -> Path:
+    """Save `state` as the newest checkpoint of `directory`, and return its path when it is valid.
+
+    `about` is as in `start_save`.
+    """
+    return start_save(directory, state, **about).result()
+
+
+def start_save(
+    directory: str | Path,
+    state: Any,
+    *,
+    step: int,
+    facts: Mapping[str, Any] | None = None,
+    rows: Sequence[Mapping[str, float]] = (),
+    score: float | None = None,
+) -> Future[Path]:
+    """Begin to save `state`; the future gives the path when the checkpoint is valid.
+
+    `state` is any pytree of arrays: of JAX, sharded in any way, or of NumPy. It is copied, so its
+    buffers may be donated from now on. `facts` are what a restore compares, as JSON has it; `rows`
+    the epoch table so far; `score` how good the state is, greater being better.
+
+    A digest of every leaf and of every file is kept. A leaf whose values are spread over several
+    processes has none of its own; its files have. With several processes all must call this, in the
+    same order, with one directory that all of them see; the first one makes the checkpoint valid.
+
+    Only one save may be under way at a time. One that fails leaves nothing behind; the future
+    raises what went wrong.
+
+    Raises:
+        TypeError: for a leaf that is no array.
+        ValueError: if `step` is no whole number of at least 0.
+        OSError: if the directory is a file or can't be written.
+    """
+    step = _whole(step)
+    leaves = leaves_of(state)
+    copies = {name: copied(leaf) for name, leaf in leaves.items()}
+    directory = Path(directory).absolute()
+    _check_no_file(directory)
+    entry = Entry(_agreed_number(directory), step)
+    hidden = entry.hidden(directory)
+    meta = partial(
+        Meta, version=VERSION, step=step, facts=plain(facts or {}), rows=[dict(r) for r in rows],
+        score=None if score is None or math.isnan(score) else float(score),
+        kinds=kinds_of(state), wrote=_versions(),
+    )  # fmt: skip
+    try:
+        hidden.mkdir(parents=True, exist_ok=True)
+        if jax.process_count() == 1:
+            check_space(directory, sum(x.nbytes for x in copies.values()))
+        # Orbax knows no arrays without elements.
+        finish = begin_write(hidden / "state", {k: v for k, v in copies.items() if v.size})
+    except BaseException:
+        shutil.rmtree(hidden, ignore_errors=True)
+        raise
+    pool = ThreadPoolExecutor(1, "checkpoint")
+    future = pool.submit(_commit, directory, entry, finish, leaves, copies, meta)
+    pool.shutdown(wait=False)
+    return future
+
+
+def _whole(step: Any) -> int:
+    """`step` as an integer of Python's; the name of one below 0 could not be read back."""
+    try:
+        number = operator.index(step)
+    except TypeError:
+        number = -1
+    if number < 0:
+        raise ValueError(
+            f"checkpoint: `step` must be a whole number of at least 0; got {step!r}. Pass the"
+            " number of updates made, as int(state.step)."
+        )
+    return number
+
+
+def _check_no_file(directory: Path) -> None:
+    there = next(path for path in (directory, *directory.parents) if path.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(
+            f"checkpoint: {directory} must be a directory, or none yet; got a file at {there}. Name"
+            " another directory, or remove the file."
+        )
+
+
+def check_space(directory: Path, size: int) -> None:
+    """Raise OSError if the disk has no room for a checkpoint of `size` bytes.
+
+    Without it Orbax would find out in the midst of writing, with noise on all channels.
+    """
+    if shutil.disk_usage(directory).free < size + OVERHEAD:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(directory))
+
+
+def _commit(directory: Path, entry: Entry, finish: Any, specs: Leaves, copies: Leaves, meta: Any):
+    """Wait for Orbax, add what it does not write, and make the checkpoint valid."""
+    hidden = entry.hidden(directory)
+    try:
+        finish()
+        if jax.process_index() == 0:
+            leaves = {name: spec_of(x) | _digest(copies[name]) for name, x in specs.items()}
+            files = file_digests(hidden, flush=True)
+            write_meta(hidden, meta(leaves=leaves, files=files))
+            publish(directory, entry)
+    except BaseException:
+        shutil.rmtree(hidden, ignore_errors=True)
+        raise
+    return entry.path(directory)
+
+
+def _digest(leaf: Any) -> dict[str, str | None]:
+    values = whole(leaf)
+    return {"digest": None if values is None else array_digest(values)}
+
+
+def _agreed_number(directory: Path) -> int:
+    """The number of the new checkpoint, the same in all processes."""
+    number = next_number(directory)
+    if jax.process_count() == 1:
+        return number
+    from jax.experimental.multihost_utils import broadcast_one_to_all
+
+    return int(broadcast_one_to_all(np.int32(number)))
+
+
+def _versions() -> dict[str, str]:
+    try:
+        own = version("gradtx")
+    except PackageNotFoundError:  # run from its source
+        own = "source"
+    return {"gradtx": own, "jax": jax.__version__, "orbax": orbax_version()}

@@ -1,0 +1,86 @@
+"""Data sets and their batches: `load` a `Dataset`, then iterate `train_batches`.
+
+    dataset = load("embedded")
+    for batch in train_batches(dataset, batch_size=64, size=32, seed=0, epoch=0):
+        batch["image"], batch["label"], batch["weight"]
+
+Needs the extra `data`; nothing in gradtx imports this package.
+"""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+# Not imported here: grain takes long, and is needed only for batches.
+if missing := [name for name in ("grain", "PIL") if find_spec(name) is None]:
+    raise ModuleNotFoundError(
+        f"gradtx.data needs {missing[0]}. Install it with `pip install 'gradtx[data]'`.",
+        name=missing[0],
+    )
+
+from gradtx.data.arrays import arrays
+from gradtx.data.augment import Augmentation
+from gradtx.data.dataset import Dataset
+from gradtx.data.embedded import embedded
+from gradtx.data.errors import DataError
+from gradtx.data.facts import ImageFacts, read_images
+from gradtx.data.folder import folder
+from gradtx.data.imagenette import imagenette
+from gradtx.data.pipeline import (
+    Batch,
+    device_arrays,
+    steps_per_epoch,
+    train_batches,
+    valid_batches,
+)
+from gradtx.data.skipped import SkippedImages
+
+__all__ = [
+    "Augmentation",
+    "Batch",
+    "DataError",
+    "Dataset",
+    "ImageFacts",
+    "SkippedImages",
+    "arrays",
+    "device_arrays",
+    "embedded",
+    "folder",
+    "imagenette",
+    "load",
+    "read_images",
+    "steps_per_epoch",
+    "train_batches",
+    "valid_batches",
+]
+
+NAMES = ("embedded", "imagenette", "folder", "arrays")
+
+
+def load(
+    name: str, *, data_dir: str | Path | None = None, archive: str | Path | None = None
+) -> Dataset:
+    """Return the data set of that name, or fail: no data set ever stands in for another.
+
+    - "embedded": the Fashion-MNIST subset of the package; takes no path.
+    - "imagenette": prepared in `data_dir` (default ~/.cache/gradtx), from `archive` if given.
+    - "folder": the tree train/<class>/<image>, val/<class>/<image> in `data_dir`.
+    - "arrays": `data_dir` is the path of an .npz file.
+
+    Raises:
+        DataError: if the name is unknown, a path is missing or not used, or the data is bad.
+    """
+    if name not in NAMES:
+        raise DataError(f"load: `name` must be one of {', '.join(NAMES)}; got {name!r}.")
+    if archive is not None and name != "imagenette":
+        raise DataError(f"load: `archive` is for imagenette only; got it with {name!r}. Drop it.")
+    if name == "embedded":
+        if data_dir is not None:
+            raise DataError(
+                "load: 'embedded' takes no `data_dir`. Drop it, or name another data set."
+            )
+        return embedded()
+    if name == "imagenette":
+        return imagenette(data_dir, archive=archive)
+    if data_dir is None:
+        raise DataError(f"load: {name!r} needs `data_dir`; got None. Name where the data is.")
+    return folder(data_dir) if name == "folder" else arrays(data_dir)

@@ -1,0 +1,105 @@
+"""Images that turn out to be unreadable while a run goes on: named, counted, and left out."""
+
+import json
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from gradtx.data.dataset import Dataset
+from gradtx.data.errors import DataError
+
+SHARE, MOST = 0.01, 100
+
+
+def read_skipped(path: Path) -> tuple[dict[str, Any], ...]:
+    """The split, index and why of each image that `SkippedImages` has written to `path`.
+
+    Raises:
+        DataError: if the file is damaged.
+    """
+    try:
+        found = [json.loads(line) for line in path.read_text().splitlines()]
+        return tuple({name: image[name] for name in ("split", "index", "why")} for image in found)
+    except (ValueError, TypeError, LookupError) as error:
+        raise DataError(
+            f"skipped: {path} must have the lines that a run wrote; got a damaged one. Put"
+            " it right, or remove it: the images will be found again."
+        ) from error
+
+
+class SkippedImages:
+    """What could not be read so far, by split and index.
+
+        allowed = max(1, min(100, 1 % of the images of both splits))
+
+    Given to `train_batches` and `valid_batches`, it makes an image that cannot be read count
+    nothing: its row has weight 0, in every epoch and after every resume alike, since it depends on
+    the image alone. Each such image is named on the standard error once; with one more than
+    `allowed` the run ends with an error, which names that one and after which no other is named.
+    Without it the first is an error at once.
+
+    `keep(path)` writes them to a file too, a JSON object a line; a run that goes on takes over what
+    is there.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        """Begin with none; `dataset` is what the images belong to."""
+        self.images = len(dataset.train) + len(dataset.valid)
+        self.allowed = max(1, min(MOST, int(SHARE * self.images)))
+        self.found: dict[tuple[str, int], str] = {}  # (split, index): why
+        self.path: Path | None = None
+        self.over = False  # an error ends the run: no more warnings, since that is its last line
+        self.lock = threading.Lock()  # images are read by several threads
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.found)
+
+    def keep(self, path: str | Path, *, again: bool = True) -> None:
+        """Write the images to `path`; with `again`, together with those that it names already."""
+        self.path = Path(path)
+        with self.lock:
+            if not again:
+                self.path.unlink(missing_ok=True)
+            if self.path.exists():
+                kept = {(r["split"], r["index"]): r["why"] for r in read_skipped(self.path)}
+                self.found = kept | self.found
+            self.write()
+
+    def write(self) -> None:
+        """Replace the file in one go; there is none without an image."""
+        if self.path is not None and self.found:
+            record = lambda key, why: {"split": key[0], "index": key[1], "why": why}
+            lines = [json.dumps(record(*item)) + "\n" for item in sorted(self.found.items())]
+            new = self.path.with_name(self.path.name + ".new")
+            new.write_text("".join(lines))
+            new.replace(self.path)
+
+    def add(self, split: str, index: int, why: str) -> None:
+        """Note an image, and name it if it is new.
+
+        Raises:
+            DataError: if there are `allowed` already. This one is not noted: a run that goes on
+                meets it again.
+        """
+        with self.lock:
+            if (split, index) in self.found:
+                return
+            if len(self.found) >= self.allowed:
+                self.over = True
+                raise DataError(
+                    f"pipeline: at most {self.allowed} of {self.images} images may be unreadable;"
+                    f" got one more. {why}"
+                )
+            if self.over:
+                return
+            self.found[split, index] = why
+            self.write()
+            # Within the lock, so that it is said before another thread's error.
+            print(f"warning: {why} Until then it counts nothing.", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        """Note and name no image any more: an error ends the run."""
+        with self.lock:
+            self.over = True

@@ -1,0 +1,167 @@
+"""The processes of one job: joining them, and ending together.
+
+JAX's own runtime does the work. Each process runs the same program; `jax.devices()` are those of
+all, and what a step needs of another process is sent by XLA: over NVLink, InfiniBand or ICI, on
+CPUs by gloo over TCP.
+"""
+
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental.multihost_utils import broadcast_one_to_all, sync_global_devices
+
+# What the runtimes say when a process is gone: gloo, NCCL, JAX's coordination service.
+LOST = re.compile(
+    r"(?i:gloo|nccl|coordination service|connection reset|connection closed)"
+    r"|UNAVAILABLE|DEADLINE_EXCEEDED"
+)
+
+
+def check_processes(
+    coordinator: str | None, processes: int | None, process_id: int | None, where: str = "join: "
+) -> None:
+    """Raise an error unless the three are absent, or right together.
+
+    Raises:
+        ValueError: beginning with `where`.
+    """
+    given = [x is not None for x in (coordinator, processes, process_id)]
+    if not any(given):
+        return
+    if coordinator is None or processes is None or process_id is None:
+        raise ValueError(
+            f"{where}coordinator, processes and process-id go together; got only some of them."
+            " Give all three, or none."
+        )
+    host, _, port = coordinator.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise ValueError(
+            f"{where}coordinator must be HOST:PORT of process 0, for example node0:8476; got"
+            f" {coordinator!r}."
+        )
+    if not 0 <= process_id < processes:
+        raise ValueError(
+            f"{where}process-id must be from 0 to processes - 1; got {process_id} with"
+            f" {processes}. Number the processes from 0."
+        )
+
+
+def join(
+    *,
+    coordinator: str | None = None,
+    processes: int | None = None,
+    process_id: int | None = None,
+    detect: str | None = None,
+    start_timeout: int = 300,
+    heartbeat_timeout: int = 100,
+) -> bool:
+    """Join this process to the others of its job, before anything else is asked of JAX.
+
+    With `coordinator`, HOST:PORT of process 0, these are `processes`, and this is the one numbered
+    `process_id`. Else with `detect="auto"` JAX asks the environment: a TPU pod slice, Slurm, Open
+    MPI, Kubernetes. With `detect=None` it does so under Slurm alone, if `srun` has started several
+    tasks; `detect="off"` is one process on its own. Returns whether it has joined others.
+
+    All wait for each other up to `start_timeout` seconds. A process that is not heard of for
+    `heartbeat_timeout` seconds ends all others.
+
+    Raises:
+        ValueError: as `check_processes`, or if nothing is detected.
+        RuntimeError: if the others can't be reached.
+    """
+    check_processes(coordinator, processes, process_id)
+    limits: dict[str, Any] = {
+        "initialization_timeout": start_timeout,
+        "heartbeat_timeout_seconds": heartbeat_timeout,
+    }
+    if coordinator is not None:
+        jax.distributed.initialize(
+            coordinator, processes, process_id, cluster_detection_method="deactivate", **limits
+        )
+    elif detect == "auto":
+        try:
+            jax.distributed.initialize(**limits)
+        except ValueError as error:
+            raise ValueError(
+                "join: the environment must tell which processes there are (a TPU pod slice, srun,"
+                " mpirun); got none that JAX knows. Give coordinator, processes and process-id."
+            ) from error
+    elif detect is None and slurm_tasks() > 1:
+        jax.distributed.initialize(cluster_detection_method="slurm", **limits)
+    else:
+        return False
+    return jax.process_count() > 1
+
+
+def slurm_tasks() -> int:
+    """The number of tasks that `srun` has started for this step; 1 outside of one."""
+    step = "SLURM_STEP_ID" in os.environ and "SLURM_PROCID" in os.environ
+    return int(os.environ.get("SLURM_NTASKS", "1")) if step else 1
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes and prints."""
+    return jax.process_index() == 0
+
+
+def say(*lines: str) -> None:
+    """Print, in the first process."""
+    if is_first():
+        print(*lines, flush=True)
+
+
+def from_first(number: int) -> int:
+    """The first process's `number`, in all; it fits in 32 bits."""
+    if jax.process_count() == 1:
+        return number
+    return int(broadcast_one_to_all(np.int32(number)))
+
+
+@contextmanager
+def first_before_others() -> Iterator[None]:
+    """What is in it the first process does alone, and then the others, at once: to fill a cache."""
+    if not is_first():
+        sync_global_devices("first_before_others")
+    yield
+    if is_first():
+        sync_global_devices("first_before_others")
+
+
+@contextmanager
+def ending_together(remedy: str = "Start them all again.") -> Iterator[None]:
+    """Within it, an error ends this process at once, with status 1, and so the others too.
+
+    Without it the process would first wait for the others, which may wait for it. A lost process is
+    one line, any other error a traceback. A process on its own is left alone.
+    """
+    try:
+        yield
+    except Exception as error:
+        if jax.process_count() == 1:
+            raise
+        if LOST.search(str(error)):
+            reason = str(error).strip().splitlines()[0][:160]
+            line = (
+                f"error: process {jax.process_index()} of {jax.process_count()} has lost another"
+                f" one ({reason}). {remedy}"
+            )
+            print(line, file=sys.stderr)
+        else:
+            traceback.print_exc()
+        leave(1)
+
+
+def leave(status: int) -> None:
+    """End this process; one that failed does not wait for the others of its job."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if status and jax.process_count() > 1:
+        os._exit(status)
+    sys.exit(status)

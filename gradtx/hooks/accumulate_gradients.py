@@ -1,0 +1,67 @@
+"""Optimizer steps over more examples than fit into one batch."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gradtx.loop import Hook, Moment, Signal
+from gradtx.loop.step import batch_weight
+from gradtx.tree import cast_like, upcast
+
+
+class AccumulateState(NamedTuple):
+    """The sum so far."""
+
+    total: Any  # like the gradients, at least float32: sum of examples times mean gradient
+    examples: jax.Array  # float32[]: sum of weights
+
+
+def accumulate_gradients(examples: int) -> Hook:
+    """Step once enough examples have been seen, with the mean gradient over all of them.
+
+        before_step:  total' = total + n g        seen' = seen + n        n = weight of the batch
+                      if seen' >= examples:  g' = total' / seen', and both start anew
+                      else:                  SKIP_STEP
+
+    `n` is the sum of the batch's "weight", or its number of examples. So the step is that of one
+    large batch, also where batches differ in size or `examples` is no multiple of it. Batch
+    statistics are updated by every batch. What is left at the end of an epoch goes into the next;
+    what is left at the end of the fit is dropped. A batch whose step another hook has skipped
+    doesn't count.
+
+    Raises:
+        ValueError: if `examples` is below 1.
+    """
+    if examples < 1:
+        raise ValueError(
+            f"accumulate_gradients: `examples` must be at least 1; got {examples}. Pass the number"
+            " of examples for one step, such as 4 * batch_size."
+        )
+
+    def init(state: Any) -> AccumulateState:
+        zeros = jax.tree.map(jnp.zeros_like, upcast(state.params))
+        return AccumulateState(zeros, jnp.zeros((), jnp.float32))
+
+    def before_fit(state: AccumulateState, moment: Moment):
+        return jax.tree.map(jnp.zeros_like, state), moment
+
+    def before_step(state: AccumulateState, moment: Moment):
+        counts = moment.signal < Signal.SKIP_STEP
+        n = batch_weight(moment.batch)
+        add = lambda total, g: total + n.astype(total.dtype) * g.astype(total.dtype)
+        total = jax.tree.map(add, state.total, moment.grads)
+        seen = state.examples + n
+        full = seen >= examples
+        mean = jax.tree.map(lambda t: t / jnp.maximum(seen, 1e-12).astype(t.dtype), total)
+        grads = cast_like(mean, moment.grads)
+        start = jax.tree.map(lambda x: jnp.where(full, 0, x), AccumulateState(total, seen))
+        new = jax.tree.map(lambda a, b: jnp.where(counts, a, b), start, state)
+        return new, moment.replace(grads=grads).request(Signal.SKIP_STEP, ~full)
+
+    return Hook(
+        "accumulate_gradients",
+        {"before_fit": before_fit, "before_step": before_step},
+        init,
+        priority=6,
+    )

@@ -1,0 +1,44 @@
+"""A bound on the size of the gradient."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from gradtx.loop import Hook, Moment
+from gradtx.tree import global_norm, shrink
+
+
+def clip_gradients(max_norm: float = 1.0) -> Hook:
+    """Shrink all gradients together to a bounded Euclidean norm.
+
+        norm = sqrt(sum_leaves sum_i g_i^2)        g' = g min(1, max_norm / norm)
+
+    Runs on what the step is made of: after `loss_scaling` and `accumulate_gradients`. The state is
+    the norm before clipping at the last step, float32[], which the steps' log has as
+    `gradient_norm`; an infinite `max_norm` only records. A norm that is not finite makes every
+    gradient NaN. The transform `gradtx.clip_by_global_norm` clips inside an optimizer.
+
+    Raises:
+        ValueError: if `max_norm` is not positive.
+    Source: Pascanu et al. (2013), algorithm 1.
+    """
+    if not max_norm > 0:
+        raise ValueError(
+            f"clip_gradients: `max_norm` must be positive; got {max_norm}. Pass for example 1.0."
+        )
+
+    def before_step(state: jax.Array, moment: Moment):
+        norm = global_norm(moment.grads)
+        if not math.isinf(max_norm):
+            moment = moment.replace(grads=shrink(moment.grads, norm, max_norm))
+        return norm.astype(jnp.float32), moment
+
+    return Hook(
+        "clip_gradients",
+        {"before_step": before_step},
+        init=lambda state: jnp.zeros((), jnp.float32),
+        run_after=("loss_scaling", "accumulate_gradients"),
+        priority=11,
+        log=lambda norm: {"gradient_norm": norm},
+    )

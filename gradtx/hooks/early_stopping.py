@@ -1,0 +1,57 @@
+"""End a fit that no longer gets better."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gradtx.hooks.improvement import Improvement
+from gradtx.loop import Hook, Moment, Signal
+
+
+class StoppingState(NamedTuple):
+    """The best so far, and how long ago it was."""
+
+    best: jax.Array  # float32[]
+    wait: jax.Array  # int32[]: epochs since
+
+
+def early_stopping(
+    metric: str = "valid_loss",
+    *,
+    patience: int = 1,
+    min_delta: float = 0.0,
+    mode: str | None = None,
+) -> Hook:
+    """End the fit after `patience` epochs without a better value.
+
+        after_epoch:  wait' = 0 if better else wait + 1        END_FIT if wait' >= patience
+
+    `metric` is a column of the epoch table; better means by more than `min_delta`, downward in
+    `mode` "min" and upward in "max". Without a mode it is "min" for a metric with "loss" or "error"
+    in its name, else "max", as in fastai. Both counters are in the state, so they survive a
+    checkpoint; a fit starts them anew.
+
+    Raises:
+        ValueError: if `patience` is below 1 or another argument is out of range; when the training
+            state is made, if there is no such metric.
+    """
+    watch = Improvement("early_stopping", metric, mode, min_delta)
+    if patience < 1:
+        raise ValueError(
+            f"early_stopping: `patience` must be at least 1; got {patience}. It is a number of"
+            " epochs."
+        )
+    start = lambda: StoppingState(watch.worst(), jnp.zeros((), jnp.int32))
+
+    def init(state) -> StoppingState:
+        watch.check(state)
+        return start()
+
+    def after_epoch(state: StoppingState, moment: Moment):
+        better, best = watch.of(moment, state.best)
+        wait = jnp.where(better, 0, state.wait + 1)
+        return StoppingState(best, wait), moment.request(Signal.END_FIT, wait >= patience)
+
+    on = {"before_fit": lambda state, moment: (start(), moment), "after_epoch": after_epoch}
+    return Hook("early_stopping", on, init, priority=63, in_lr_find=False)

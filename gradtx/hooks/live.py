@@ -1,0 +1,17 @@
+"""Reading live hyperparameters by a bare name, and putting them back."""
+
+from typing import Any
+
+from gradtx.live import hyperparams, set_hyperparams
+from gradtx.loop import Moment
+
+
+def named(opt_state: Any, *names: str) -> dict[str, Any]:
+    """The hyperparameters that `names` mean, by their unambiguous names."""
+    values = hyperparams(opt_state)
+    return {full: x for full, x in values.items() if {full, full.rpartition(".")[2]} & set(names)}
+
+
+def restore(moment: Moment, originals: dict[str, Any]) -> Moment:
+    """`moment` with the values that `named` has read before."""
+    return moment.replace(opt_state=set_hyperparams(moment.opt_state, **originals))

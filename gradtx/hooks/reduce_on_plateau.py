@@ -1,0 +1,80 @@
+"""Smaller steps when a fit no longer gets better."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gradtx.hooks.improvement import Improvement
+from gradtx.hooks.live import named, restore
+from gradtx.live import set_hyperparams
+from gradtx.loop import Hook, Moment
+
+RATE = "learning_rate"
+
+
+class PlateauState(NamedTuple):
+    """The best so far, how long ago it was, and the rates to put back after the fit."""
+
+    best: jax.Array  # float32[]
+    wait: jax.Array  # int32[]: epochs since
+    originals: dict[str, Any]
+
+
+def reduce_on_plateau(
+    metric: str = "valid_loss",
+    *,
+    factor: float = 0.1,
+    patience: int = 1,
+    min_delta: float = 0.0,
+    mode: str | None = None,
+    min_learning_rate: float = 0.0,
+) -> Hook:
+    """Multiply every live learning rate by `factor` after `patience` epochs without a better value.
+
+        after_epoch:  wait' = 0 if better else wait + 1
+                      if wait' >= patience:  learning_rate' = max(factor learning_rate, minimum)
+                                             and wait' = 0
+
+    `metric`, `min_delta` and `mode` are as in `early_stopping`. A rate below the minimum stays as
+    it is. The rates from before the fit are put back after it.
+
+    Raises:
+        ValueError: if an argument is out of range; when the training state is made, if there is no
+            such metric or no learning rate that can be set.
+    """
+    watch = Improvement("reduce_on_plateau", metric, mode, min_delta)
+    if not 0 < factor < 1 or patience < 1 or min_learning_rate < 0:
+        raise ValueError(
+            "reduce_on_plateau: `factor` must be in (0, 1), `patience` at least 1 and"
+            f" `min_learning_rate` not negative; got {factor}, {patience}, {min_learning_rate}."
+            " Choose others."
+        )
+
+    def start(opt_state: Any) -> PlateauState:
+        return PlateauState(watch.worst(), jnp.zeros((), jnp.int32), named(opt_state, RATE))
+
+    def init(state: Any) -> PlateauState:
+        watch.check(state)
+        first = start(state.opt_state)
+        set_hyperparams(state.opt_state, **first.originals or {RATE: 0.0})  # raises if it can't
+        return first
+
+    def after_epoch(state: PlateauState, moment: Moment):
+        better, best = watch.of(moment, state.best)
+        wait = jnp.where(better, 0, state.wait + 1)
+        act = wait >= patience
+
+        def reduced(rate: jax.Array) -> jax.Array:
+            low = jnp.maximum(factor * rate, jnp.minimum(rate, min_learning_rate))
+            return jnp.where(act, low, rate)
+
+        rates = jax.tree.map(reduced, named(moment.opt_state, RATE))
+        return PlateauState(best, jnp.where(act, 0, wait), state.originals), restore(moment, rates)
+
+    on = {
+        "before_fit": lambda state, moment: (start(moment.opt_state), moment),
+        "after_epoch": after_epoch,
+        "after_fit": lambda state, moment: (state, restore(moment, state.originals)),
+    }
+    return Hook("reduce_on_plateau", on, init, priority=62, in_lr_find=False)

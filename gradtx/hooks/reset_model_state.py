@@ -1,0 +1,43 @@
+"""Start every phase with a fresh recurrent state."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradtx.loop import Hook, Moment
+
+EVENTS = ("before_train", "before_validate", "after_fit")
+
+
+def reset_model_state(reset: str | Callable[[Any], Any] = "carry") -> Hook:
+    """Reset a part of the model's state before training, before validation and after the fit.
+
+        model_state' = reset(model_state)
+
+    `reset` is a function, or the name of the collection in `model_state` that is set to zero: by
+    default the hidden state that a recurrent model carries from batch to batch, which must not
+    cross from the end of one text to the beginning of another.
+
+    Raises:
+        ValueError: when the training state is made, if there is no such collection.
+    """
+
+    def zero(model_state: Any) -> Any:
+        return {**model_state, reset: jax.tree.map(jnp.zeros_like, model_state[reset])}
+
+    def init(state: Any) -> tuple:
+        if isinstance(reset, str) and reset not in state.model_state:
+            raise ValueError(
+                f"reset_model_state: the model's state must have a collection {reset!r}; got"
+                f" {sorted(state.model_state)}. Name one of these, or pass a function."
+            )
+        return ()
+
+    function = zero if isinstance(reset, str) else reset
+
+    def event(state: tuple, moment: Moment):
+        return state, moment.replace(model_state=function(moment.model_state))
+
+    return Hook("reset_model_state", dict.fromkeys(EVENTS, event), init)

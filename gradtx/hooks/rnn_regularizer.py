@@ -1,0 +1,60 @@
+"""Penalties on the activations of a recurrent model."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradtx.loop import Hook, Moment
+
+
+def rnn_regularizer(alpha: float = 2.0, beta: float = 1.0) -> Hook:
+    """Penalize large activations (AR) and their change over time (TAR).
+
+        objective' = objective + alpha mean(dropped^2)
+                               + beta mean((raw[:, 1:] - raw[:, :-1])^2)
+
+    `pred.raw` and `pred.dropped`, float[batch, time, features], are the last layer's outputs before
+    and after dropout. Means are taken in float32. With one time step there is no change, and no
+    second term. In training only, and only in what is differentiated: the recorded loss stays free
+    of it.
+
+    Raises:
+        ValueError: if `alpha` or `beta` is negative; on tracing, if the prediction has no such
+            entries or they have other than three axes.
+    Source: Merity, McCann and Socher (2017), "Revisiting Activation Regularization for Language
+    RNNs", section 3.
+    """
+    for name, value in (("alpha", alpha), ("beta", beta)):
+        if value < 0:
+            raise ValueError(
+                f"rnn_regularizer: `{name}` must not be negative; got {value}. Pass 0 to leave the"
+                " term out."
+            )
+
+    def after_loss(state: tuple, moment: Moment):
+        if not moment.training:
+            return state, moment
+        raw, dropped = _outputs(moment.pred)
+        penalty = jnp.zeros((), jnp.float32)
+        if alpha:
+            penalty += alpha * jnp.mean(jnp.square(dropped))
+        if beta and raw.shape[1] > 1:
+            penalty += beta * jnp.mean(jnp.square(raw[:, 1:] - raw[:, :-1]))
+        return state, moment.replace(objective=moment.objective + penalty)
+
+    return Hook("rnn_regularizer", {"after_loss": after_loss}, priority=1)
+
+
+def _outputs(pred: Any) -> tuple[jax.Array, jax.Array]:
+    outputs = []
+    for name in ("raw", "dropped"):
+        value = getattr(pred, name, None)
+        if value is None or value.ndim != 3:
+            got = type(pred).__name__ if value is None else f"shape {value.shape}"
+            raise ValueError(
+                f"rnn_regularizer: the prediction must have `{name}`, float[batch, time, features];"
+                f" got {got}. Return it from the model, as models.rnn does."
+            )
+        outputs.append(value.astype(jnp.float32))
+    return outputs[0], outputs[1]

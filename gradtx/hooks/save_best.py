@@ -1,0 +1,82 @@
+"""A copy of the weights from the best epoch."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gradtx.hooks.improvement import Improvement
+from gradtx.loop import Hook, Moment, TrainState
+from gradtx.tree import select
+
+
+class BestState(NamedTuple):
+    """The best epoch so far."""
+
+    value: jax.Array  # float32[]
+    epoch: jax.Array  # int32[]: -1 before there is one
+    params: Any
+    model_state: Any
+
+
+def save_best(
+    metric: str = "valid_loss",
+    *,
+    min_delta: float = 0.0,
+    mode: str | None = None,
+    restore: bool = False,
+) -> Hook:
+    """Keep the parameters and the model's state of the epoch with the best value.
+
+        after_validate:  if better:  kept' = (params, model_state)
+
+    `metric`, `min_delta` and `mode` are as in `early_stopping`. What is kept is what was validated,
+    so with `ema_weights` it is the average; for `metric="train_loss"` it is what the epoch ended
+    with. `best_weights` reads it; with `restore` it is put back after the fit. The copy is in the
+    state, on the device, and is saved with every checkpoint. A fit starts anew.
+
+    Raises:
+        ValueError: if an argument is out of range; when the training state is made, if there is no
+            such metric.
+    """
+    watch = Improvement("save_best", metric, mode, min_delta)
+    never = lambda: jnp.full((), -1, jnp.int32)
+
+    def init(state: TrainState) -> BestState:
+        watch.check(state)
+        return BestState(watch.worst(), never(), state.params, state.model_state)
+
+    def before_fit(state: BestState, moment: Moment):
+        return BestState(watch.worst(), never(), moment.params, moment.model_state), moment
+
+    def keep(state: BestState, moment: Moment):
+        better, value = watch.of(moment, state.value)
+        new = BestState(value, moment.epoch, moment.params, moment.model_state)
+        return select(better, new, state), moment
+
+    def after_fit(state: BestState, moment: Moment):
+        kept = (state.params, state.model_state)
+        kept = select(state.epoch >= 0, kept, (moment.params, moment.model_state))
+        return state, moment.replace(params=kept[0], model_state=kept[1])
+
+    ended = "after_epoch" if metric == "train_loss" else "after_validate"
+    on = {"before_fit": before_fit, ended: keep} | ({"after_fit": after_fit} if restore else {})
+    before = ("ema_weights", "reset_model_state")
+    return Hook("save_best", on, init, run_before=before, priority=61, in_lr_find=False)
+
+
+def best_weights(state: TrainState) -> tuple[Any, Any]:
+    """The parameters and the model's state that `save_best` keeps in `state`.
+
+    Those from before the fit, if no epoch has had a value.
+
+    Raises:
+        ValueError: if the state has no such hook.
+    """
+    if "save_best" not in state.hooks:
+        raise ValueError(
+            f"best_weights: the state must be one of a loop with save_best; its hooks are"
+            f" {sorted(state.hooks)}. Add the hook to the loop."
+        )
+    best = state.hooks["save_best"]
+    return best.params, best.model_state

@@ -1,0 +1,71 @@
+"""Hyperparameters that follow a schedule during one fit."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gradtx.hooks.live import named, restore
+from gradtx.hyper import Schedule
+from gradtx.live import set_hyperparams
+from gradtx.loop import Hook, Moment
+
+
+class ScheduleState(NamedTuple):
+    """How far the fit is, and what to put back after it."""
+
+    count: jax.Array  # int32[]: training batches begun in this fit
+    originals: dict[str, Any]
+
+
+def schedule_hyperparams(**schedules: Schedule) -> Hook:
+    """Set live hyperparameters before every training batch, and put them back after the fit.
+
+        before_batch:  hyperparameter = schedule(count)        count' = count + 1
+
+    `count` is the number of training batches that this fit has begun, so the first batch gets
+    `schedule(0)`. It counts batches, not updates: where a batch is skipped or its gradient only
+    accumulated, the schedule goes on. A name is one that `gradtx.set_hyperparams` takes; write a
+    qualified one as `**{"scale_by_rms.decay": schedule}`. A schedule may return a dict of values by
+    group.
+
+    >>> hook = schedule_hyperparams(learning_rate=lambda count: 0.1 / (1 + count))
+    >>> hook.name
+    'schedule_hyperparams'
+
+    Raises:
+        ValueError: if there is no schedule; and when the training state is made, for a name that no
+            transform has, or a value at step 0 that it can't take.
+    """
+    if not schedules:
+        raise ValueError(
+            "schedule_hyperparams: needs one schedule at least; got none. Pass"
+            " learning_rate=schedule, for example."
+        )
+
+    def at(count: jax.Array) -> dict[str, Any]:
+        # Optax's schedules need the standard rules, whatever the program around them has set.
+        with jax.numpy_dtype_promotion("standard"):
+            return {name: schedule(count) for name, schedule in schedules.items()}
+
+    def init(state: Any) -> ScheduleState:
+        zero = jnp.zeros((), jnp.int32)
+        set_hyperparams(state.opt_state, **jax.jit(at)(zero))  # a wrong name or value is found here
+        return ScheduleState(zero, named(state.opt_state, *schedules))
+
+    def before_fit(state: ScheduleState, moment: Moment):
+        return ScheduleState(
+            jnp.zeros_like(state.count), named(moment.opt_state, *schedules)
+        ), moment
+
+    def before_batch(state: ScheduleState, moment: Moment):
+        if not moment.training:
+            return state, moment
+        opt_state = set_hyperparams(moment.opt_state, **at(state.count))
+        return state._replace(count=state.count + 1), moment.replace(opt_state=opt_state)
+
+    def after_fit(state: ScheduleState, moment: Moment):
+        return state, restore(moment, state.originals)
+
+    on = {"before_fit": before_fit, "before_batch": before_batch, "after_fit": after_fit}
+    return Hook("schedule_hyperparams", on, init)

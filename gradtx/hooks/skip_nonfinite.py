@@ -1,0 +1,69 @@
+"""Leave out single batches that would spoil the parameters."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gradtx.loop import Hook, Moment, Signal
+from gradtx.tree import all_finite
+
+
+class SkipState(NamedTuple):
+    """How many batches were left out."""
+
+    skipped: jax.Array  # int32[]: in all
+    in_a_row: jax.Array  # int32[]
+    gave_up: jax.Array  # bool[]: whether it has ended this fit
+
+
+def skip_nonfinite(*, max_in_a_row: int = 5) -> Hook:
+    """Skip a training batch whose loss or gradient is NaN or infinite; give up after too many.
+
+        after_loss, after_backward:  SKIP_BATCH if not finite, and END_FIT if
+                                     in_a_row = max_in_a_row
+
+    A skipped batch leaves parameters, optimizer and batch statistics as they were. A fit begins
+    with none in a row.
+
+    Raises:
+        ValueError: if `max_in_a_row` is below 1.
+    """
+    if max_in_a_row < 1:
+        raise ValueError(
+            f"skip_nonfinite: `max_in_a_row` must be at least 1; got {max_in_a_row}. Use"
+            " terminate_on_nan to stop at the first."
+        )
+
+    fresh = lambda: (jnp.zeros((), jnp.int32), jnp.zeros((), bool))
+
+    def skip(state: SkipState, moment: Moment, bad: jax.Array):
+        one = bad.astype(jnp.int32)
+        skipped, in_a_row = state.skipped + one, state.in_a_row + one
+        over = bad & (in_a_row >= max_in_a_row)
+        moment = moment.request(Signal.SKIP_BATCH, bad)
+        state = SkipState(skipped, in_a_row, state.gave_up | over)
+        return state, moment.request(Signal.END_FIT, over)
+
+    def before_fit(state: SkipState, moment: Moment):
+        return SkipState(state.skipped, *fresh()), moment
+
+    def after_loss(state: SkipState, moment: Moment):
+        if not moment.training:
+            return state, moment
+        return skip(state, moment, ~jnp.isfinite(moment.objective))
+
+    def after_backward(state: SkipState, moment: Moment):
+        open_ = moment.signal < Signal.SKIP_BATCH
+        bad = open_ & ~all_finite(moment.grads)
+        state, moment = skip(state, moment, bad)
+        in_a_row = jnp.where(open_ & ~bad, 0, state.in_a_row)
+        return state._replace(in_a_row=in_a_row), moment
+
+    return Hook(
+        "skip_nonfinite",
+        {"before_fit": before_fit, "after_loss": after_loss, "after_backward": after_backward},
+        init=lambda state: SkipState(jnp.zeros((), jnp.int32), *fresh()),
+        run_after=("loss_scaling", "rnn_regularizer"),
+        priority=-9,
+    )

@@ -1,0 +1,39 @@
+"""End a fit that has diverged, before it spoils the parameters."""
+
+import jax
+import jax.numpy as jnp
+
+from gradtx.loop import Hook, Moment, Signal
+from gradtx.tree import all_finite
+
+
+def terminate_on_nan(*, gradients: bool = True) -> Hook:
+    """End the fit at the first NaN or infinite loss or gradient, before parameters change.
+
+        after_loss:      END_FIT if loss is not finite
+        after_backward:  END_FIT if a gradient is not finite
+
+    Losses are those of training and of validation. A batch that another hook has given up already
+    (`loss_scaling`, `skip_nonfinite`) is none of this hook's business. Parameters, optimizer and
+    batch statistics stay as they were before that batch, and its loss is not recorded. The state is
+    the step at which it happened, int32[], or -1. `gradients=False` leaves out the second test.
+    """
+
+    def check(step: jax.Array, moment: Moment, finite: jax.Array):
+        bad = ~finite & (moment.signal < Signal.SKIP_BATCH)
+        first = bad & (step < 0)
+        return jnp.where(first, moment.step, step), moment.request(Signal.END_FIT, bad)
+
+    on = {
+        "before_fit": lambda step, moment: (jnp.full_like(step, -1), moment),
+        "after_loss": lambda step, moment: check(step, moment, jnp.isfinite(moment.objective)),
+    }
+    if gradients:
+        on["after_backward"] = lambda step, m: check(step, m, all_finite(m.grads))
+    return Hook(
+        "terminate_on_nan",
+        on,
+        init=lambda state: jnp.full((), -1, jnp.int32),
+        run_after=("loss_scaling", "skip_nonfinite", "rnn_regularizer"),
+        priority=-9,
+    )

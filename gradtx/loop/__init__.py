@@ -1,0 +1,37 @@
+"""The training loop: pure functions over one state, hooks at its events, three drivers."""
+
+from gradtx.loop.compiled import compiled_epoch, compiled_fit, epoch_order, population, take
+from gradtx.loop.events import EVENTS, Signal
+from gradtx.loop.fit import History, Observer, Report, fit
+from gradtx.loop.hook import Hook, compose
+from gradtx.loop.loop import Loop, from_linen
+from gradtx.loop.losses import accuracy, cross_entropy
+from gradtx.loop.phases import Stage
+from gradtx.loop.state import Metrics, Moment, TrainState
+from gradtx.loop.step import eval_step, train_step
+
+__all__ = [
+    "EVENTS",
+    "History",
+    "Hook",
+    "Loop",
+    "Metrics",
+    "Moment",
+    "Observer",
+    "Report",
+    "Signal",
+    "Stage",
+    "TrainState",
+    "accuracy",
+    "compiled_epoch",
+    "compiled_fit",
+    "compose",
+    "cross_entropy",
+    "epoch_order",
+    "eval_step",
+    "fit",
+    "from_linen",
+    "population",
+    "take",
+    "train_step",
+]

@@ -1,0 +1,103 @@
+"""The driver without a host: a whole epoch, or a whole fit, as one pure function."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradtx.loop.loop import Loop
+from gradtx.loop.phases import close_epoch, close_fit, close_train, epoch_row, open_epoch, open_fit
+from gradtx.loop.state import PyTree, TrainState
+from gradtx.loop.step import eval_step, train_step
+
+
+def take(data: PyTree, indices: jax.Array) -> PyTree:
+    """The examples of `data` (arrays with a leading axis of examples) at `indices`."""
+    return jax.tree.map(lambda x: x[indices], data)
+
+
+def epoch_order(key: jax.Array, *, examples: int, batch_size: int) -> jax.Array:
+    """A random order of one epoch: int32[examples // batch_size, batch_size].
+
+    Raises:
+        ValueError: if there is not one full batch.
+    """
+    steps = examples // batch_size
+    if steps < 1:
+        raise ValueError(
+            f"epoch_order: needs one full batch at least; got {examples} examples for"
+            f" batch_size={batch_size}. Lower the batch size."
+        )
+    order = jax.random.permutation(key, examples)[: steps * batch_size]
+    return order.reshape(steps, batch_size).astype(jnp.int32)
+
+
+def compiled_epoch(
+    loop: Loop,
+    state: TrainState,
+    train: PyTree,
+    order: jax.Array,
+    valid: PyTree = None,
+    valid_order: jax.Array | None = None,
+) -> tuple[TrainState, dict[str, jax.Array], dict[str, jax.Array]]:
+    """One epoch under `lax.scan`, with the data on the device.
+
+        for batch in order: state = train_step(state, take(train, batch)), then validation
+
+    `order` is int32[steps, B], rows of indices into `train`; `valid_order` likewise. Returns the
+    state, the steps' logs (each float[steps]) and the line of the epoch table. Bit-identical to
+    the host loop over the same batches.
+    """
+    state = open_epoch(loop, state)
+    body = lambda state, rows: train_step(loop, state, take(train, rows))
+    state, logs = jax.lax.scan(body, state, order)
+    state = close_train(loop, state, validate=valid is not None)
+    if valid is not None:
+        check = lambda state, rows: (eval_step(loop, state, take(valid, rows)), None)
+        state, _ = jax.lax.scan(check, state, valid_order)
+    row = epoch_row(state)
+    return close_epoch(loop, state), logs, row
+
+
+def compiled_fit(
+    loop: Loop,
+    state: TrainState,
+    train: PyTree,
+    orders: jax.Array,
+    valid: PyTree = None,
+    valid_order: jax.Array | None = None,
+) -> tuple[TrainState, dict[str, jax.Array], dict[str, jax.Array]]:
+    """A fit of `len(orders)` epochs as one pure function: for `jit`, `vmap` and `lax.map`.
+
+    `orders` is int32[epochs, steps, B]. The logs are float[epochs, steps], the table's columns
+    float[epochs]; epochs after an END_FIT change nothing, and their rows repeat the last figures
+    with `alive` False in their logs.
+    """
+    state = open_fit(loop, state)
+
+    def epoch(state: TrainState, order: jax.Array):
+        state, logs, row = compiled_epoch(loop, state, train, order, valid, valid_order)
+        return state, (logs, row)
+
+    state, (logs, rows) = jax.lax.scan(epoch, state, orders)
+    return close_fit(loop, state), logs, rows
+
+
+def population(
+    loop: Loop, states: TrainState, *data: Any, how: str = "map"
+) -> tuple[TrainState, dict[str, jax.Array], dict[str, jax.Array]]:
+    """`compiled_fit` for many states at once: hyperparameters, seeds, or both.
+
+    `states` is a `TrainState` with a leading axis, as `jax.vmap` over `loop.init` and
+    `set_hyperparams` makes it; `data` are `compiled_fit`'s further arguments, shared by all.
+    `how="map"` trains one after another in one program, and is bit-identical to separate fits;
+    "vmap" trains all side by side, which is quicker on accelerators and, on CPU, for small models;
+    there it is several times slower for wide convolutions.
+
+    Raises:
+        ValueError: if `how` is neither.
+    """
+    if how not in ("map", "vmap"):
+        raise ValueError(f'population: `how` must be "map" or "vmap"; got {how!r}. Choose one.')
+    run = lambda state: compiled_fit(loop, state, *data)
+    return jax.lax.map(run, states) if how == "map" else jax.vmap(run)(states)

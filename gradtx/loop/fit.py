@@ -1,0 +1,238 @@
+"""The host driver: the one Python loop over batches."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from numbers import Integral
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradtx.loop import phases
+from gradtx.loop.events import Signal
+from gradtx.loop.loop import Loop
+from gradtx.loop.phases import Stage
+from gradtx.loop.programs import Programs, prepare
+from gradtx.loop.state import TrainState
+
+Batches = Callable[[int, int], Iterable[Any]] | Iterable[Any]
+Resume = Callable[[TrainState], tuple[TrainState, "History"]]
+OBSERVED = (
+    "before_fit",
+    "before_epoch",
+    "after_batch",
+    "before_validate",
+    "after_epoch",
+    "after_fit",
+)
+
+_epoch_row = jax.jit(phases.epoch_row)
+
+
+@dataclass(frozen=True)
+class History:
+    """What a fit reports.
+
+    `rows` has a dict for each epoch (epoch, train_loss, valid_loss, metrics, time in seconds);
+    `steps` an array for each entry of the steps' logs (loss, learning_rate, ...), a value a step.
+    """
+
+    rows: list[dict[str, float]] = field(default_factory=list)
+    steps: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+class Report(NamedTuple):
+    """What an observer is told; it only reads.
+
+    The buffers of `state` are donated to the next step: copy what you keep of it. `log` may be
+    kept.
+    """
+
+    event: str
+    state: TrainState
+    epoch: int  # of this fit, from 0
+    epochs: int
+    batch: int  # training batches done in this epoch
+    log: Mapping[str, Any] | None = None  # of the last step; device scalars
+    row: Mapping[str, float] | None = None  # of the epoch that ended
+    history: History | None = None  # at after_fit; at before_fit of the epochs done before
+
+
+@dataclass(frozen=True)
+class Observer:
+    """Effects on the host: progress, files, checkpoints. Called in the order given.
+
+    `on` maps events (before_fit, before_epoch, after_batch, before_validate, after_epoch,
+    after_fit; after_batch is of training batches) to functions of a `Report`. `flush` writes what
+    is still held back: a checkpoint calls it, so that no file is behind it.
+
+    Raises:
+        ValueError: if `on` has another event.
+    """
+
+    on: Mapping[str, Callable[[Report], None]]
+    flush: Callable[[], None] = lambda: None
+
+    def __post_init__(self) -> None:
+        for event in self.on:
+            if event not in OBSERVED:
+                raise ValueError(
+                    f"Observer: `on` must have events that are observed; got {event!r}. Use one of:"
+                    f" {', '.join(OBSERVED)}; a Hook for others."
+                )
+
+
+def fit(
+    loop: Loop,
+    state: TrainState,
+    train: Batches,
+    valid: Iterable[Any] | Callable[[], Iterable[Any]] | None = None,
+    *,
+    epochs: int,
+    observers: Sequence[Observer] = (),
+    donate: bool = False,
+    resume: Resume | None = None,
+) -> tuple[TrainState, History]:
+    """Train for `epochs` epochs on the host, a jitted step for each batch.
+
+        state = fold(train_step, batches, state), with the events of `gradtx.loop.events` around it
+
+    `train(epoch, start)` gives the batches of an epoch from number `start` on, and `valid()` those
+    of the validation set; a list of batches serves as well. A state that was saved in the middle of
+    a fit goes on from there, at its epoch and batch. `resume(state)` gives such a state in the form
+    of `state`, and the history of the fit until then: see `gradtx.checkpoint.resume`.
+
+    The given `state` stays as it is; with `donate` it is used up, which saves the memory of one
+    copy. A state on many devices stays where `gradtx.sharding` has put it. The host keeps one step
+    ahead of the device: it learns that a phase has ended after it has started one step more, which
+    changes nothing, since the state knows, and is not reported.
+
+    Raises:
+        TypeError: if an argument is of the wrong kind.
+        ValueError: if `epochs` is not positive or the state is in a later epoch already, if the
+            batches can be read only once, or if there are none.
+    """
+    _check_kinds(loop, state, train, valid, epochs, observers)
+    run, state = prepare(state)
+    state, history = (state, History()) if resume is None else resume(state)
+    _check(state, train, valid, epochs)
+    tell = partial(_tell, observers, epochs=epochs)
+    state = state if donate else jax.tree.map(jnp.copy, state)
+    if int(state.stage) == Stage.OUTSIDE:
+        state = run.open_fit(loop, state)
+    tell("before_fit", state, history=history)
+    while int(state.epoch) < epochs and int(state.signal) < Signal.END_FIT:
+        began = time.perf_counter()
+        if int(state.stage) == Stage.FIT:
+            state = run.open_epoch(loop, state)
+        tell("before_epoch", state)
+        state = _train_phase(run, loop, state, train, history, tell)
+        state = run.close_train(loop, state, validate=valid is not None)
+        if valid is not None:
+            tell("before_validate", state)
+            for batch in valid() if callable(valid) else valid:
+                state = run.eval_step(loop, state, batch)
+        row = _row(loop, state, began)
+        history.rows.append(row)
+        state = run.close_epoch(loop, state)
+        tell("after_epoch", state, row=row)
+    state = run.close_fit(loop, state)
+    tell("after_fit", state, history=history)
+    return state, history
+
+
+def _check_kinds(
+    loop: Any, state: Any, train: Any, valid: Any, epochs: Any, observers: Any
+) -> None:
+    batches = lambda x: callable(x) or isinstance(x, Iterable)
+    observed = isinstance(observers, Iterable) and all(isinstance(o, Observer) for o in observers)
+    wanted = [
+        ("loop", loop, isinstance(loop, Loop), "a Loop. Pass gradtx.loop.Loop(...)"),
+        ("state", state, isinstance(state, TrainState), "a TrainState. Pass loop.init(params)"),
+        ("train", train, batches(train), "batches. Pass a list, or a function (epoch, start)"),
+        ("valid", valid, valid is None or batches(valid), "batches. Pass a list, or a function"),
+        ("epochs", epochs, isinstance(epochs, Integral), "a whole number. Pass for example 5"),
+        ("observers", observers, observed, "a list of Observers. Call the factory: progress()"),
+    ]
+    for name, given, is_right, what in wanted:
+        if not is_right:
+            what, do = what.split(". ")
+            raise TypeError(f"fit: `{name}` must be {what}; got {given!r:.200}. {do}.")
+
+
+def _check(state: TrainState, train: Any, valid: Any, epochs: int) -> None:
+    if epochs < 1:
+        raise ValueError(f"fit: `epochs` must be positive; got {epochs}. Pass 1 or more.")
+    if int(state.stage) != Stage.OUTSIDE and int(state.epoch) > epochs:
+        raise ValueError(
+            f"fit: `epochs` must not be below what the state's fit has done; got {epochs} after"
+            f" {int(state.epoch)} epochs. Pass the number that the fit began with."
+        )
+    for name, batches in (("train", train), ("valid", valid)):
+        if isinstance(batches, Iterator):
+            raise ValueError(
+                f"fit: `{name}` must give its batches anew for every epoch; got an iterator"
+                f" ({type(batches).__name__}), which gives them once. Pass a list or a function."
+            )
+
+
+def _train_phase(
+    run: Programs, loop: Loop, state: TrainState, train: Batches, history: History, tell: Callable
+):
+    """The training batches of an epoch, from the state's own position on."""
+    epoch, start = int(state.epoch), int(state.batch)
+    if int(state.signal) >= Signal.END_PHASE:
+        return state
+    batches: Any = train(epoch, start) if callable(train) else itertools.islice(train, start, None)
+    logs: list[dict[str, Any]] = []
+    try:
+        for number, batch in enumerate(batches, start + 1):
+            state, log = run.train_step(loop, state, batch)
+            # Only now, with the next step under way, look at how the one before it ended.
+            if logs and int(logs[-1]["signal"]) >= Signal.END_PHASE:
+                break
+            logs.append(log)
+            tell("after_batch", state, epoch=epoch, batch=number, log=log)
+    finally:
+        if hasattr(batches, "close"):
+            batches.close()
+    if not logs and not start:
+        raise ValueError(
+            f"fit: `train` must give batches; got none in epoch {epoch}. Check that the data set"
+            " has at least one full batch."
+        )
+    _keep(history, logs)
+    return state
+
+
+def _keep(history: History, logs: list[dict[str, Any]]) -> None:
+    """Bring an epoch's logs to the host, one array for each entry."""
+    if not logs:
+        return
+    # Column by column with `asarray`: `device_get` takes seven times as long for so many scalars.
+    columns = zip(*map(jax.tree.leaves, logs), strict=True)
+    arrays = [np.array([np.asarray(x) for x in column]) for column in columns]
+    new = jax.tree.unflatten(jax.tree.structure(logs[0]), arrays)
+    join = lambda old, new: np.concatenate([old, new])
+    history.steps.update(jax.tree.map(join, history.steps, new) if history.steps else new)
+
+
+def _row(loop: Loop, state: TrainState, began: float) -> dict[str, float]:
+    values = _epoch_row(state)  # jit has put the columns into alphabetical order
+    columns = ("epoch", "train_loss", "valid_loss", *loop.metrics)
+    row = {name: np.asarray(values[name]).item() for name in columns}
+    return row | {"time": time.perf_counter() - began}
+
+
+def _tell(observers: Sequence[Observer], event: str, state: TrainState, **facts: Any) -> None:
+    listeners = [observer.on[event] for observer in observers if event in observer.on]
+    if not listeners:
+        return
+    if "batch" not in facts:  # reading the state waits for the step under way
+        facts |= {"epoch": int(state.epoch), "batch": int(state.batch)}
+    for listener in listeners:
+        listener(Report(event, state, **facts))

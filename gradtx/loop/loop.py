@@ -1,0 +1,171 @@
+"""The loop's definition: what is trained, by which optimizer, with which hooks."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gradtx.base import as_transformation
+from gradtx.live import hyperparams
+from gradtx.loop.hook import Hook, compose
+from gradtx.loop.state import PyTree, TrainState, empty_metrics
+
+# What the epoch table, the steps' log and the lines of `gradtx.observers.jsonl` call their own.
+COLUMNS = ("kind", "step", "epoch", "loss", "train_loss", "valid_loss", "time")
+ENTRIES = ("kind", "step", "epoch", "loss", "train_loss", "signal", "alive")
+
+
+@dataclass(frozen=True, eq=False)
+class Loop:
+    """What one fit does, as pure functions; all that changes is in a `TrainState`.
+
+    - `apply(params, model_state, batch, key=..., training=...) -> (pred, model_state)`
+    - `loss(pred, batch) -> float[B]`: one loss for each example of the batch
+    - `tx`: any gradient transformation
+    - `metrics`: name -> function (pred, batch) -> float[B]
+    - `hooks`: in any order; they are put into the one that they ask for
+
+    A batch is a pytree, a dict as a rule. If it has an entry "weight" (float[B]), means are
+    weighted by it, which is how the last batch of a validation set is filled up.
+    `from_linen` makes `apply` from a Flax module.
+
+    Raises:
+        TypeError: if one of these is something else.
+        ValueError: if the hooks can't be ordered, or a metric has the name of another column; when
+            a state is made, if a hook logs under the name of another entry.
+    """
+
+    apply: Callable[..., tuple[Any, PyTree]]
+    loss: Callable[[Any, Any], jax.Array]
+    tx: optax.GradientTransformation
+    metrics: Mapping[str, Callable[[Any, Any], jax.Array]] = field(default_factory=dict)
+    hooks: Sequence[Hook] = ()
+
+    def __post_init__(self) -> None:
+        _check_functions({"apply": self.apply, "loss": self.loss}, self.metrics)
+        tx = as_transformation("Loop", "`tx`", self.tx)
+        taken = [name for name in self.metrics if name in COLUMNS]
+        if taken:
+            raise ValueError(
+                f"Loop: a metric must not have the name of a column of the loop's own; got"
+                f" {taken[0]!r}. Give it another name."
+            )
+        object.__setattr__(self, "hooks", compose(self.hooks))
+        object.__setattr__(self, "tx", tx)
+
+    def init(
+        self, params: PyTree, model_state: PyTree = None, *, seed: int | Any = 0
+    ) -> TrainState:
+        """The state before any step; `seed` is an integer, also a traced one, or a typed key."""
+        zero = lambda: jnp.zeros((), jnp.int32)
+        state = TrainState(
+            step=zero(),
+            epoch=zero(),
+            batch=zero(),
+            stage=zero(),
+            signal=zero(),
+            key=_key(seed),
+            params=params,
+            model_state={} if model_state is None else model_state,
+            opt_state=self.tx.init(params),
+            metrics=empty_metrics(self.metrics),
+            hooks={},
+        )
+        state = state.replace(hooks={hook.name: _fresh(hook, state) for hook in self.hooks})
+        _check_logs(self.hooks, state)
+        return state
+
+    def with_hooks(self, state: TrainState, hooks: Sequence[Hook]) -> tuple["Loop", TrainState]:
+        """This loop and `state` with more hooks; `without_hooks` is the inverse."""
+        loop = replace(self, hooks=(*self.hooks, *hooks))
+        more = {hook.name: _fresh(hook, state) for hook in hooks}
+        state = state.replace(hooks=state.hooks | more)
+        _check_logs(loop.hooks, state)
+        return loop, state
+
+    def without_hooks(self, state: TrainState) -> TrainState:
+        """`state` with only the states of this loop's own hooks."""
+        return state.replace(hooks={hook.name: state.hooks[hook.name] for hook in self.hooks})
+
+
+def _check_functions(functions: Mapping[str, Any], metrics: Any) -> None:
+    """Require functions, and a dict of them."""
+    if not isinstance(metrics, Mapping):
+        raise TypeError(
+            f"Loop: `metrics` must be a dict, name -> function (pred, batch) -> float[B]; got"
+            f" {metrics!r}. Pass for example metrics={{'accuracy': accuracy}}."
+        )
+    named = {f"metrics[{name!r}]": metric for name, metric in metrics.items()}
+    for name, function in {**functions, **named}.items():
+        if not callable(function):
+            raise TypeError(
+                f"Loop: `{name}` must be a function; got {function!r}. Its arguments are in the"
+                " docstring of gradtx.loop.Loop."
+            )
+
+
+def _key(seed: Any) -> jax.Array:
+    if isinstance(seed, jax.Array) and jnp.issubdtype(seed.dtype, jax.dtypes.prng_key):
+        return seed
+    dtype = getattr(seed, "dtype", type(seed))
+    is_whole = isinstance(seed, int) or jnp.issubdtype(dtype, jnp.integer)
+    if not is_whole or jnp.ndim(seed) != 0:
+        raise TypeError(
+            f"Loop.init: `seed` must be an integer or a typed key; got {seed!r}. Pass for example"
+            " seed=0 or jax.random.key(0)."
+        )
+    return jax.random.key(seed)
+
+
+def _fresh(hook: Hook, state: TrainState) -> PyTree:
+    """A hook's first state, in buffers of its own: those of one state are donated together."""
+    own = lambda x: jnp.array(x, dtype=jnp.result_type(x))
+    return jax.tree.map(own, hook.init(state))
+
+
+def hook_logs(
+    hooks: Sequence[Hook], states: Mapping[str, PyTree], used: Iterable[str]
+) -> dict[str, Any]:
+    """What hooks add to a step's log, beside its own entries and the hyperparameters `used`.
+
+    Raises:
+        ValueError: if a name is taken.
+    """
+    log: dict[str, Any] = {}
+    for hook in hooks:
+        more = hook.log(states[hook.name])
+        if taken := sorted(more.keys() & {*ENTRIES, *used, *log}):
+            raise ValueError(
+                f"Hook {hook.name!r}: `log` must have names of its own; got {taken[0]!r}, which is"
+                " taken. Give the entry another name."
+            )
+        log |= more
+    return log
+
+
+def _check_logs(hooks: Sequence[Hook], state: TrainState) -> None:
+    """Find a name that is taken before there is a step."""
+    used = tuple(hyperparams(state.opt_state))
+    jax.eval_shape(lambda states: hook_logs(hooks, states, used), state.hooks)
+
+
+def from_linen(module: Any, *, inputs: str = "image", rngs: Sequence[str] = ("dropout",)) -> Any:
+    """`apply` for `Loop`, from a Flax linen module called as `module(x, train=...)`.
+
+    `batch[inputs]` is the module's input, `model_state` holds its collections beside "params"; all
+    of them may change in training, and those named in `carry` also outside it.
+    """
+
+    def apply(params: PyTree, model_state: PyTree, batch: Any, *, key: jax.Array, training: bool):
+        variables = {"params": params, **model_state}
+        keys = {name: jax.random.fold_in(key, i) for i, name in enumerate(rngs)}
+        mutable = list(model_state) if training else [c for c in model_state if c == "carry"]
+        pred, new = module.apply(
+            variables, batch[inputs], train=training, rngs=keys, mutable=mutable
+        )
+        return pred, {**model_state, **new}
+
+    return apply

@@ -1,0 +1,74 @@
+"""The loss and the metric of classification, one value for each example."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradtx.tree import compute_dtype
+
+
+def cross_entropy(
+    pred: jax.Array, batch: Any, *, label: str = "label", label_smoothing: float = 0.0
+) -> jax.Array:
+    """Cross-entropy of logits, after smoothing the labels.
+
+        loss = -sum_c q_c log softmax(pred)_c
+        q    = (1 - s) p + s / C                 s = label_smoothing
+
+    `pred` is float[B, C]; `batch[label]` either int[B], classes, or float[B, C], probabilities p.
+    Computed in float32 (float64 for float64 logits) whatever the dtype of `pred`. A class outside
+    0..C-1 gives NaN. Bind the smoothing with `functools.partial`.
+
+    >>> loss = cross_entropy(jnp.zeros((1, 4)), {"label": jnp.array([2])})
+    >>> bool(jnp.allclose(loss, jnp.log(4.0)))
+    True
+
+    Raises:
+        ValueError: if `label_smoothing` is outside [0, 1), or shapes or dtypes are others.
+    Source: smoothing from Szegedy et al. (2016), section 7.
+    """
+    if not 0 <= label_smoothing < 1:
+        raise ValueError(
+            f"cross_entropy: `label_smoothing` must be in [0, 1); got {label_smoothing}. Choose a"
+            " share such as 0.1."
+        )
+    target = batch[label]
+    _check("cross_entropy", pred, target)
+    logits = pred.astype(compute_dtype(pred))
+    log_p = jax.nn.log_softmax(logits)
+    if target.ndim == 2:
+        chosen = jnp.sum(target.astype(log_p.dtype) * log_p, axis=-1)
+    else:
+        known = (target >= 0) & (target < pred.shape[-1])
+        index = jnp.where(known, target, 0)[:, None]
+        chosen = jnp.take_along_axis(log_p, index, axis=-1)[:, 0]
+        chosen = jnp.where(known, chosen, jnp.nan)
+    if not label_smoothing:
+        return -chosen
+    return -((1 - label_smoothing) * chosen + label_smoothing * jnp.mean(log_p, axis=-1))
+
+
+def accuracy(pred: jax.Array, batch: Any, *, label: str = "label") -> jax.Array:
+    """1 where the largest logit is that of the label, else 0: float32[B].
+
+    `pred` is float[B, C]; `batch[label]` is int[B], or float[B, C] whose largest entry counts.
+
+    Raises:
+        ValueError: if shapes or dtypes are others.
+    """
+    target = batch[label]
+    _check("accuracy", pred, target)
+    target = jnp.argmax(target, axis=-1) if target.ndim == 2 else target
+    return (jnp.argmax(pred, axis=-1) == target).astype(jnp.float32)
+
+
+def _check(where: str, pred: jax.Array, target: jax.Array) -> None:
+    classes = jnp.issubdtype(target.dtype, jnp.integer) and target.shape == pred.shape[:-1]
+    shares = jnp.issubdtype(target.dtype, jnp.floating) and target.shape == pred.shape
+    if pred.ndim != 2 or not (classes or shares):
+        raise ValueError(
+            f"{where}: `pred` must be float[B, C] and the label int[B] or float[B, C]; got"
+            f" {pred.dtype}{list(pred.shape)} and {target.dtype}{list(target.shape)}. Select what"
+            " the model predicts, or cast the labels."
+        )

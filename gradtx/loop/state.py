@@ -1,0 +1,128 @@
+"""What the loop carries, and what an event sees of it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+PyTree = Any
+
+SMOOTHING = 0.98
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class TrainState:
+    """All that training remembers: a fit is a fold of a pure function over batches with this.
+
+    Loss scale and everything else that a hook keeps is under `hooks`. Random numbers of a step
+    come from `fold_in(key, step)`, so there is no generator to save.
+    """
+
+    step: jax.Array  # int32[]: training batches seen, over all fits
+    epoch: jax.Array  # int32[]: epochs finished in this fit
+    batch: jax.Array  # int32[]: training batches seen in this epoch
+    stage: jax.Array  # int32[]: see `Stage` in phases.py
+    signal: jax.Array  # int32[]: the pending request, a `Signal`
+    key: jax.Array  # key[]
+    params: PyTree
+    model_state: PyTree  # batch statistics, recurrent state
+    opt_state: PyTree
+    metrics: "Metrics"
+    hooks: dict[str, PyTree]  # a hook's state under its name
+
+    def replace(self, **changes: Any) -> "TrainState":
+        """A copy with the given fields changed."""
+        return replace(self, **changes)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Metrics:
+    """Running figures of the phases.
+
+        smooth loss = average / (1 - 0.98^count)        average' = 0.98 average + 0.02 loss
+        mean of a metric = sum of weight value / sum of weight
+
+    The smooth training loss runs over the whole fit; validation starts anew every epoch.
+    """
+
+    average: jax.Array  # float32[]
+    count: jax.Array  # int32[]: losses in `average`
+    sums: dict[str, jax.Array]  # float32[] each: of weight times value, validation
+    weight: jax.Array  # float32[]: sum of weights, validation
+
+    @property
+    def train_loss(self) -> jax.Array:
+        """The smooth training loss; NaN before the first."""
+        # As 1 - 0.98^count in float32 it would lose digits while the count is small.
+        share = -jnp.expm1(self.count.astype(jnp.float32) * math.log(SMOOTHING))
+        return jnp.where(self.count > 0, self.average / jnp.maximum(share, 1e-12), jnp.nan)
+
+    @property
+    def valid(self) -> dict[str, jax.Array]:
+        """The means of this epoch's validation; NaN where there was none."""
+        safe = jnp.where(self.weight > 0, self.weight, 1.0)
+        return {k: jnp.where(self.weight > 0, v / safe, jnp.nan) for k, v in self.sums.items()}
+
+    @property
+    def row(self) -> dict[str, jax.Array]:
+        """All of them as an epoch table names them: train_loss, valid_loss, the metrics."""
+        valid = {("valid_loss" if name == "loss" else name): v for name, v in self.valid.items()}
+        return {"train_loss": self.train_loss, **valid}
+
+
+def empty_metrics(names: Mapping[str, Any]) -> Metrics:
+    """`Metrics` before any batch, for the loss and the metrics of these names."""
+    zero = lambda: jnp.zeros((), jnp.float32)
+    sums = {name: zero() for name in ("loss", *names)}
+    return Metrics(zero(), jnp.zeros((), jnp.int32), sums, zero())
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=[
+        "step", "epoch", "signal", "key", "params", "model_state", "opt_state", "metrics",
+        "batch", "pred", "loss", "objective", "grads", "updates",
+    ],
+    meta_fields=["training"],
+)  # fmt: skip
+@dataclass(frozen=True)
+class Moment:
+    """What an event sees and may change with `moment.replace(...)`.
+
+    From `batch` on a field is None until the loop has reached it: the batch from `before_batch`,
+    the prediction from `after_pred`, both losses from `after_loss`, gradients from
+    `after_backward`, updates at `after_update`, which stands between the optimizer's update and
+    its application. `loss` is what is recorded, `objective` what is differentiated: a penalty is
+    added to `objective`. `key` is the hook's own in this step.
+    """
+
+    training: bool
+    step: jax.Array
+    epoch: jax.Array
+    signal: jax.Array
+    key: jax.Array
+    params: PyTree
+    model_state: PyTree
+    opt_state: PyTree
+    metrics: Metrics
+    batch: PyTree = None
+    pred: PyTree = None
+    loss: Any = None  # float[]
+    objective: Any = None  # float[]
+    grads: PyTree = None
+    updates: PyTree = None
+
+    def replace(self, **changes: Any) -> "Moment":
+        """A copy with the given fields changed."""
+        return replace(self, **changes)
+
+    def request(self, signal: int, when: Any = True) -> "Moment":
+        """A copy in which `signal` is requested where the bool[] `when` holds."""
+        asked = jnp.where(when, jnp.int32(signal), jnp.int32(0))
+        return replace(self, signal=jnp.maximum(self.signal, asked))

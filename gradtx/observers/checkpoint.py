@@ -1,0 +1,166 @@
+"""Checkpoints while a fit runs, written in the background."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from gradtx.checkpoint.keep import tidy
+from gradtx.checkpoint.layout import clean
+from gradtx.checkpoint.orbax import require_orbax
+from gradtx.checkpoint.saving import start_save
+from gradtx.loop import Observer, Report
+
+
+class Interrupted(Exception):
+    """The fit was asked to stop, and did: `step` steps are done, and saved as `path`.
+
+    `path` is None if they could not be saved.
+    """
+
+    def __init__(self, step: int, path: Path | None) -> None:  # noqa: D107
+        saved = f"saved as {path}" if path else "not saved"
+        super().__init__(f"stopped after {step} steps; {saved}")
+        self.step, self.path = step, path
+
+
+def checkpoint(
+    directory: str | Path,
+    *,
+    every: int | None = None,
+    best: tuple[str, str] = ("valid_loss", "min"),
+    facts: Mapping[str, Any] | None = None,
+    flush: Sequence[Observer] = (),
+    stop: Callable[[int], bool] = lambda step: False,
+    say: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
+) -> Observer:
+    """Save the whole state at the end of every epoch, and after `every` steps if that is given.
+
+    The state is copied; the files are written in the background, one checkpoint after the other.
+    Kept are the newest and the best: `best` names a column of the epoch table, and says whether its
+    "min" or its "max" is that; if the two are one, also the one before. `facts` are saved too, and
+    compared by a restore. Before a save the observers in `flush` write what they still hold.
+
+    After every step `stop(steps so far)` is asked; if it says yes, the fit is saved and ended by
+    `Interrupted`. With several processes it must say the same in all, as
+    `jax.experimental.multihost_utils.reached_preemption_sync_point` does.
+
+    A save that fails, as on a full disk, is reported to `say`; the fit goes on, and the checkpoint
+    before is still there.
+
+    Raises:
+        ImportError: if Orbax is not installed.
+        ValueError: if an argument is out of range; at the end of an epoch, if the row has
+            no such column.
+    """
+    column, mode = best
+    if mode not in ("min", "max"):
+        raise ValueError(
+            f'checkpoint: `best` must be (column, "min") or (column, "max"); got {best!r}. Say'
+            " whether a better value is smaller or greater."
+        )
+    if every is not None and every < 1:
+        raise ValueError(f"checkpoint: `every` must be positive; got {every}. Pass 1 or more.")
+    require_orbax()
+    writer = _Writer(Path(directory), dict(facts or {}), tuple(flush), say)
+    first = 0  # the step at which this epoch began
+
+    def before_fit(report: Report) -> None:
+        writer.begin(report)
+
+    def before_epoch(report: Report) -> None:
+        nonlocal first
+        first = int(report.state.step) - report.batch
+
+    def after_batch(report: Report) -> None:
+        step = first + report.batch
+        if stop(step):
+            writer.end(report, step)
+        if every is not None and step % every == 0:
+            writer.save(report, step)
+
+    def after_epoch(report: Report) -> None:
+        step, row = int(report.state.step), dict(report.row or {})
+        if column not in row:
+            raise ValueError(
+                f"checkpoint: `best` must name a column of the epoch table; got {column!r}. Use one"
+                f" of: {', '.join(row)}."
+            )
+        writer.rows.append(row)
+        writer.save(report, step, score=row[column] if mode == "max" else -row[column])
+        if stop(step) and report.epoch < report.epochs:
+            raise Interrupted(step, writer.wait())
+
+    def after_fit(report: Report) -> None:
+        writer.wait()
+
+    return Observer(
+        {
+            "before_fit": before_fit,
+            "before_epoch": before_epoch,
+            "after_batch": after_batch,
+            "after_epoch": after_epoch,
+            "after_fit": after_fit,
+        }
+    )
+
+
+@dataclass
+class _Writer:
+    """At most one save under way."""
+
+    directory: Path
+    facts: dict[str, Any]
+    flush: tuple[Observer, ...]
+    say: Callable[[str], None]
+    rows: list[Any] = field(default_factory=list)
+    pending: tuple[int, Future[Path]] | None = None
+
+    def begin(self, report: Report) -> None:
+        """A new fit, or one that goes on; what a killed process left half-written goes."""
+        self.wait()  # for what a fit that raised may still be saving
+        self.rows = list(report.history.rows) if report.history else []
+        if jax.process_index() == 0:
+            clean(self.directory)
+
+    def save(self, report: Report, step: int, *, score: float | None = None) -> None:
+        """Begin to save, when the save before has ended."""
+        self.wait()
+        about = {"step": step, "facts": self.facts, "rows": self.rows, "score": score}
+        try:
+            for observer in self.flush:
+                observer.flush()
+            self.pending = step, start_save(self.directory, report.state, **about)
+        except (OSError, ValueError) as error:
+            self._failed(step, error)
+
+    def wait(self) -> Path | None:
+        """Wait for the save under way; the path of its checkpoint, or None if it failed."""
+        if self.pending is None:
+            return None
+        (step, future), self.pending = self.pending, None
+        try:
+            path = future.result()
+            if jax.process_index() == 0:
+                tidy(self.directory)
+        except Exception as error:  # Orbax raises whatever its parts raise
+            self._failed(step, error)
+            return None
+        return path
+
+    def end(self, report: Report, step: int) -> None:
+        """Save and end the fit."""
+        self.save(report, step)
+        raise Interrupted(step, self.wait())
+
+    def _failed(self, step: int, error: Exception) -> None:
+        full = "No space left" in str(error)
+        reason = "no space left on the disk" if full else " ".join(str(error).split())[:200]
+        self.say(
+            f"Warning: the checkpoint after {step} steps could not be saved in {self.directory}"
+            f" ({reason}); the run goes on, and what was saved before is still there."
+        )

@@ -1,0 +1,147 @@
+"""Progress for people: the epoch table, and a bar below it where there is a terminal."""
+
+import atexit
+import sys
+from typing import Any, TextIO
+
+from gradtx.loop import Observer, Report
+from gradtx.observers.pace import Pace
+from gradtx.observers.table import Lines, format_number
+
+REFRESH = 0.25
+
+
+def progress(
+    steps_per_epoch: int | None = None, *, every: float = 10.0, file: TextIO | None = None
+) -> Observer:
+    """Show the epoch table as it grows, and how far the epoch is.
+
+    On a terminal a live bar stands below the table; elsewhere, as in a log file, a plain line
+    comes at most once in `every` seconds. The bar fills up to `steps_per_epoch`, by default the
+    length of the epoch before. The smooth loss is read at most four times a second, and from the
+    last step but one, so that the host never waits for the device. Output goes to `file`, by
+    default the standard output.
+
+    Raises:
+        ImportError: on a terminal, if rich is not installed.
+    """
+    stream = file or sys.stdout
+    display = _Bar(stream) if stream.isatty() else _Plain(stream, every)
+    lines = Lines()
+    total = steps_per_epoch
+    newest: Any = None  # the newest batch's number and log
+
+    def before_fit(report: Report) -> None:
+        display.open()
+        for line in lines.begin(report.history):
+            display.line(line)
+
+    def before_epoch(report: Report) -> None:
+        nonlocal newest
+        newest = None
+        display.begin(report.epoch, report.batch, total)
+
+    def after_batch(report: Report) -> None:
+        nonlocal newest
+        if newest is not None and display.pace.due():
+            batch, log = newest
+            display.advance(batch, float(log["train_loss"]))
+        newest = report.batch, report.log
+
+    def after_epoch(report: Report) -> None:
+        nonlocal total
+        if newest is not None:
+            total = steps_per_epoch or newest[0]
+        for line in lines.of(report.row or {}):
+            display.line(line)
+
+    return Observer(
+        {
+            "before_fit": before_fit,
+            "before_epoch": before_epoch,
+            "after_batch": after_batch,
+            "before_validate": lambda report: display.validate(report.batch),
+            "after_epoch": after_epoch,
+            "after_fit": lambda report: display.close(),
+        }
+    )
+
+
+class _Plain:
+    """Lines, for a file."""
+
+    def __init__(self, stream: TextIO, every: float) -> None:
+        self.stream, self.pace = stream, Pace(every)
+
+    def open(self) -> None:
+        pass
+
+    def begin(self, epoch: int, batch: int, total: int | None) -> None:
+        self.epoch, self.total = epoch, total
+        self.pace.restart()
+
+    def advance(self, batch: int, loss: float) -> None:
+        steps = f"{batch}/{self.total}" if self.total else f"{batch}"
+        self.line(f"epoch {self.epoch}, step {steps}: train_loss {format_number(loss)}")
+
+    def validate(self, batch: int) -> None:
+        pass
+
+    def line(self, text: str) -> None:
+        print(text, file=self.stream, flush=True)
+
+    def close(self) -> None:
+        pass
+
+
+class _Bar:
+    """A live bar, for a terminal; lines are printed above it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        try:
+            from rich import progress as parts
+            from rich.console import Console
+        except ImportError as error:
+            raise ImportError(
+                "gradtx.observers.progress needs rich to draw a bar. Install it with"
+                " `pip install gradtx[train]`, or use gradtx.observers.table."
+            ) from error
+        self.pace = Pace(REFRESH)
+        self.bar: Any = parts.Progress(
+            parts.TextColumn("{task.description}"),
+            parts.BarColumn(),
+            parts.MofNCompleteColumn(),
+            parts.TextColumn("train_loss {task.fields[loss]}"),
+            parts.TimeElapsedColumn(),
+            parts.TimeRemainingColumn(),
+            console=Console(file=stream),
+            refresh_per_second=1 / REFRESH,
+            transient=True,
+        )
+        self.task: Any = self.bar.add_task("", start=False, visible=False, total=None, loss="-")
+
+    def open(self) -> None:
+        self.bar.start()
+        atexit.register(self.bar.stop)  # a fit that fails must not leave the cursor hidden
+
+    def begin(self, epoch: int, batch: int, total: int | None) -> None:
+        self.epoch = epoch
+        name = f"epoch {epoch}"
+        # `reset` takes no total of None, which stands for a length that is not known yet.
+        self.bar.reset(self.task, completed=batch, description=name, visible=True)
+        if total is not None:
+            self.bar.update(self.task, total=total)
+
+    def advance(self, batch: int, loss: float) -> None:
+        self.bar.update(self.task, completed=batch, loss=format_number(loss))
+
+    def validate(self, batch: int) -> None:
+        name = f"epoch {self.epoch}, validation"
+        self.bar.update(self.task, completed=batch, description=name)
+
+    def line(self, text: str) -> None:
+        self.bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def close(self) -> None:
+        self.bar.stop()
+        atexit.unregister(self.bar.stop)

@@ -1,0 +1,104 @@
+"""The epoch table, as plain lines."""
+
+import math
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TextIO
+
+from gradtx.loop import History, Observer, Report
+
+WIDTH = 10
+
+
+def table(*, file: TextIO | None = None) -> Observer:
+    """Print the epoch table: a header, then one aligned line at the end of each epoch.
+
+        epoch  train_loss  valid_loss    accuracy        time
+            0      0.6931      0.5127      0.8125      12.3 s
+
+    A dash stands where an epoch has no value: no validation, or one that was cut short. A resumed
+    fit shows the epochs before it too. Lines go to `file`, by default the standard output of the
+    moment.
+    """
+    show = lambda line: print(line, file=file or sys.stdout, flush=True)
+    lines = Lines()
+
+    def before_fit(report: Report) -> None:
+        for line in lines.begin(report.history):
+            show(line)
+
+    def after_epoch(report: Report) -> None:
+        for line in lines.of(report.row or {}):
+            show(line)
+
+    return Observer({"before_fit": before_fit, "after_epoch": after_epoch})
+
+
+@dataclass
+class Lines:
+    """The lines of one fit's table: the header comes with the first row."""
+
+    headed: bool = False
+
+    def begin(self, history: History | None = None) -> list[str]:
+        """A new table; what to print of the epochs that a resumed fit has behind it."""
+        self.headed = False
+        return [line for row in (history.rows if history else []) for line in self.of(row)]
+
+    def of(self, row: Mapping[str, float]) -> list[str]:
+        """What to print at the end of an epoch."""
+        lines = [format_line(row)]
+        if not self.headed:
+            lines.insert(0, format_header(row))
+        self.headed = True
+        return lines
+
+
+def format_header(names: Iterable[str]) -> str:
+    """The names of the columns, aligned as `format_line` aligns the values."""
+    return "  ".join(name.rjust(_width(name)) for name in names)
+
+
+def format_line(row: Mapping[str, float]) -> str:
+    """A line of the table.
+
+    >>> format_line({"epoch": 0, "train_loss": 0.5, "valid_loss": float("nan"), "time": 75.0})
+    '    0      0.5000           -        1:15'
+    """
+    return "  ".join(_cell(name, value).rjust(_width(name)) for name, value in row.items())
+
+
+def _width(name: str) -> int:
+    return len(name) if name == "epoch" else max(WIDTH, len(name))
+
+
+def _cell(name: str, value: float) -> str:
+    if name == "epoch":
+        return str(int(value))
+    return format_time(value) if name == "time" else format_number(value)
+
+
+def format_number(value: float) -> str:
+    """Four decimals, or an exponent where those would not do.
+
+    >>> [format_number(x) for x in (0.25, 3e-6, 1234567.0, float("inf"), float("nan"))]
+    ['0.2500', '3.000e-06', '1.235e+06', 'inf', '-']
+    """
+    if math.isnan(value):
+        return "-"
+    plain = value == 0 or 1e-3 <= abs(value) < 1e5
+    return f"{value:.4f}" if plain or math.isinf(value) else f"{value:.3e}"
+
+
+def format_time(seconds: float) -> str:
+    """Seconds, for people.
+
+    >>> [format_time(t) for t in (0.51, 59.9, 59.97, 61.2, 3725)]
+    ['0.5 s', '59.9 s', '1:00', '1:01', '1:02:05']
+    """
+    if round(seconds, 1) < 60:
+        return f"{seconds:.1f} s"
+    minutes, s = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{s:02}" if hours else f"{minutes}:{s:02}"

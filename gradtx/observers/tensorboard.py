@@ -1,0 +1,130 @@
+"""Metrics as event files for TensorBoard."""
+
+import logging
+import socket
+import struct
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from gradtx.loop import Observer, Report
+from gradtx.observers.appending import Appending
+from gradtx.observers.pace import Pace
+from gradtx.observers.step_logs import StepLogs
+
+PERIOD = 1.0
+
+
+def tensorboard(log_dir: str | Path) -> Observer:
+    """Write the metrics of every step and epoch for `tensorboard --logdir LOG_DIR`.
+
+    The scalars are `step/loss`, `step/learning_rate` and so on, `epoch/valid_loss` and so on; a
+    hyperparameter with groups is `step/learning_rate/GROUP`. All are drawn over the number of
+    steps done. Every fit writes a file of its own; one that begins at step n hides what an earlier
+    one had written from there on. Values that are not finite are written as they are, in float32.
+
+    Events are written about once a second and at the end of each epoch. While the file can't be
+    written, as on a full disk, they are kept and tried again.
+
+    Raises:
+        ImportError: if tensorboardX is not installed.
+        OSError: when a fit begins, if the file can't be made; at its end, if there are still events
+            that could not be written.
+    """
+    try:
+        import tensorboardX  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "gradtx.observers.tensorboard needs tensorboardX. Install it with"
+            " `pip install gradtx[train]`."
+        ) from error
+    logs, pace = StepLogs(), Pace(PERIOD)
+    file = Appending(Path())
+
+    def before_fit(report: Report) -> None:
+        nonlocal file
+        logs.before_fit(report)
+        file = Appending(_new_path(Path(log_dir)))
+        file.write(_opening(int(report.state.step) + 1))
+
+    def steps(*, last: bool = True) -> list[bytes]:
+        return [_scalars("step", log, log["step"] + 1) for log in logs.take(last=last)]
+
+    def after_batch(report: Report) -> None:
+        logs.after_batch(report)
+        if logs.settled and pace.due():
+            file.try_to_write(steps(last=False))
+
+    def after_epoch(report: Report) -> None:
+        epoch = _scalars("epoch", report.row or {}, int(report.state.step))
+        file.try_to_write([*steps(), epoch])
+
+    return Observer(
+        {
+            "before_fit": before_fit,
+            "before_epoch": logs.before_epoch,
+            "after_batch": after_batch,
+            "after_epoch": after_epoch,
+            "after_fit": lambda report: file.write(),
+        },
+        flush=lambda: file.write(steps()),
+    )
+
+
+def _new_path(folder: Path) -> Path:
+    """A file after all others: TensorBoard reads them in the order of their names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    number = sum(1 for _ in folder.glob("events.*"))  # for fits that begin in the same second
+    begun = f"{int(time.time()):010}"
+    return folder / f"events.out.tfevents.{begun}.{socket.gethostname()}.{number:04}"
+
+
+def _opening(first: int) -> list[bytes]:
+    """The head of a file; of earlier ones TensorBoard then hides all from step `first` on."""
+    start = {"status": "START"}
+    return [_event(file_version="brain.Event:2"), _event(step=first, session_log=start)]
+
+
+def _scalars(prefix: str, values: Mapping[str, Any], step: int) -> bytes:
+    from tensorboardX.summary import scalar
+
+    with _quiet():
+        made = [scalar(tag, value).value for tag, value in _tagged(prefix, values)]
+    return _event(step=step, summary={"value": list(chain(*made))})
+
+
+def _tagged(prefix: str, values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _tagged(f"{prefix}/{name}", value)
+        elif name not in ("step", "epoch"):
+            yield f"{prefix}/{name}", value
+
+
+def _event(**content: Any) -> bytes:
+    """An event as a record of the file.
+
+    length uint64, masked CRC of these bytes, the event, masked CRC of the event; little-endian
+    """
+    from tensorboardX.proto import event_pb2
+    from tensorboardX.record_writer import masked_crc32c
+
+    messages: Any = event_pb2  # which makes its classes when it is imported
+    data = messages.Event(wall_time=time.time(), **content).SerializeToString()
+    length = struct.pack("<Q", len(data))
+    check = lambda part: struct.pack("<I", masked_crc32c(part))
+    return length + check(length) + data + check(data)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the warning that tensorboardX logs for each value that is not finite."""
+    logger, drop = logging.getLogger("tensorboardX.x2num"), lambda record: False
+    logger.addFilter(drop)
+    try:
+        yield
+    finally:
+        logger.removeFilter(drop)

@@ -1,0 +1,71 @@
+"""Optimizers that need no falling learning rate."""
+
+from typing import Any
+
+from gradtx.base import GradientTransformation, chain
+from gradtx.hyper import ScalarOrSchedule
+from gradtx.optimizers.parts import decayed
+from gradtx.schedules.joining import warmup
+from gradtx.transforms.rms import scale_by_rms
+from gradtx.transforms.schedule_free import schedule_free
+
+
+def schedule_free_sgd(
+    learning_rate: ScalarOrSchedule = 1.0,
+    warmup_steps: int | None = None,
+    b1: ScalarOrSchedule = 0.9,
+    weight_decay: ScalarOrSchedule | None = None,
+    weight_lr_power: ScalarOrSchedule = 2.0,
+    state_dtype: Any = None,
+) -> GradientTransformation:
+    """SGD on one copy of the parameters, averaged into another: `schedule_free`.
+
+        z' = z - learning_rate (g + weight_decay p)        p = b1 x + (1 - b1) z
+
+    Evaluate at `schedule_free_eval_params(state, params)`. The learning rate rises from 0 over
+    `warmup_steps`.
+
+    Source: Defazio et al. (2024), algorithm 1.
+    """
+    return schedule_free(
+        chain(*decayed(weight_decay)),
+        _warmed(learning_rate, warmup_steps),
+        b1,
+        weight_lr_power,
+        state_dtype,
+        scales=True,
+    )
+
+
+def schedule_free_adamw(
+    learning_rate: ScalarOrSchedule = 0.0025,
+    warmup_steps: int | None = None,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-8,
+    weight_decay: ScalarOrSchedule | None = 0.0,
+    weight_lr_power: ScalarOrSchedule = 2.0,
+    state_dtype: Any = None,
+) -> GradientTransformation:
+    """AdamW on one copy of the parameters, averaged into another: `schedule_free`.
+
+        z' = z - learning_rate (g / (sqrt(v_hat) + eps) + weight_decay p)    p = b1 x + (1 - b1) z
+
+    Evaluate at `schedule_free_eval_params(state, params)`. The learning rate rises from 0 over
+    `warmup_steps`. The average takes the place of a first moment, so none is kept.
+
+    Source: Defazio et al. (2024), algorithm 1.
+    """
+    scaled = scale_by_rms(b2, eps, eps_in_sqrt=False, bias_correction=True)
+    return schedule_free(
+        chain(scaled, *decayed(weight_decay)),
+        _warmed(learning_rate, warmup_steps),
+        b1,
+        weight_lr_power,
+        state_dtype,
+        scales=True,
+    )
+
+
+def _warmed(learning_rate: Any, steps: int | None) -> ScalarOrSchedule:
+    return warmup(learning_rate, steps) if steps else learning_rate

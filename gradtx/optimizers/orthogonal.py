@@ -1,0 +1,69 @@
+"""Muon for matrices, with Adam for the rest."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradtx.base import GradientTransformation, chain
+from gradtx.hyper import ScalarOrSchedule
+from gradtx.optimizers.parts import Mask, decayed
+from gradtx.partition import partition
+from gradtx.transforms.adam import scale_by_adam
+from gradtx.transforms.learning_rate import scale_by_learning_rate
+from gradtx.transforms.muon import QUINTIC, Coefficients, scale_by_muon, scale_by_shape
+
+
+def muon(
+    learning_rate: ScalarOrSchedule,
+    ns_coeffs: Coefficients = QUINTIC,
+    ns_steps: int = 5,
+    beta: ScalarOrSchedule = 0.95,
+    eps: ScalarOrSchedule = 1e-8,
+    weight_decay: ScalarOrSchedule | None = 0.0,
+    weight_decay_mask: Mask = None,
+    mu_dtype: Any = None,
+    *,
+    nesterov: bool = True,
+    adam_b1: ScalarOrSchedule = 0.9,
+    adam_b2: ScalarOrSchedule = 0.999,
+    adam_eps_root: ScalarOrSchedule = 0.0,
+    adam_weight_decay: ScalarOrSchedule | None = 0.0,
+    adam_learning_rate: ScalarOrSchedule | None = None,
+    consistent_rms: ScalarOrSchedule | None = None,
+    is_matrix: Callable[[Any], bool] = lambda leaf: jnp.ndim(leaf) == 2,
+) -> GradientTransformation:
+    """Muon: orthogonal momentum for matrices, Adam for all other leaves.
+
+        u = -learning_rate (scale_by_shape(orthogonalize(m)) + weight_decay p)      matrices
+        u = -learning_rate (m_hat / (sqrt(v_hat) + eps) + adam_weight_decay p)      other leaves
+
+    `is_matrix` says which leaves those are: by default the two-dimensional ones. For a
+    convolutional net pass `lambda leaf: leaf.ndim >= 2`; a kernel is then the matrix of its window
+    and inputs by its outputs. Both halves follow `learning_rate`, unless Adam has its own.
+
+    The parameters are those of `optax.contrib.muon`, without its preconditioning, dual-norm
+    scaling and dimension numbers.
+
+    Source: Jordan et al. (2024), "Muon: an optimizer for hidden layers in neural networks".
+    """
+    matrices = (
+        scale_by_muon(ns_coeffs, ns_steps, beta, eps, mu_dtype, nesterov=nesterov),
+        scale_by_shape(consistent_rms),
+        *decayed(weight_decay, weight_decay_mask),
+    )
+    others = (
+        scale_by_adam(adam_b1, adam_b2, eps, adam_eps_root, mu_dtype, nesterov=nesterov),
+        *decayed(adam_weight_decay),
+    )
+    label = lambda leaf: "muon" if is_matrix(leaf) else "adam"
+    labels = lambda params: jax.tree.map(label, params)
+    if adam_learning_rate is None:
+        both = {"muon": chain(*matrices), "adam": chain(*others)}
+        return chain(partition(both, labels), scale_by_learning_rate(learning_rate))
+    both = {
+        "muon": chain(*matrices, scale_by_learning_rate(learning_rate)),
+        "adam": chain(*others, scale_by_learning_rate(adam_learning_rate)),
+    }
+    return partition(both, labels)

@@ -1,0 +1,27 @@
+"""What the aliases share: terms that may be left out."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from gradtx.base import GradientTransformation
+from gradtx.hyper import ScalarOrSchedule
+from gradtx.partition import masked
+from gradtx.transforms.weight_decay import add_decayed_weights
+
+T = TypeVar("T")
+Mask = Any  # a tree of bools like the parameters, or a function from parameters to one
+
+
+def optional(factory: Callable[[Any], T], value: ScalarOrSchedule | None) -> tuple[T, ...]:
+    """`factory(value)`, or nothing if the value is `None`."""
+    return () if value is None else (factory(value),)
+
+
+def decayed(weight_decay: ScalarOrSchedule | None, mask: Mask = None) -> tuple:
+    """Decoupled weight decay where `mask` says so, or nothing if it is `None`."""
+    return optional(lambda value: add_decayed_weights(value, mask), weight_decay)
+
+
+def masked_by(tx: GradientTransformation, mask: Mask) -> GradientTransformation:
+    """`tx` where `mask` says so; everywhere if it is `True` or `None`."""
+    return tx if mask is None or mask is True else masked(tx, mask)

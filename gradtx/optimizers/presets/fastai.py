@@ -1,0 +1,187 @@
+"""fastai's optimizers; the table in `gradtx.optimizers.presets` translates their arguments."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradtx.base import GradientTransformation, chain
+from gradtx.hyper import ScalarOrSchedule
+from gradtx.optimizers.adaptive import adamw, qhadam, radam
+from gradtx.optimizers.descent import sgd
+from gradtx.optimizers.parts import decayed, optional
+from gradtx.transforms.learning_rate import scale_by_learning_rate
+from gradtx.transforms.lookahead import lookahead
+from gradtx.transforms.stats import (
+    adam_step,
+    average_grad,
+    average_sqr_grad,
+    rms_prop_step,
+    scale_by_stats,
+)
+from gradtx.transforms.weight_decay import add_l2
+from gradtx.tree import norm
+
+Decay = ScalarOrSchedule | None
+
+
+def fastai_sgd(
+    learning_rate: ScalarOrSchedule,
+    *,
+    momentum: ScalarOrSchedule | None = None,
+    weight_decay: Decay = None,
+    l2: Decay = None,
+) -> GradientTransformation:
+    """`sgd` with undampened momentum, which is also its default.
+
+    v' = momentum v + grad + l2 p        u = -learning_rate (v' + weight_decay p)
+    """
+    return sgd(learning_rate, momentum, weight_decay=weight_decay, l2=l2)
+
+
+def fastai_rmsprop(
+    learning_rate: ScalarOrSchedule,
+    *,
+    momentum: ScalarOrSchedule | None = None,
+    decay: ScalarOrSchedule = 0.99,
+    eps: ScalarOrSchedule = 1e-8,
+    weight_decay: Decay = None,
+    l2: Decay = None,
+) -> GradientTransformation:
+    """RMSProp with the momentum on the gradient, before it is scaled.
+
+    g = grad + l2 p        v' = momentum v + g        nu' = decay nu + (1 - decay) g^2
+    u = -learning_rate (v' / (sqrt(nu') + eps) + weight_decay p)
+    """
+    statistics = (*optional(average_grad, momentum), average_sqr_grad(decay))
+    return chain(
+        *optional(add_l2, l2),
+        scale_by_stats(*statistics, step=rms_prop_step, eps=eps),
+        *decayed(weight_decay),
+        scale_by_learning_rate(learning_rate),
+    )
+
+
+def fastai_adam(
+    learning_rate: ScalarOrSchedule,
+    *,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.99,
+    eps: ScalarOrSchedule = 1e-5,
+    weight_decay: Decay = 0.01,
+    l2: Decay = None,
+) -> GradientTransformation:
+    """`adamw` with fastai's numbers.
+
+    u = -learning_rate (m_hat / (sqrt(v_hat) + eps) + weight_decay p)        of grad + l2 p
+    """
+    tail = adamw(learning_rate, b1, b2, eps, weight_decay=weight_decay)
+    return tail if l2 is None else chain(add_l2(l2), tail)
+
+
+def fastai_radam(
+    learning_rate: ScalarOrSchedule,
+    *,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.99,
+    eps: ScalarOrSchedule = 0.0,
+    weight_decay: Decay = 0.0,
+) -> GradientTransformation:
+    """`radam` with fastai's numbers.
+
+    u = -learning_rate (r m_hat / (sqrt(v_hat) + eps)  or  m_hat)
+    """
+    return radam(learning_rate, b1, b2, eps, weight_decay=weight_decay)
+
+
+fastai_qhadam = qhadam
+
+
+def fastai_ranger(
+    learning_rate: ScalarOrSchedule,
+    *,
+    b1: ScalarOrSchedule = 0.95,
+    weight_decay: Decay = 0.01,
+    eps: ScalarOrSchedule = 1e-6,
+    sync_period: int = 6,
+    slow_step_size: ScalarOrSchedule = 0.5,
+) -> GradientTransformation:
+    """`lookahead` around `fastai_radam`.
+
+    every sync_period-th update:   slow' = slow + slow_step_size (p + fast - slow)
+    """
+    fast = fastai_radam(learning_rate, b1=b1, eps=eps, weight_decay=weight_decay)
+    return lookahead(fast, sync_period, slow_step_size)
+
+
+def fastai_larc(
+    learning_rate: ScalarOrSchedule,
+    *,
+    momentum: ScalarOrSchedule | None = 0.9,
+    trust_coefficient: ScalarOrSchedule = 0.02,
+    eps: ScalarOrSchedule = 1e-8,
+    clip: bool = True,
+    weight_decay: ScalarOrSchedule = 0.0,
+) -> GradientTransformation:
+    """Momentum whose learning rate is bounded by each layer's own.
+
+    q     = p (1 - learning_rate weight_decay)        v' = momentum v + g
+    local = learning_rate trust_coefficient |q| / (|g| + weight_decay |q| + eps)
+    u     = q - p - min(local, learning_rate) v'      or  local v'  without clip
+    """
+
+    def step(h: Any, g: jax.Array, p: jax.Array, *, grad_avg: Any = None) -> jax.Array:
+        shrink = h.learning_rate * h.weight_decay
+        size = (1 - shrink) * norm(p)
+        own = size / (norm(g) + h.weight_decay * size + h.eps)
+        local = h.learning_rate * h.trust_coefficient * own
+        local = jnp.minimum(local, h.learning_rate) if clip else local
+        return -shrink * p - local * (g if grad_avg is None else grad_avg)
+
+    return scale_by_stats(
+        *optional(average_grad, momentum),
+        step=step,
+        name="fastai_larc",
+        needs_params=True,
+        learning_rate=learning_rate,
+        trust_coefficient=trust_coefficient,
+        eps=eps,
+        weight_decay=weight_decay,
+    )
+
+
+def fastai_lamb(
+    learning_rate: ScalarOrSchedule,
+    *,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.99,
+    eps: ScalarOrSchedule = 1e-5,
+    weight_decay: ScalarOrSchedule = 0.0,
+) -> GradientTransformation:
+    """LAMB with decay outside the ratio, which is at most 10.
+
+    q = p (1 - learning_rate weight_decay)        a = m_hat / (sqrt(v_hat) + eps)
+    u = q - p - learning_rate min(rms(q) / rms(a), 10) a        the ratio is 1 where one is 0
+
+    The live names of b1 and b2 are `momentum` and `decay`.
+    """
+    rms = lambda x: jnp.sqrt(jnp.vdot(x, x) / max(x.size, 1))
+
+    def step(h: Any, g: jax.Array, p: jax.Array, **averages: jax.Array) -> jax.Array:
+        a = adam_step(h, g, p, **averages)
+        shrink = h.learning_rate * h.weight_decay
+        top, bottom = (1 - shrink) * rms(p), rms(a)
+        zero = (top == 0) | (bottom == 0)
+        ratio = jnp.where(zero, 1, jnp.minimum(top / jnp.where(zero, 1, bottom), 10))
+        return -shrink * p - h.learning_rate * ratio * a
+
+    return scale_by_stats(
+        average_grad(b1, dampening=True),
+        average_sqr_grad(b2),
+        step=step,
+        name="fastai_lamb",
+        needs_params=True,
+        learning_rate=learning_rate,
+        eps=eps,
+        weight_decay=weight_decay,
+    )

@@ -1,0 +1,90 @@
+"""PyTorch's optimizers, where they differ from the ones of the same name here."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradtx.base import GradientTransformation, chain
+from gradtx.hyper import NON_NEGATIVE, UNIT, ScalarOrSchedule
+from gradtx.optimizers.parts import optional
+from gradtx.transforms.learning_rate import scale_by_learning_rate
+from gradtx.transforms.momentum import scale_by_momentum
+from gradtx.transforms.rms import scale_by_rms
+from gradtx.transforms.rss import scale_by_rss
+from gradtx.transforms.stats import Statistic, scale_by_stats
+from gradtx.transforms.weight_decay import add_l2
+
+
+def torch_sgd(
+    learning_rate: ScalarOrSchedule,
+    *,
+    momentum: ScalarOrSchedule = 0.0,
+    dampening: ScalarOrSchedule = 0.0,
+    nesterov: bool = False,
+    l2: ScalarOrSchedule = 0.0,
+) -> GradientTransformation:
+    """SGD whose first gradient is not dampened.
+
+    g = grad + l2 p        v' = g  at the first step, then  momentum v + (1 - dampening) g
+    u = -learning_rate (g + momentum v'  if nesterov else  v')
+
+    Nor is any gradient where momentum is 0. The first step is that of all parameters together; in
+    PyTorch it is each one's own, which differs where one has no gradient at first. Without
+    dampening it is `sgd`. PyTorch calls `l2` weight_decay.
+    """
+
+    def push(h: Any, old: jax.Array, g: jax.Array, p: Any) -> jax.Array:
+        del p
+        plain = (h.step == 1) | (h.momentum == 0)
+        return jnp.where(plain, g, h.momentum * old + (1 - h.dampening) * g)
+
+    def step(h: Any, g: jax.Array, p: Any, *, velocity: jax.Array) -> jax.Array:
+        del p
+        return g + h.momentum * velocity if nesterov else velocity
+
+    domains = {"momentum": (momentum, UNIT), "dampening": (dampening, NON_NEGATIVE)}
+    return chain(
+        add_l2(l2),
+        scale_by_stats(Statistic("velocity", push, domains), step=step, name="torch_sgd"),
+        scale_by_learning_rate(learning_rate),
+    )
+
+
+def torch_rmsprop(
+    learning_rate: ScalarOrSchedule = 1e-2,
+    *,
+    decay: ScalarOrSchedule = 0.99,
+    eps: ScalarOrSchedule = 1e-8,
+    momentum: ScalarOrSchedule | None = None,
+    centered: bool = False,
+    l2: ScalarOrSchedule | None = None,
+) -> GradientTransformation:
+    """RMSProp with eps outside the root and momentum before the learning rate.
+
+    r = (grad + l2 p) / (sqrt(nu') + eps)        v' = momentum v + r        u = -learning_rate v'
+    """
+    return chain(
+        *optional(add_l2, l2),
+        scale_by_rms(decay, eps, eps_in_sqrt=False, centered=centered),
+        *optional(scale_by_momentum, momentum),
+        scale_by_learning_rate(learning_rate),
+    )
+
+
+def torch_adagrad(
+    learning_rate: ScalarOrSchedule = 1e-2,
+    *,
+    initial_accumulator_value: float = 0.0,
+    eps: ScalarOrSchedule = 1e-10,
+    l2: ScalarOrSchedule | None = None,
+) -> GradientTransformation:
+    """Adagrad that starts at 0, with eps outside the root.
+
+    g = grad + l2 p        s' = s + g^2        u = -learning_rate g / (sqrt(s') + eps)
+    """
+    return chain(
+        *optional(add_l2, l2),
+        scale_by_rss(initial_accumulator_value, eps, eps_in_sqrt=False),
+        scale_by_learning_rate(learning_rate),
+    )

@@ -1,0 +1,255 @@
+"""Whole fits in one call: schedules for live hyperparameters, set for that fit and put back after.
+
+They take what `gradtx.loop.fit` takes, and return the same. `steps_per_epoch` is the number of
+batches of an epoch; it may be left out where `train` is a list. The optimizer must have been built
+with numbers for what is scheduled here, so that it is live.
+
+A state that was saved inside one of these fits goes on when it is given to the same recipe with the
+same arguments; `fine_tune` can't be resumed so.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradtx.groups import LabelBy, Rule, discriminative, labels_of, matching, norm_or_bias
+from gradtx.hooks.schedule_hyperparams import schedule_hyperparams
+from gradtx.hyper import Schedule
+from gradtx.live import hyperparams, qualified_names
+from gradtx.loop import History, Hook, Loop, Signal, Stage, TrainState, fit
+from gradtx.schedules import constant, flat_cos, one_cycle
+
+Rates = float | Mapping[str, float]
+# What Adam and Lion, SGD, Muon and Signum call it. Other transforms' `decay` is that of squares.
+MOMENTUM = ("b1", "momentum", "beta", "ema.decay")
+
+
+def fit_one_cycle(
+    loop: Loop,
+    state: TrainState,
+    train: Any,
+    valid: Any = None,
+    *,
+    epochs: int,
+    learning_rate: Rates,
+    steps_per_epoch: int | None = None,
+    momentum: tuple[float, float, float] | None = (0.95, 0.85, 0.95),
+    div: float = 25.0,
+    div_final: float = 1e5,
+    warmup: float = 0.25,
+    weight_decay: Rates | None = None,
+    **options: Any,
+) -> tuple[TrainState, History]:
+    """Fit while the learning rate rises and falls, and momentum falls and rises.
+
+        learning_rate:  learning_rate / div  ->  learning_rate  ->  learning_rate / div_final
+        momentum:       momentum[0]          ->  momentum[1]    ->  momentum[2]
+
+    Batch k of N = epochs * steps_per_epoch uses the position k / N of `schedules.one_cycle`, and
+    the two halves meet at `warmup`. Momentum is every hyperparameter called `b1` (Adam and its
+    relatives, Lion), `momentum` (SGD) or `beta` (Muon, with the `b1` of its Adam half), and the
+    `decay` of an `ema` (Signum). An optimizer that has none of them has no momentum to move, and
+    `momentum=None` leaves it alone. A dict gives `learning_rate` by group. With `weight_decay` the
+    fit uses that one, by group too; a number leaves groups alone whose decay is 0. Further
+    `options` are `fit`'s: observers and so on.
+
+    Raises:
+        ValueError: if the optimizer has no such live hyperparameter or a value does not suit it, or
+            if `steps_per_epoch` is missing or wrong.
+    Source: Smith and Topin (2018), section 3; the form and the defaults are fastai's.
+    """
+    steps = epochs * _steps_per_epoch("fit_one_cycle", train, steps_per_epoch)
+    start, end = 1 / div, 1 / div_final
+    cycle = lambda rate: one_cycle(rate, steps, warmup=warmup, start=start, end=end).learning_rate
+    scheduled = {"learning_rate": _by_group(cycle, learning_rate)} | _fixed(state, weight_decay)
+    if momentum is not None:
+        moves = one_cycle(1.0, steps, warmup=warmup, momentum=momentum).momentum
+        scheduled |= dict.fromkeys(_momentum_names(state), moves)
+    hooks = [schedule_hyperparams(**scheduled)]
+    return _fit_with("fit_one_cycle", loop, state, hooks, train, valid, epochs=epochs, **options)
+
+
+def fit_flat_cos(
+    loop: Loop,
+    state: TrainState,
+    train: Any,
+    valid: Any = None,
+    *,
+    epochs: int,
+    learning_rate: Rates,
+    steps_per_epoch: int | None = None,
+    div_final: float = 1e5,
+    flat: float = 0.75,
+    weight_decay: Rates | None = None,
+    **options: Any,
+) -> tuple[TrainState, History]:
+    """Fit with a learning rate that stays for the fraction `flat`, then falls along a cosine.
+
+        learning_rate  ->  learning_rate  ->  learning_rate / div_final
+
+    As `fit_one_cycle` in all else; momentum stays as it is.
+
+    Raises:
+        ValueError: as `fit_one_cycle`.
+    Source: fastai's `fit_flat_cos`.
+    """
+    steps = epochs * _steps_per_epoch("fit_flat_cos", train, steps_per_epoch)
+    fall = lambda rate: flat_cos(rate, steps, flat=flat, end=1 / div_final)
+    scheduled = {"learning_rate": _by_group(fall, learning_rate)} | _fixed(state, weight_decay)
+    hooks = [schedule_hyperparams(**scheduled)]
+    return _fit_with("fit_flat_cos", loop, state, hooks, train, valid, epochs=epochs, **options)
+
+
+def fine_tune(
+    loop: Loop,
+    state: TrainState,
+    train: Any,
+    valid: Any = None,
+    *,
+    groups: LabelBy,
+    epochs: int,
+    freeze_epochs: int = 1,
+    learning_rate: float = 2e-3,
+    ratio: float = 100.0,
+    warmup: float = 0.3,
+    div: float = 5.0,
+    never_frozen: Rule | None = norm_or_bias,
+    **options: Any,
+) -> tuple[TrainState, History]:
+    """Train the last group alone, then all groups with rates that rise from the first to the last.
+
+        frozen:  fit_one_cycle(freeze_epochs, learning_rate, warmup=0.99)
+        then:    fit_one_cycle(epochs, rates, warmup=warmup, div=div)
+        rates:   from learning_rate / 2 / ratio for the first group to learning_rate / 2, evenly in
+                 the logarithm
+
+    `groups` are in order, from `label_by`; the optimizer's learning rate must be by the same
+    groups: `adamw(by_group(groups, body=1e-3, head=1e-3))`. The parameters that `never_frozen` fits
+    train in both parts; by default these are norms' and biases', in frozen groups at a tenth of the
+    rate. The frozen do not move, not by decay either. The second part begins with the optimizer
+    state that was given, and is not run if the first was asked to end.
+
+    Returns the state and both histories, one after the other. `options` are `fit_one_cycle`'s.
+
+    Raises:
+        ValueError: if the learning rate is not by `groups`, there is only one group, or the state
+            is in the middle of a fit.
+    Source: Howard and Ruder (2018), section 3; the two parts and their defaults are fastai's.
+    """
+    _check_fine_tune(state, groups)
+    opt_state = jax.tree.map(jnp.copy, state.opt_state)
+    frozen, begun = loop.with_hooks(state, [_freeze(_frozen(groups, never_frozen, state.params))])
+    rates: Any = discriminative(groups, learning_rate).values
+    begun, first = fit_one_cycle(
+        frozen, begun, train, valid, epochs=freeze_epochs, learning_rate=rates, warmup=0.99,
+        **options,
+    )  # fmt: skip
+    begun = loop.without_hooks(begun)
+    if len(first.rows) < freeze_epochs or int(first.steps["signal"][-1]) == Signal.END_FIT:
+        return begun, first
+    top = learning_rate / 2
+    rates = discriminative(groups, top, start=top / ratio).values
+    begun, second = fit_one_cycle(
+        loop, begun.replace(opt_state=opt_state), train, valid, epochs=epochs, learning_rate=rates,
+        warmup=warmup, div=div, **options,
+    )  # fmt: skip
+    join = lambda a, b: np.concatenate([a, b])
+    steps = jax.tree.map(join, first.steps, second.steps)
+    return begun, History(first.rows + second.rows, steps)
+
+
+def _check_fine_tune(state: TrainState, groups: LabelBy) -> None:
+    rate = hyperparams(state.opt_state).get("learning_rate")
+    have = sorted(rate) if isinstance(rate, Mapping) else []
+    if have != sorted(groups.rules) or len(have) < 2:
+        raise ValueError(
+            f"fine_tune: the learning rate must be by `groups`, two or more; got {have or rate} for"
+            f" {list(groups.rules)}. Build the optimizer with by_group(groups, ...) as its"
+            " learning_rate."
+        )
+    if int(state.stage) != Stage.OUTSIDE:
+        raise ValueError(
+            "fine_tune: the state must not be in the middle of a fit, since it does not say in"
+            " which part; got one that is. Begin again, or go on with fit_one_cycle."
+        )
+
+
+def _frozen(groups: LabelBy, never_frozen: Rule | None, params: Any) -> Any:
+    """A tree of bools: what stays still while only the last group trains."""
+    last = list(groups.rules)[-1]
+    labels = labels_of("fine_tune", groups, params, tuple(groups.rules))
+    free = matching(*([] if never_frozen is None else [never_frozen]))(params)
+    return jax.tree.map(lambda label, free: label != last and not free, labels, free)
+
+
+def _freeze(mask: Any) -> Hook:
+    """No gradient and no update where `mask` is True."""
+
+    def zero(tree: Any) -> Any:
+        return jax.tree.map(lambda still, x: jnp.zeros_like(x) if still else x, mask, tree)
+
+    def after_backward(state: Any, moment: Any):
+        return state, moment.replace(grads=zero(moment.grads))
+
+    def after_update(state: Any, moment: Any):
+        return state, moment.replace(updates=zero(moment.updates))  # decay needs no gradient
+
+    # First of all hooks, so that none clips by the norm of gradients that are not used.
+    on = {"after_backward": after_backward, "after_update": after_update}
+    return Hook("freeze", on, priority=-1000)
+
+
+def _fit_with(
+    where: str, loop: Loop, state: TrainState, hooks: Sequence[Hook], *args: Any, **options: Any
+) -> tuple[TrainState, History]:
+    """`fit` with more hooks, which the loop and the state do not keep."""
+    more, begun = loop.with_hooks(state, hooks)
+    if int(state.stage) != Stage.OUTSIDE:
+        for hook in hooks:
+            if hook.name not in state.hooks:
+                raise ValueError(
+                    f"{where}: a state in the middle of a fit must come from the same recipe; got"
+                    f" one without {hook.name!r} among its hooks. Finish that fit as it was begun."
+                )
+        begun = begun.replace(hooks=state.hooks)
+    state, history = fit(more, begun, *args, **options)
+    return loop.without_hooks(state), history
+
+
+def _by_group(make: Callable[[float], Schedule], rates: Rates) -> Schedule:
+    if not isinstance(rates, Mapping):
+        return make(rates)
+    parts = {group: make(rate) for group, rate in rates.items()}
+    return lambda count: {group: part(count) for group, part in parts.items()}
+
+
+def _fixed(state: TrainState, weight_decay: Rates | None) -> dict[str, Schedule]:
+    if weight_decay is None:
+        return {}
+    now = hyperparams(state.opt_state).get("weight_decay")
+    if isinstance(now, Mapping) and not isinstance(weight_decay, Mapping):
+        weight_decay = {group: weight_decay if value else 0.0 for group, value in now.items()}
+    return {"weight_decay": _by_group(constant, weight_decay)}
+
+
+def _momentum_names(state: TrainState) -> list[str]:
+    names = qualified_names(state.opt_state)
+    return [n for n, full in names.items() if {full, full.rpartition(".")[2]} & set(MOMENTUM)]
+
+
+def _steps_per_epoch(where: str, train: Any, given: int | None) -> int:
+    known = len(train) if hasattr(train, "__len__") else given
+    if known is None:
+        raise ValueError(
+            f"{where}: `steps_per_epoch` must be given where `train` has no length; got None. Pass"
+            " the number of batches in an epoch."
+        )
+    if given not in (None, known):
+        raise ValueError(
+            f"{where}: `steps_per_epoch` must be the number of batches; got {given} for {known}."
+            " Leave it out, since `train` has a length."
+        )
+    return known

@@ -1,0 +1,26 @@
+"""What a run has left, on one page: curves, confusions, the worst images, faults, options.
+
+    write_report("runs/a")                                    # runs/a/report.html
+    write_comparison(["runs/a", "runs/b"], "comparison.html")
+
+The same by `python -m gradtx.report RUN [RUN...]`. A page needs no other file and no network.
+Needs matplotlib, from the extra `plot`.
+"""
+
+from gradtx.report.page import comparison_page, report_page, write_comparison, write_report
+from gradtx.report.run import Run, count_faults, read_run
+from gradtx.report.validation import Validation, read_validation, validate, write_validation
+
+__all__ = [
+    "Run",
+    "Validation",
+    "comparison_page",
+    "count_faults",
+    "read_run",
+    "read_validation",
+    "report_page",
+    "validate",
+    "write_comparison",
+    "write_report",
+    "write_validation",
+]

@@ -1,0 +1,39 @@
+"""Write the report of a run, or one page that compares several.
+
+python -m gradtx.report RUN
+python -m gradtx.report RUN RUN... [--out comparison.html]
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from gradtx.config import Parser
+from gradtx.report import write_comparison, write_report
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = Parser(
+        prog="gradtx.report",
+        usage="python -m gradtx.report [-h] [--out OUT] RUN [RUN ...]",
+        description=(__doc__ or "").splitlines()[0],
+        allow_abbrev=False,
+    )
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run's directory")
+    parser.add_argument("--out", type=Path, help="of a comparison (default: comparison.html)")
+    args = parser.parse_args(argv)
+    try:
+        if len(args.runs) == 1 and args.out is None:
+            path = write_report(args.runs[0])
+        else:
+            path = write_comparison(args.runs, args.out or Path("comparison.html"))
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"Written: {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""Figures of curves, as values: drawn without a display, written as SVG text or a PNG file."""
+
+from collections.abc import Mapping, Sequence
+from io import BytesIO, StringIO
+from pathlib import Path
+
+import numpy as np
+
+try:
+    import matplotlib
+    from matplotlib.artist import Artist
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.image import imsave
+except ImportError as error:
+    raise ImportError(
+        "gradtx.report needs matplotlib. Install it with `pip install gradtx[plot]`."
+    ) from error
+
+Line = tuple[np.ndarray, np.ndarray]
+Panels = Mapping[str, Mapping[str, Line]]
+"""Panel -> line -> (x, y); lines of one name share a color over all panels."""
+
+WIDTH, HEIGHT = 7.0, 2.2  # inches, of a panel
+DOTS = 120  # per inch
+POINTS = 600  # of a line: more than the eye sees
+
+
+def draw(
+    panels: Panels,
+    *,
+    xlabel: str = "steps",
+    log_x: bool = False,
+    width: float = WIDTH,
+    height: float = HEIGHT,
+    faint: Sequence[str] = (),
+) -> Figure:
+    """Draw lines in panels, one above the other, over a shared axis.
+
+    Points that are not finite are left out; a line of up to 12 points has them marked. The lines
+    named in `faint` are gray, and their outliers may lie outside. `width` and `height`, of one
+    panel, are in inches.
+
+    Raises:
+        ValueError: if there are no panels.
+    """
+    if not panels:
+        raise ValueError("draw: `panels` must have one at least; got none. Train for an epoch.")
+    figure = Figure(figsize=(width, 0.6 + height * len(panels)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
+    bright = [name for name in names if name not in faint]
+    colors = dict.fromkeys(faint, "0.8") | {n: f"C{i % 10}" for i, n in enumerate(bright)}
+    handles: dict[str, Artist] = {}
+    for ax, (label, lines) in zip(axes, panels.items(), strict=True):
+        for name, (x, y) in lines.items():
+            x, y = thin(np.asarray(x), np.asarray(y, np.float64))
+            marker = "o" if len(x) <= 12 else None
+            line = np.where(np.isfinite(y), y, np.nan)
+            # Matplotlib gives names that begin with an underscore no entry in a legend.
+            ax.plot(x, line, label=name.lstrip("_"), color=colors[name], marker=marker, ms=4, lw=1)
+            handles.setdefault(name, ax.lines[-1])
+        ax.set(ylabel=label, ylim=limits([y for name, (_, y) in lines.items() if name in bright]))
+        ax.grid(alpha=0.3)
+        ax.spines[["top", "right"]].set_visible(False)
+    if len(names) > 1:
+        options = {
+            "ncols": 3 if width > 6 else 1 if max(map(len, names)) > 24 else 2,
+            "fontsize": "small",
+            "frameon": False,
+        }
+        figure.legend(handles=list(handles.values()), loc="outside upper center", **options)
+    axes[-1].set(xlabel=xlabel, xscale="log" if log_x else "linear")
+    return figure
+
+
+def limits(lines: Sequence[np.ndarray]) -> tuple[float, float] | None:
+    """Return limits of the y axis that show these lines whole, or None where nothing is finite."""
+    values = np.concatenate([np.zeros(0), *(np.asarray(y, np.float64) for y in lines)])
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return None
+    margin = 0.07 * (float(np.ptp(values)) or abs(float(values[0])) or 1.0)
+    return float(values.min()) - margin, float(values.max()) + margin
+
+
+def thin(x: np.ndarray, y: np.ndarray) -> Line:
+    """Return at most `POINTS` of the points, evenly taken, with the first and the last."""
+    keep = np.unique(np.linspace(0, len(x) - 1, min(len(x), POINTS)).astype(int))
+    return x[keep], y[keep]
+
+
+def to_svg(figure: Figure) -> str:
+    """Return the figure as an <svg> element, with its letters as shapes and no date in it."""
+    text = StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": "gradtx"}):
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    svg = text.getvalue()
+    return svg[svg.index("<svg") :]
+
+
+def to_png(figure: Figure, path: str | Path) -> Path:
+    """Write the figure as a PNG file, and return its path."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=DOTS, format="png")
+    return path
+
+
+def png_bytes(pixels: np.ndarray) -> bytes:
+    """Return uint8[h, w, 1 or 3] as a PNG image."""
+    data = BytesIO()
+    gray = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+    imsave(data, np.ascontiguousarray(gray), format="png")
+    return data.getvalue()

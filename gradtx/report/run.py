@@ -1,0 +1,123 @@
+"""A run's directory, read."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gradtx.data.skipped import read_skipped
+from gradtx.loop import History
+from gradtx.observers.jsonl import read_jsonl
+from gradtx.report.validation import Validation, read_validation
+
+SPIKE = 4.0
+UNREADABLE = "images that could not be read, and count nothing"
+SPLITS = {"train": "of these, training images", "valid": "of these, validation images"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run has left: configuration and metrics always, the rest if it is there."""
+
+    name: str
+    config: Mapping[str, Any]
+    history: History
+    classes: tuple[str, ...] = ()
+    skipped: tuple[Mapping[str, Any], ...] = ()  # images that could not be read
+    faults: Mapping[str, int] | None = None  # what the hooks counted
+    validation: Validation | None = None
+
+
+def read_run(directory: str | Path) -> Run:
+    """Read the directory of a run, also of one that is under way.
+
+    Raises:
+        ValueError: if it is no such directory, or a file in it is damaged.
+    """
+    directory = Path(directory)
+    config = _json(directory / "config.json")
+    metrics = directory / "metrics.jsonl"
+    if not metrics.is_file():
+        raise ValueError(
+            f"report: {metrics} must be there; got nothing. Name the directory of a run that has"
+            " begun to train."
+        )
+    data = _json(directory / "data.json") if (directory / "data.json").exists() else {}
+    counted = _json(directory / "faults.json") if (directory / "faults.json").exists() else None
+    validation = directory / "validation.npz"
+    return Run(
+        name=directory.resolve().name,
+        config=config,
+        history=_history(metrics),
+        classes=tuple(data.get("classes", ())),
+        skipped=skipped_images(directory / "skipped.jsonl"),
+        faults=counted,
+        validation=read_validation(validation) if validation.exists() else None,
+    )
+
+
+def skipped_images(path: Path) -> tuple[Mapping[str, Any], ...]:
+    """The images that `gradtx.data.SkippedImages` has written to `path`; none without the file.
+
+    Raises:
+        ValueError: if the file is damaged.
+    """
+    if not path.exists():
+        return ()
+    try:
+        return read_skipped(path)
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
+def _history(path: Path) -> History:
+    try:
+        return read_jsonl(path)
+    except (OSError, UnicodeError) as error:
+        raise _damaged(path, error) from error
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+        if not isinstance(found, dict):
+            raise ValueError("it is no object")
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+    return found
+
+
+def _damaged(path: Path, error: Exception) -> ValueError:
+    got = "none" if isinstance(error, FileNotFoundError) else "something else"
+    return ValueError(
+        f"report: {path} must be what a run wrote; got {got}. Name the directory of a run."
+    )
+
+
+def count_unreadable(skipped: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """How many images could not be read, and how many of each split, by kind; zeros too."""
+    of = {split: sum(image["split"] == split for image in skipped) for split in SPLITS}
+    return {UNREADABLE: len(skipped)} | {SPLITS[split]: count for split, count in of.items()}
+
+
+def count_faults(run: Run) -> dict[str, int]:
+    """Count what went wrong in a run, by kind; zeros too.
+
+    a loss is a spike if  loss > 4 train_loss of the step before
+    """
+    images = count_unreadable(run.skipped)
+    counted = {name.replace("_", " "): count for name, count in (run.faults or {}).items()}
+    steps = run.history.steps
+    loss = np.asarray(steps.get("loss", np.zeros(0)), float)
+    smooth = np.asarray(steps.get("train_loss", np.zeros(0)), float)
+    spikes = np.sum(loss[1:] > SPIKE * smooth[:-1]) if len(loss) > 1 else 0
+    return {
+        **images,
+        "steps without a finite loss": int(np.sum(~np.isfinite(loss))),
+        "loss spikes, over 4 times the smooth loss before": int(spikes),
+        # faults.json has the images too, as they were when it was written.
+        **{name: count for name, count in counted.items() if name not in images},
+    }

@@ -1,0 +1,110 @@
+"""The probabilities that a trained model gives the validation images, kept in one file."""
+
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+WORST = 12
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What a model says of n validation images in C classes, and the images it gets most wrong.
+
+    Images that could not be read are left out. `worst` are those of least probability for their
+    class, the least first; `images` shows them in [0, 255], one or three channels.
+    """
+
+    labels: np.ndarray  # int32[n]
+    probabilities: np.ndarray  # float32[n, C]
+    worst: np.ndarray  # int32[k], into labels
+    images: np.ndarray  # uint8[k, h, w, c]
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """int[n]: the most probable class of each."""
+        return self.probabilities.argmax(axis=1)
+
+    def confusion(self) -> np.ndarray:
+        """int[C, C]: images of a class (row) that are predicted as another (column)."""
+        count = self.probabilities.shape[1]
+        pairs = count * self.labels + self.predicted
+        return np.bincount(pairs, minlength=count * count).reshape(count, count)
+
+
+def validate(
+    predict: Callable[[Mapping[str, Any]], Any],
+    batches: Iterable[Mapping[str, np.ndarray]],
+    *,
+    mean: Iterable[float],
+    std: Iterable[float],
+    worst: int = WORST,
+) -> Validation:
+    """Predict each image of `batches` once, rows of weight 0 left out.
+
+        worst = the first of argsort(probabilities[i, labels[i]])
+
+    `predict(batch)` returns probabilities, float[b, C]; the images of the batches are (pixel / 255
+    - mean) / std. Only the worst images so far are kept in memory.
+    """
+    labels, probabilities = [], []
+    kept: list[tuple[float, int, np.ndarray]] = []
+    for batch in batches:
+        rows = np.asarray(batch["weight"]) > 0
+        first = sum(map(len, labels))
+        labels.append(np.asarray(batch["label"])[rows])
+        probabilities.append(np.asarray(predict(batch), np.float32)[rows])
+        own = probabilities[-1][np.arange(len(labels[-1])), labels[-1]]
+        images = np.asarray(batch["image"])[rows]
+        kept += [(float(p), first + i, images[i]) for i, p in enumerate(own)]
+        # NaN sorts as the worst of all.
+        kept = sorted(kept, key=lambda item: (-1.0 if np.isnan(item[0]) else item[0], item[1]))
+        kept = kept[:worst]
+    mean, std = (np.array(list(x), np.float32) for x in (mean, std))
+    pixels = [np.clip(np.rint(255 * (x * std + mean)), 0, 255).astype(np.uint8) for *_, x in kept]
+    return Validation(
+        np.concatenate(labels).astype(np.int32),
+        np.concatenate(probabilities),
+        np.array([index for _, index, _ in kept], np.int32),
+        np.stack(pixels) if pixels else np.zeros((0, 1, 1, 1), np.uint8),
+    )
+
+
+def write_validation(validation: Validation, path: str | Path) -> None:
+    """Write it as an .npz file, in one go."""
+    new = Path(path).with_name(".validation.new.npz")
+    np.savez_compressed(
+        new, **{field.name: getattr(validation, field.name) for field in fields(validation)}
+    )
+    new.replace(path)
+
+
+def read_validation(path: str | Path) -> Validation:
+    """Read what `write_validation` has written.
+
+    Raises:
+        ValueError: if it is something else, or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            found = {field.name: file[field.name] for field in fields(Validation)}
+    # What NumPy says of such files tells its own caller what to do, not ours.
+    except (OSError, KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise _damaged(path, type(error).__name__) from error
+    (labels, probabilities, worst, images) = (found[field.name] for field in fields(Validation))
+    sound = labels.ndim == 1 and probabilities.shape[:1] == labels.shape
+    sound = sound and worst.ndim == 1 and images.shape[:1] == worst.shape
+    if not sound or (worst.size and worst.max() >= len(labels)):
+        raise _damaged(path, "arrays that do not fit together")
+    return Validation(**found)
+
+
+def _damaged(path: str | Path, found: str) -> ValueError:
+    return ValueError(
+        f"report: {path} must be what a run wrote; got {found}. Remove it, and the report goes"
+        " without."
+    )

@@ -1,0 +1,33 @@
+"""What the options add to a loop: guards against numbers that are not finite, and logging."""
+
+import math
+from collections.abc import Iterable
+
+from gradtx.hooks import clip_gradients, loss_scaling, skip_nonfinite, terminate_on_nan
+from gradtx.loop import Hook, TrainState
+from gradtx.precision import Policy
+from gradtx.run.options import RunOptions
+
+MOST_SKIPPED = 5  # in a row
+
+
+def with_guards(hooks: Iterable[Hook], config: RunOptions) -> list[Hook]:
+    """`hooks`, and those that `--nonfinite`, `--log-gradient-norm` and `--precision` ask for."""
+    guard = {
+        "stop": terminate_on_nan(gradients=False),
+        "skip": skip_nonfinite(max_in_a_row=MOST_SKIPPED),
+    }[config.nonfinite]
+    norm = [clip_gradients(math.inf)] if config.log_gradient_norm else []
+    scaling = [loss_scaling()] if Policy.of(config.precision).needs_loss_scaling else []
+    return [guard, *hooks, *norm, *scaling]
+
+
+def failure(state: TrainState) -> str | None:
+    """Why a run has failed that came to its end, if it has."""
+    bad, skips = (state.hooks.get(name) for name in ("terminate_on_nan", "skip_nonfinite"))
+    if bad is not None and int(bad) >= 0:
+        return f"the loss was not finite at step {int(bad)}"
+    if skips is not None and bool(skips.gave_up):
+        count, last = int(skips.in_a_row), int(state.step) - 1
+        return f"{count} batches in a row were not finite, until step {last}"
+    return None

@@ -1,0 +1,68 @@
+"""Searches for a hyperparameter, with what they leave in the run's directory."""
+
+from functools import partial
+from pathlib import Path
+
+import jax
+
+from gradtx.loop import epoch_order
+from gradtx.lr_find import lr_find
+from gradtx.run.job import Job
+from gradtx.run.options import RunOptions
+from gradtx.run.training import RunFailed
+from gradtx.sweep import padded_order, spread, sweep
+from gradtx.sweep_report import write_sweep
+
+LARGE = 1_000_000  # parameters; on a CPU, copies of larger models are trained one by one
+
+
+def find_lr(config: RunOptions, job: Job, out: Path) -> list[str]:
+    """Raise the learning rate on a copy of the state; print suggestions, and plot."""
+    from gradtx.plots import plot_lr_find  # matplotlib is an extra
+
+    del config
+    try:
+        found = lr_find(job.loop, job.state, job.source.train)
+    except ValueError as error:
+        raise RunFailed(error) from error
+    for name, rate in found.suggestions.items():
+        print(f"{name:8} {'-' if rate is None else format(rate, '.3g')}")
+    plot_lr_find(found, out / "lr_find.png")
+    return ["lr_find.png"]
+
+
+def check_sweep(config: RunOptions, job: Job) -> None:
+    """Raise an error, before anything is written, unless the job can be swept as the options say.
+
+    Raises:
+        ValueError: if the source can't give its data as arrays, or as `spread`.
+    """
+    if job.source.arrays is None:
+        raise ValueError(
+            f"{config.PROG}: `--sweep` needs data that fit on the device; got a source without"
+            " `arrays`. Leave it out."
+        )
+    spread(job.state.opt_state, **config.settings)
+
+
+def run_sweep(config: RunOptions, job: Job, out: Path) -> list[str]:
+    """Train a copy for each value of the hyperparameter, all in one program; print a table.
+
+    Raises:
+        RunFailed: if no copy's loss stayed finite; the figures are written, too.
+    """
+    arrays_of = job.source.arrays
+    assert arrays_of is not None, "check_sweep comes first"
+    train = arrays_of("train")
+    order = partial(epoch_order, examples=len(train["label"]), batch_size=config.batch_size)
+    orders = jax.vmap(order)(jax.random.split(jax.random.key(config.seed), config.epochs))
+    valid, valid_order = padded_order(arrays_of("valid"), batch_size=config.batch_size)
+    arrays = train, orders[:, : job.source.steps], valid, valid_order[: config.limit_batches]
+    size = sum(leaf.size for leaf in jax.tree.leaves(job.state.params))
+    how = "map" if size > LARGE and jax.default_backend() == "cpu" else "vmap"
+    result = sweep(job.loop, job.state, *jax.device_put(arrays), how=how, **config.settings)
+    table, best = write_sweep(result, *config.swept, out)
+    print(table)
+    if best is None:
+        raise RunFailed(f"no copy's loss stayed finite; lower --sweep. See {out}.")
+    return ["sweep.json", "sweep.png"]

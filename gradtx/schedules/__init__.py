@@ -1,0 +1,43 @@
+"""Schedules: pure functions of the step, `count -> value`.
+
+`count` is the number of updates made before this one, an integer or an int32 array; the value is a
+float32 array of its shape (float64 where JAX's x64 mode is on). Positions are kept in integers as
+long as possible, so a boundary between two phases is never missed by rounding.
+
+Beside gradtx's names there are Optax's (`cosine_decay_schedule` and so on), with Optax's parameters
+and values.
+"""
+
+from gradtx.schedules import curves, optax_names, optax_runs
+from gradtx.schedules.cycles import OneCycle, flat_cos, one_cycle
+from gradtx.schedules.joining import combine, join, piecewise, sgdr, warmup
+from gradtx.schedules.optax_names import *
+from gradtx.schedules.optax_runs import *
+from gradtx.schedules.simple import (
+    constant,
+    cosine,
+    exponential,
+    inverse_sqrt,
+    linear,
+    polynomial,
+)
+
+__all__ = [
+    "OneCycle",
+    "combine",
+    "constant",
+    "cosine",
+    "curves",
+    "exponential",
+    "flat_cos",
+    "inverse_sqrt",
+    "join",
+    "linear",
+    "one_cycle",
+    "piecewise",
+    "polynomial",
+    "sgdr",
+    "warmup",
+]
+__all__ += optax_names.__all__
+__all__ += optax_runs.__all__

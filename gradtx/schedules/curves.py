@@ -1,0 +1,85 @@
+"""Curves: how a value gets from its start to its end within one phase of a schedule.
+
+A curve is a function of the progress `x` in [0, 1] and of what is left of it, `rest` = 1 - x. It is
+given both because each is exact to rounding: a value that falls to a hundred-thousandth of its
+start is computed from `rest`, in which its digits are, and not from 1 - x, in which they are lost.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+Curve = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+def constant(value: float) -> Curve:
+    """The same value throughout.
+
+    f = value
+    """
+    return lambda x, rest: jnp.full_like(x, value)
+
+
+def linear(start: float, end: float) -> Curve:
+    """A straight line.
+
+    f = start + (end - start) x
+    """
+    return lambda x, rest: like(start, x) * rest + like(end, x) * x
+
+
+def cosine(start: float, end: float) -> Curve:
+    """Half a cosine wave: flat at both ends.
+
+    f = end + (start - end) (1 + cos(pi x)) / 2
+    """
+
+    def curve(x: jax.Array, rest: jax.Array) -> jax.Array:
+        # (1 + cos(pi x)) / 2 = sin(pi rest / 2)^2, which keeps its digits near its zero.
+        falling = jnp.square(jnp.sin(jnp.pi / 2 * rest))
+        rising = jnp.square(jnp.sin(jnp.pi / 2 * x))
+        return like(start, x) * falling + like(end, x) * rising
+
+    return curve
+
+
+def exponential(start: float, end: float) -> Curve:
+    """A straight line on a logarithmic scale.
+
+        f = start (end / start)^x
+
+    Raises:
+        ValueError: if the two are not both positive.
+    """
+    if not (start > 0 and end > 0):
+        raise ValueError(
+            "exponential: `start` and `end` must be positive, for no power reaches zero; got"
+            f" {start} and {end}. Use linear or cosine to end at zero."
+        )
+    start, end = float(start), float(end)
+    log_ratio = math.log(end / start)
+
+    def curve(x: jax.Array, rest: jax.Array) -> jax.Array:
+        from_start = start * jnp.exp(log_ratio * x)
+        from_end = end * jnp.exp(-log_ratio * rest)
+        return jnp.where(x < rest, from_start, from_end)
+
+    return curve
+
+
+def polynomial(start: float, end: float, power: float) -> Curve:
+    """A power of the progress: with `power` above 1 it leaves `start` slowly.
+
+        f = start + (end - start) x^power
+
+    Optax's `polynomial_schedule` is the mirror image, end + (start - end) (1 - x)^power.
+    """
+    return lambda x, rest: like(start, x) + like(end - start, x) * jnp.power(x, like(power, x))
+
+
+def like(value: Any, x: jax.Array) -> Any:
+    """`value`, in the dtype of `x` if it has a dtype of its own."""
+    return value if type(value) in (int, float) else jnp.asarray(value, x.dtype)

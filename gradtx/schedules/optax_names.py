@@ -1,0 +1,200 @@
+"""Optax's schedules under Optax's names, with its parameters, defaults and values.
+
+They differ in three things. The value is a strongly typed float of JAX's default dtype, whatever
+the dtype of the count. A boundary and a position are compared as integers, so nothing is lost in
+float32. A negative number of steps is an error and not, without a word, a constant; 0 still is one.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradtx.hyper import Schedule
+from gradtx.schedules import curves
+from gradtx.schedules.curves import Curve, like
+from gradtx.schedules.joining import join
+from gradtx.schedules.phases import as_float, check_steps, phases
+from gradtx.schedules.simple import constant as constant_schedule
+
+__all__ = [
+    "constant_schedule",
+    "cosine_decay_schedule",
+    "exponential_decay",
+    "linear_schedule",
+    "piecewise_constant_schedule",
+    "piecewise_interpolate_schedule",
+    "polynomial_schedule",
+]
+
+
+def polynomial_schedule(
+    init_value: float, end_value: float, power: float, transition_steps: int, transition_begin=0
+) -> Schedule:
+    """A power of what is left of the transition.
+
+        f(t) = end_value + (init_value - end_value) (1 - x)^power
+        x = min((t - transition_begin) / transition_steps, 1)
+
+    It is `init_value` before `transition_begin`, and throughout if `transition_steps` is 0.
+
+    Raises:
+        ValueError: if `transition_steps` or `transition_begin` is negative.
+    """
+    curve = lambda x, rest: (
+        like(init_value - end_value, x) * jnp.power(rest, like(power, x)) + like(end_value, x)
+    )
+    return _transition("polynomial_schedule", init_value, curve, transition_steps, transition_begin)
+
+
+def linear_schedule(
+    init_value: float, end_value: float, transition_steps: int, transition_begin: int = 0
+) -> Schedule:
+    """A straight line: `polynomial_schedule` with power 1.
+
+        f(t) = init_value + (end_value - init_value) x
+        x = min((t - transition_begin) / transition_steps, 1)
+
+    Raises:
+        ValueError: if `transition_steps` or `transition_begin` is negative.
+    """
+    curve = curves.linear(init_value, end_value)
+    return _transition("linear_schedule", init_value, curve, transition_steps, transition_begin)
+
+
+def cosine_decay_schedule(
+    init_value: float, decay_steps: int, alpha: float = 0.0, exponent: float = 1.0
+) -> Schedule:
+    """A cosine from `init_value` to `alpha * init_value`.
+
+        f(t) = init_value ((1 - alpha) ((1 + cos(pi min(t / decay_steps, 1))) / 2)^exponent + alpha)
+
+    Raises:
+        ValueError: if `decay_steps` is not positive.
+    Source: Loshchilov and Hutter (2017), equation 5.
+    """
+    check_steps("cosine_decay_schedule", "decay_steps", decay_steps)
+    wave = curves.cosine(1.0, 0.0)
+
+    def curve(x: jax.Array, rest: jax.Array) -> jax.Array:
+        decayed = (1 - like(alpha, x)) * jnp.power(wave(x, rest), like(exponent, x)) + like(
+            alpha, x
+        )
+        return like(init_value, x) * decayed
+
+    return phases([curve], [0, decay_steps])
+
+
+def exponential_decay(
+    init_value: float,
+    transition_steps: int,
+    decay_rate: float,
+    transition_begin: int = 0,
+    staircase: bool = False,
+    end_value: float | None = None,
+) -> Schedule:
+    """A constant factor for each `transition_steps` updates.
+
+        f(t) = init_value decay_rate^((t - transition_begin) / transition_steps)
+
+    With `staircase` the exponent is rounded down. `end_value` bounds the value: from below if
+    `decay_rate` is below 1, else from above. A `decay_rate` or `transition_steps` of 0 means a
+    constant.
+
+    Raises:
+        ValueError: if `transition_steps` or `transition_begin` is negative.
+    """
+    _check_transition("exponential_decay", transition_steps, transition_begin)
+    if transition_steps == 0 or decay_rate == 0:
+        return constant_schedule(init_value)
+
+    def schedule(count: jax.Array) -> jax.Array:
+        count = jnp.asarray(count)
+        done = jnp.maximum(count - transition_begin, 0)
+        p = as_float(done // transition_steps if staircase else done)
+        p = p if staircase else p / transition_steps
+        value = like(init_value, p) * jnp.power(jnp.asarray(decay_rate, p.dtype), p)
+        if end_value is None:
+            return value
+        bound = jnp.maximum if decay_rate < 1 else jnp.minimum
+        return bound(value, like(end_value, p))
+
+    return schedule
+
+
+def piecewise_constant_schedule(
+    init_value: float, boundaries_and_scales: Mapping[int, float] | None = None
+) -> Schedule:
+    """A constant that is multiplied by a scale at each boundary.
+
+        f(t) = init_value times the product of the scales whose boundary is at most t
+
+    Raises:
+        ValueError: if a scale is negative.
+    """
+    steps, scales = _sorted("piecewise_constant_schedule", boundaries_and_scales)
+    values = [init_value]
+    for scale in scales:
+        values.append(values[-1] * scale)
+    return join([constant_schedule(v) for v in values], steps)
+
+
+def piecewise_interpolate_schedule(
+    interpolate_type: str,
+    init_value: float,
+    boundaries_and_scales: Mapping[int, float] | None = None,
+) -> Schedule:
+    """Curves between the values that `piecewise_constant_schedule` has at its boundaries.
+
+        f(boundaries[i]) = init_value scales[0] ... scales[i]
+
+    `interpolate_type` is "linear" or "cosine".
+
+    Raises:
+        ValueError: for another type or a negative scale.
+    """
+    where = "piecewise_interpolate_schedule"
+    if interpolate_type not in ("linear", "cosine"):
+        raise ValueError(
+            f'{where}: `interpolate_type` must be "linear" or "cosine"; got {interpolate_type!r}.'
+            " Choose one of the two."
+        )
+    make = getattr(curves, interpolate_type)
+    steps, scales = _sorted(where, boundaries_and_scales)
+    shapes, bounds, value = [], [0], init_value
+    for step, scale in zip(steps, scales, strict=True):
+        if step > bounds[-1]:
+            shapes.append(make(value, value * scale))
+            bounds.append(step)
+        value = value * scale
+    return phases(shapes, bounds) if shapes else constant_schedule(value)
+
+
+def _transition(where: str, init_value: Any, curve: Curve, steps: int, begin: int) -> Schedule:
+    _check_transition(where, steps, begin)
+    hold = curves.constant(init_value)
+    if steps == 0:
+        return constant_schedule(init_value)
+    if begin == 0:
+        return phases([curve], [0, steps])
+    return phases([hold, curve], [0, begin, begin + steps])
+
+
+def _check_transition(where: str, steps: int, begin: int) -> None:
+    if steps < 0 or begin < 0:
+        raise ValueError(
+            f"{where}: numbers of steps must not be negative; got {steps} steps from {begin} on."
+            " Pass 0 steps for a constant."
+        )
+
+
+def _sorted(where: str, boundaries_and_scales: Mapping[int, float] | None) -> tuple[list, list]:
+    pairs = sorted((boundaries_and_scales or {}).items())
+    for boundary, scale in pairs:
+        if scale < 0:
+            raise ValueError(
+                f"{where}: scales must not be negative; got {scale} at {boundary}. Choose one of at"
+                " least 0."
+            )
+    return [b for b, _ in pairs], [s for _, s in pairs]

@@ -1,0 +1,87 @@
+"""Schedules of one phase, and the form of a phase that never ends."""
+
+import jax
+import jax.numpy as jnp
+
+from gradtx.hyper import Schedule
+from gradtx.schedules import curves
+from gradtx.schedules.curves import like
+from gradtx.schedules.phases import as_float, check_steps, phases
+
+
+def constant(value: float) -> Schedule:
+    """The same value at every step.
+
+    f(t) = value
+    """
+    return lambda count: jnp.full(jnp.shape(count), value, jnp.result_type(float))
+
+
+def linear(start: float, end: float, steps: float) -> Schedule:
+    """A straight line from `start` to `end`, which it reaches at `steps` and then keeps.
+
+        f(t) = start + (end - start) min(t / steps, 1)
+
+    Raises:
+        ValueError: if `steps` is not positive.
+    """
+    check_steps("linear", "steps", steps)
+    return phases([curves.linear(start, end)], [0, steps])
+
+
+def cosine(start: float, end: float, steps: float) -> Schedule:
+    """Half a cosine wave from `start` to `end`, which it reaches at `steps` and then keeps.
+
+        f(t) = end + (start - end) (1 + cos(pi min(t / steps, 1))) / 2
+
+    Raises:
+        ValueError: if `steps` is not positive.
+    Source: Loshchilov and Hutter (2017), equation 5.
+    """
+    check_steps("cosine", "steps", steps)
+    return phases([curves.cosine(start, end)], [0, steps])
+
+
+def exponential(start: float, end: float, steps: float) -> Schedule:
+    """Equal factors from `start` to `end`, which it reaches at `steps` and then keeps.
+
+        f(t) = start (end / start)^min(t / steps, 1)
+
+    >>> [round(float(exponential(1.0, 1e-4, 4)(t)), 6) for t in range(5)]
+    [1.0, 0.1, 0.01, 0.001, 0.0001]
+
+    Raises:
+        ValueError: if `steps`, `start` or `end` is not positive.
+    """
+    check_steps("exponential", "steps", steps)
+    return phases([curves.exponential(start, end)], [0, steps])
+
+
+def polynomial(start: float, end: float, steps: float, *, power: float) -> Schedule:
+    """A power of the progress, from `start` to `end`, which it reaches at `steps` and then keeps.
+
+        f(t) = start + (end - start) min(t / steps, 1)^power
+
+    Raises:
+        ValueError: if `steps` is not positive.
+    """
+    check_steps("polynomial", "steps", steps)
+    return phases([curves.polynomial(start, end, power)], [0, steps])
+
+
+def inverse_sqrt(peak: float, warmup: int) -> Schedule:
+    """A linear rise over `warmup` updates, then decay as one over the root of the step.
+
+        f(t) = peak min((t + 1) / warmup, sqrt(warmup / (t + 1)))
+
+    Raises:
+        ValueError: if `warmup` is not positive.
+    Source: Vaswani et al. (2017), section 5.3, whose steps start at 1.
+    """
+    check_steps("inverse_sqrt", "warmup", warmup)
+
+    def schedule(count: jax.Array) -> jax.Array:
+        step = as_float(count) + 1
+        return like(peak, step) * jnp.minimum(step / warmup, jnp.sqrt(warmup / step))
+
+    return schedule

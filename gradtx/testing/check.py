@@ -1,0 +1,222 @@
+"""Run the laws on a transformation and report every one that fails."""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import optax
+
+from gradtx.testing.claims import Claims, make_claims
+from gradtx.testing.code import counterexample
+from gradtx.testing.law import LAWS, Law, check_only
+from gradtx.testing.report import Failure, Report
+from gradtx.testing.rules import rules
+from gradtx.testing.search import Effort, find_counterexample
+
+PyTree = Any
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The transformation under test, with the factory that makes it if one was given."""
+
+    tx: optax.GradientTransformation
+    factory: Any  # a function, or None
+    claims: Claims
+    extra_args: Mapping[str, Any] | None = None
+
+    def rebuilt(self) -> Any:
+        """The transformation made anew, as after a restart; the same one without a factory."""
+        made = self.tx if self.factory is None else self.factory(**self.claims.live)
+        return made if self.factory is None else _with_extra(made, self.extra_args)
+
+    @property
+    def name(self) -> str:
+        """What the report calls it."""
+        made = self.tx.update if self.factory is None else self.factory
+        made = getattr(made, "func", made)
+        name = getattr(made, "__qualname__", "").split(".")[0]
+        return name if name.isidentifier() else "the transformation"
+
+    @cached_property
+    def wrapped_factory(self) -> Callable:
+        """The factory, for laws of hyperparameters."""
+        if not self.extra_args:
+            return self.factory
+        return lambda **values: _with_extra(self.factory(**values), self.extra_args)
+
+
+def check_transformation(
+    tx_or_factory: Any,
+    *,
+    effort: str = "quick",
+    seed: int | None = 0,
+    promotion: str | None = None,
+    templates: Sequence[PyTree] | None = None,
+    extra_args: Mapping[str, Any] | None = None,
+    **claims: Any,
+) -> Report:
+    """Try every law that applies to a gradient transformation: Optax's, gradtx's or your own.
+
+        for law in laws:  for all (params, grads) that Hypothesis finds:  law(tx, params, grads)
+
+    `tx_or_factory` is a transformation, or a function that makes one: `factory(**live)`, which
+    the laws of hyperparameters need. `claims` say what it claims to be: see `Claims`. `effort` is
+    "quick" (seconds) or "thorough"; `seed=None` looks at new examples every time. `promotion`
+    ("standard" or "strict") runs it under these of JAX's rules for mixed dtypes and ranks instead
+    of the ones set around the call. `templates` are parameter trees (arrays or shapes) to use
+    instead of the default ones; `extra_args` are passed to every update, as `value=` for
+    `optax.polyak_sgd`.
+
+    Raises:
+        AssertionError: with every law that fails, its formula, and a shrunken counterexample as a
+            script.
+        TypeError, ValueError: for an unknown claim or option.
+    """
+    report = examine(
+        tx_or_factory,
+        effort=effort,
+        seed=seed,
+        promotion=promotion,
+        templates=templates,
+        extra_args=extra_args,
+        **claims,
+    )
+    return report.or_raise("check_transformation")
+
+
+def examine(
+    tx_or_factory: Any,
+    *,
+    effort: str = "quick",
+    seed: int | None = 0,
+    promotion: str | None = None,
+    templates: Sequence[PyTree] | None = None,
+    extra_args: Mapping[str, Any] | None = None,
+    only: Sequence[str] | None = None,
+    **claims: Any,
+) -> Report:
+    """`check_transformation`, but returning the report also where laws fail.
+
+    `only` names the laws to try, of those that apply: `passed` and `failed` of a report, and the
+    functions of `gradtx.testing.laws`, are their names.
+
+    Raises:
+        TypeError, ValueError: for an unknown claim, option or law, and if no law is left to try.
+    """
+    subject = make_subject(tx_or_factory, extra_args, claims)
+    return run_laws(
+        subject, effort=effort, seed=seed, promotion=promotion, templates=templates, only=only
+    )
+
+
+def run_laws(
+    subject: "Subject",
+    *,
+    effort: str,
+    seed: int | None,
+    promotion: str | None,
+    templates: Sequence[PyTree] | None,
+    only: Sequence[str] | None = None,
+) -> Report:
+    """Try the laws that apply to `subject`, of those in `only`."""
+    where = "check_transformation"
+    settings = Effort.named(where, effort)
+    laws = list(applicable(subject))
+    if only is not None:
+        check_only(where, only, [law.name for law in laws])
+        laws = [law for law in laws if law.name in only]
+    passed, failures, unsupported = [], [], []
+    with rules(promotion):
+        for law in laws:
+            if law.trees == "sharded" and len(jax.devices()) == 1:
+                unsupported.append(law.name)
+                continue
+            failure = try_law(law, subject, settings, seed, templates)
+            if failure is None:
+                passed.append(law.name)
+                continue
+            failures.append(failure)
+            if law.name == "returns":
+                break
+    return Report(subject.name, tuple(passed), tuple(failures), tuple(unsupported))
+
+
+def make_subject(tx_or_factory: Any, extra_args: Any, claims: Mapping[str, Any]) -> Subject:
+    """The transformation under test with its claims.
+
+    Raises:
+        TypeError: if it is neither a transformation nor a factory, or a claim is unknown.
+        ValueError: if `live` hyperparameters are claimed of a transformation already made.
+    """
+    where = "check_transformation"
+    made = make_claims(where, claims)
+    if hasattr(tx_or_factory, "init") and hasattr(tx_or_factory, "update"):
+        if made.live:
+            raise ValueError(
+                f"{where}: `live` needs the factory, to make the transformation with other values;"
+                " got a transformation. Pass the function that makes it: adam, not adam(0.1)."
+            )
+        return Subject(_with_extra(tx_or_factory, extra_args), None, made, extra_args)
+    if not callable(tx_or_factory):
+        raise TypeError(
+            f"{where}: needs a gradient transformation (an init and an update) or a function that"
+            f" makes one; got {type(tx_or_factory).__name__}. Pass for example optax.adam(0.1)."
+        )
+    tx = _made(where, tx_or_factory, made.live)
+    if not (hasattr(tx, "init") and hasattr(tx, "update")):
+        raise TypeError(
+            f"{where}: the factory must return a gradient transformation (an init and an update);"
+            f" got {type(tx).__name__}. Pass the factory of one."
+        )
+    return Subject(_with_extra(tx, extra_args), tx_or_factory, made, extra_args)
+
+
+def _made(where: str, factory: Callable, live: Mapping[str, Any]) -> Any:
+    """What `factory` makes, after a look at whether it can be called at all."""
+    try:
+        inspect.signature(factory).bind(**live)
+    except TypeError as error:
+        name = getattr(factory, "__name__", "factory")
+        raise TypeError(
+            f"{where}: the factory must be callable as {name}(**live); got live={dict(live)}, and"
+            f" {error}. Pass a transformation, {name}(...), or its arguments as live={{...}}, or"
+            f" lambda: {name}(...)."
+        ) from error
+    except ValueError:  # it has no signature to look at
+        pass
+    return factory(**live)
+
+
+def _with_extra(tx: Any, extra_args: Mapping[str, Any] | None) -> Any:
+    if not extra_args:
+        return tx
+
+    def update(updates: PyTree, state: Any, params: PyTree = None, **extra: Any) -> Any:
+        return tx.update(updates, state, params, **(dict(extra_args) | extra))
+
+    return optax.GradientTransformationExtraArgs(tx.init, update)
+
+
+def applicable(subject: Subject) -> Iterator[Law]:
+    """The laws that apply, by the claims and by whether there is a factory; `returns` first."""
+    for law in sorted(LAWS.values(), key=lambda law: law.name != "returns"):
+        if law.when(subject.claims) and not (law.of_factory and subject.factory is None):
+            yield law
+
+
+def try_law(
+    law: Law, subject: Subject, effort: Effort, seed: int | None, templates: Any
+) -> Failure | None:
+    """Search for a counterexample to one law."""
+    first = subject.wrapped_factory if law.of_factory else subject.tx
+    constant = law.arguments(subject)
+    found = find_counterexample(law, first, constant, subject.claims, effort, seed, templates)
+    if found is None:
+        return None
+    violation, arguments = found
+    code = counterexample(law, subject, arguments)
+    return Failure(law.name, law.formula, violation.details, code)

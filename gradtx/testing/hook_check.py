@@ -1,0 +1,145 @@
+"""`check_hook` and `check_loop`."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from gradtx.loop import Hook, Loop
+from gradtx.testing.code import importable
+from gradtx.testing.hook_laws import HOOK_LAWS, LOOP_LAWS
+from gradtx.testing.law import Law, LawViolation, select_claims
+from gradtx.testing.report import Failure, Report
+from gradtx.testing.rig import PyTree, Rig, default_rig
+from gradtx.testing.rules import rules
+from gradtx.testing.search import Effort, search
+from gradtx.testing.strategies import event_scripts
+
+
+def check_hook(
+    hook: Hook | Callable[[], Hook],
+    *,
+    loop: Loop | None = None,
+    params: PyTree = None,
+    model_state: PyTree = None,
+    batches: Sequence[PyTree] | None = None,
+    promotion: str | None = None,
+    **claims: Any,
+) -> Report:
+    """Try every law of hooks on one, in a small fit.
+
+        for law in laws:  law(hook, rig)
+
+    The fit is linear regression unless `loop`, `params` and `batches` (at least two) give another,
+    for a hook that needs to see something else. Claim: `observes=True`, that it changes nothing.
+
+    Raises:
+        AssertionError: with every law that fails, its formula and a script.
+        TypeError: for an unknown claim, or for what is no hook.
+    """
+    where = "check_hook"
+    given = select_claims(where, claims, {"observes": False})
+    made = hook if isinstance(hook, Hook) else hook() if callable(hook) else hook
+    if not isinstance(made, Hook):
+        raise TypeError(
+            f"{where}: needs a Hook or a function that makes one; got {type(made).__name__}. Pass"
+            " for example terminate_on_nan()."
+        )
+    rig = make_rig(where, loop, params, model_state, batches)
+    passed, failures = [], []
+    with rules(promotion):
+        for law in HOOK_LAWS.values():
+            if not law.when(given):
+                continue
+            try:
+                law.check(made, rig)
+                passed.append(law.name)
+            except LawViolation as violation:
+                code = _hook_code(law, hook, loop is not None)
+                failures.append(Failure(law.name, law.formula, violation.details, code))
+    report = Report(f"hook {made.name!r}", tuple(passed), tuple(failures))
+    return report.or_raise(where)
+
+
+def make_rig(
+    where: str, loop: Loop | None, params: PyTree, model_state: PyTree, batches: Any
+) -> Rig:
+    """The fit that was given, or the default one.
+
+    Raises:
+        ValueError: if only part of one was given.
+    """
+    if loop is None and params is None and batches is None:
+        return default_rig()
+    if loop is None or params is None or batches is None or len(batches) < 2:
+        raise ValueError(
+            f"{where}: `loop`, `params` and at least two `batches` go together; got a part of them."
+            " Pass all three, or none for a linear regression."
+        )
+    return Rig(loop, params, list(batches), model_state)
+
+
+def _hook_code(law: Law, hook: Any, own_rig: bool) -> str:
+    found = None if isinstance(hook, Hook) else importable(hook)
+    made = f"{found[1]}()" if found else "...  # the hook that you passed"
+    rig = "Rig(loop, params, batches)  # yours" if own_rig else "default_rig()"
+    lines = [
+        "from gradtx.testing import laws",
+        f"from gradtx.testing.rig import {'Rig' if own_rig else 'default_rig'}",
+        *([found[0]] if found else []),
+        f"hook = {made}",
+        f"laws.{law.name}(hook, {rig})",
+    ]
+    return "\n".join(lines)
+
+
+def check_loop(
+    loop: Loop | None = None,
+    *,
+    params: PyTree = None,
+    model_state: PyTree = None,
+    batches: Sequence[PyTree] | None = None,
+    effort: str = "quick",
+    seed: int | None = 0,
+    promotion: str | None = None,
+) -> Report:
+    """Try every law of loops on one, with its hooks, under scripts of requests.
+
+        for law in laws:  for scripts that Hypothesis finds:  law(rig, script)
+
+    A script is a list of (event, step, signal). Without arguments the loop is a linear regression.
+
+    Raises:
+        AssertionError: with every law that fails, its formula and the shrunken script.
+        ValueError: if only part of `loop`, `params` and `batches` was given.
+    """
+    rig = make_rig("check_loop", loop, params, model_state, batches)
+    settings = Effort.named("check_loop", effort)
+    settings = replace(settings, examples=max(2, settings.examples // 3), shrinks=30)
+    cases = event_scripts(steps=len(rig.batches)).map(lambda script: {"script": script})
+    passed, failures = [], []
+    with rules(promotion):
+        for law in LOOP_LAWS.values():
+            attempt = lambda case, law=law: law.check(rig, **case)
+            found = search(attempt, cases, settings, seed, cost=law.cost)
+            if found is None:
+                passed.append(law.name)
+                continue
+            violation, case = found
+            code = _loop_code(law, case["script"], loop is not None)
+            failures.append(Failure(law.name, law.formula, violation.details, code))
+    report = Report("the loop", tuple(passed), tuple(failures))
+    return report.or_raise("check_loop")
+
+
+def _loop_code(law: Law, script: Sequence, own_rig: bool) -> str:
+    rows = [f"({event!r}, {step}, Signal.{signal.name})" for event, step, signal in script]
+    rig = "Rig(loop, params, batches)  # yours" if own_rig else "default_rig()"
+    return "\n".join(
+        [
+            "from gradtx.loop import Signal",
+            "from gradtx.testing import laws",
+            f"from gradtx.testing.rig import {'Rig' if own_rig else 'default_rig'}",
+            f"rig = {rig}",
+            f"laws.{law.name}(rig, [{', '.join(rows)}])",
+        ]
+    )

@@ -1,0 +1,196 @@
+"""Laws of hyperparameters: however a value is given, it means the same.
+
+These are laws of a factory: `factory(**live)` is the transformation.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import jax.numpy as jnp
+
+from gradtx.base import TransformState
+from gradtx.live import hyperparams, set_hyperparams
+from gradtx.testing.law import law
+from gradtx.testing.run import (
+    compiled,
+    disturbed,
+    jitted,
+    map_floats,
+    run,
+    same_updates,
+    to_float64,
+)
+
+PyTree = Any
+
+
+def _live(subject: Any) -> dict[str, Any]:
+    return {"live": dict(subject.claims.live), "tolerance": subject.claims.tolerance}
+
+
+def _scheduled(subject: Any) -> dict[str, Any]:
+    return {"names": tuple(subject.claims.schedules)} | _live(subject)
+
+
+def _proportional(subject: Any) -> dict[str, Any]:
+    return {"name": subject.claims.proportional_to} | _live(subject)
+
+
+@lru_cache(maxsize=64)
+def _made(factory: Callable, items: tuple[tuple[str, Any], ...]) -> Any:
+    # The same transformation for the same values, so that it compiles once.
+    return factory(**dict(items))
+
+
+def _make(factory: Callable, values: Mapping[str, Any]) -> Any:
+    return _made(factory, tuple(sorted(values.items())))
+
+
+@lru_cache(maxsize=64)
+def _traced(factory: Callable) -> tuple[Callable, Callable]:
+    init = lambda values, p: factory(**values).init(p)
+    update = lambda values, g, s, p: factory(**values).update(g, s, p)
+    return jitted(init), jitted(update)
+
+
+def _same(tx: Any, got: list, params: PyTree, grads: Sequence[PyTree], what: str, **kw: Any):
+    want, again = run(tx, params, grads).updates, disturbed(tx, params, grads)
+    same_updates(got, want, what=(what, "the plain number"), again=again, **kw)
+
+
+@law(when=lambda c: c.live, of_factory=True, trees="vector", arguments=_live)
+def live_equals_constant(
+    factory: Callable,
+    params: PyTree,
+    grads: Sequence[PyTree],
+    *,
+    live: Mapping[str, float],
+    tolerance: float,
+) -> None:
+    """A hyperparameter may be a traced scalar, as in a search mapped over it.
+
+    jit(h -> factory(h).update(g, s, p))(h) = factory(h).update(g, s, p)
+    """
+    init, update = _traced(factory)
+    values = {name: jnp.float32(value) for name, value in live.items()}
+    state, got = init(values, params), []
+    for g in grads:
+        u, state = update(values, g, state, params)
+        got.append(u)
+    # A traced b2 has the error of 1 - float32(b2), a constant may be subtracted in float64.
+    tx = _make(factory, live)
+    _same(tx, got, params, grads, "traced", tolerance=10 * tolerance)
+
+
+def _constant(value: float) -> Callable:
+    return lambda count: jnp.full(jnp.shape(count), value, jnp.float32)
+
+
+@lru_cache(maxsize=256)
+def _schedule(kind: str, value: float) -> Callable:
+    halved = lambda count: value * jnp.exp2(-jnp.asarray(count, jnp.float32))
+    first = lambda count: jnp.where(jnp.asarray(count) == 0, value, value / 2)
+    return {"constant": _constant(value), "halved": halved, "first": first}[kind]
+
+
+def _given_as(kind: str, live: Mapping[str, float], names: Sequence[str]) -> dict[str, Any]:
+    return dict(live) | {name: _schedule(kind, live[name]) for name in names}
+
+
+@law(when=lambda c: c.schedules, of_factory=True, trees="vector", arguments=_scheduled)
+def constant_schedule_equals_number(
+    factory: Callable,
+    params: PyTree,
+    grads: Sequence[PyTree],
+    *,
+    live: Mapping[str, float],
+    names: Sequence[str],
+    tolerance: float,
+) -> None:
+    """A schedule that is constant does what the number does.
+
+    factory(t -> c).update(g, s, p) = factory(c).update(g, s, p)
+    """
+    got = run(_make(factory, _given_as("constant", live, names)), params, grads).updates
+    tx = _make(factory, live)
+    _same(tx, got, params, grads, "constant schedule", tolerance=10 * tolerance)
+
+
+@law(
+    when=lambda c: c.schedules, of_factory=True, trees="vector", steps=(1, 1), arguments=_scheduled
+)
+def schedule_starts_at_zero(
+    factory: Callable,
+    params: PyTree,
+    grads: Sequence[PyTree],
+    *,
+    live: Mapping[str, float],
+    names: Sequence[str],
+    tolerance: float,
+) -> None:
+    """The first update uses the value of the schedule at 0.
+
+    factory(t -> c if t = 0 else c / 2).update(g_1, init(p), p) = factory(c).update(g_1, ..)
+    """
+    got = run(_make(factory, _given_as("first", live, names)), params, grads).updates
+    tx = _make(factory, live)
+    _same(tx, got, params, grads, "schedule", tolerance=10 * tolerance)
+
+
+@law(
+    when=lambda c: c.proportional_to,
+    of_factory=True,
+    trees="vector",
+    steps=(3, 3),
+    arguments=_proportional,
+)
+def proportional_to(
+    factory: Callable,
+    params: PyTree,
+    grads: Sequence[PyTree],
+    *,
+    live: Mapping[str, float],
+    name: str,
+    tolerance: float,
+) -> None:
+    """The value of a schedule at the count of this very update multiplies it.
+
+    factory(h = t -> c 2^-t):  u_t = 2^-t u_t of factory(h = c),  for t = 0, 1, ..
+    """
+    got = run(_make(factory, _given_as("halved", live, [name])), params, grads).updates
+    halve = lambda us: [map_floats(lambda x: 2.0**-t * to_float64(x), u) for t, u in enumerate(us)]  # noqa: B023
+    tx = _make(factory, live)
+    want = halve(run(tx, params, grads).updates)
+    again = lambda seed: halve(disturbed(tx, params, grads)(seed))
+    what = (f"with {name} = c 2^-t", "2^-t of that with c")
+    same_updates(got, want, tolerance=10 * tolerance, what=what, again=again)
+
+
+@law(when=lambda c: c.live, of_factory=True, trees="vector", arguments=_live)
+def set_equals_constant(
+    factory: Callable,
+    params: PyTree,
+    grads: Sequence[PyTree],
+    *,
+    live: Mapping[str, float],
+    tolerance: float,
+) -> None:
+    """A hyperparameter set in the state acts as one that was given from the start.
+
+    factory(a).update(g, set_hyperparams(s, h=b), p) = factory(b).update(g, s, p)
+
+    Tried where the state is gradtx's, and names the hyperparameter.
+    """
+    tx = _make(factory, live)
+    state = tx.init(params)
+    if not isinstance(state, TransformState):
+        return
+    names = [name for name in live if name in hyperparams(state)]
+    values = dict(live) | {name: live[name] / 2 for name in names}
+    state, got = set_hyperparams(state, **{name: values[name] for name in names}), []
+    for g in grads:
+        u, state = compiled(tx)(g, state, params)
+        got.append(u)
+    other = _make(factory, values)
+    _same(other, got, params, grads, "set in the state", tolerance=tolerance)

@@ -1,0 +1,48 @@
+"""The kit as one line in a test file."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from gradtx.testing.check import PyTree, applicable, make_subject, run_laws
+
+
+def law_tests(
+    tx_or_factory: Any,
+    *,
+    effort: str = "quick",
+    seed: int | None = 0,
+    promotion: str | None = None,
+    templates: Sequence[PyTree] | None = None,
+    extra_args: Mapping[str, Any] | None = None,
+    **claims: Any,
+) -> Callable[[str], None]:
+    """A pytest test with one case for each law that applies.
+
+        test_mine = law_tests(my_factory, live={"learning_rate": 0.1}, linear=True)
+
+    The arguments are those of `check_transformation`. Needs pytest.
+
+    Raises:
+        TypeError, ValueError: when the test file is read, for an unknown claim or option.
+    """
+    import pytest
+
+    subject = make_subject(tx_or_factory, extra_args, claims)
+    names = [law.name for law in applicable(subject)]
+
+    @pytest.mark.parametrize("law", names)
+    def test_law(law: str) -> None:
+        report = run_laws(
+            subject,
+            effort=effort,
+            seed=seed,
+            promotion=promotion,
+            templates=templates,
+            only=[law],
+        )
+        if law in report.unsupported:
+            pytest.skip(f"{law} needs more than one device")
+        if report.failures:
+            pytest.fail(str(report), pytrace=False)
+
+    return test_law

@@ -1,0 +1,91 @@
+"""Gradient transformations, one concept a file."""
+
+from gradtx.transforms.adadelta import scale_by_adadelta
+from gradtx.transforms.adam import scale_by_adam
+from gradtx.transforms.adamax import scale_by_adamax
+from gradtx.transforms.adaptive_clipping import adaptive_grad_clip, unitwise_norm
+from gradtx.transforms.amsgrad import scale_by_amsgrad
+from gradtx.transforms.belief import scale_by_belief
+from gradtx.transforms.centralize import centralize
+from gradtx.transforms.clipping import (
+    clip,
+    clip_by_block_norm,
+    clip_by_block_rms,
+    clip_by_global_norm,
+    clip_by_value,
+)
+from gradtx.transforms.learning_rate import (
+    scale,
+    scale_by_learning_rate,
+    scale_by_schedule,
+    scale_by_sign,
+)
+from gradtx.transforms.lion import scale_by_lion
+from gradtx.transforms.lookahead import lookahead
+from gradtx.transforms.momentum import ema, momentum_of_steps, scale_by_momentum, trace
+from gradtx.transforms.muon import scale_by_muon, scale_by_shape
+from gradtx.transforms.parameter_average import averaged_params, ema_params
+from gradtx.transforms.qhadam import scale_by_qhadam
+from gradtx.transforms.radam import scale_by_radam
+from gradtx.transforms.rms import scale_by_rms, scale_by_stddev
+from gradtx.transforms.rss import scale_by_rss
+from gradtx.transforms.schedule_free import schedule_free, schedule_free_eval_params
+from gradtx.transforms.stats import (
+    Statistic,
+    adam_step,
+    average_grad,
+    average_sqr_grad,
+    momentum_step,
+    rms_prop_step,
+    scale_by_stats,
+)
+from gradtx.transforms.trust_ratio import scale_by_larc, scale_by_trust_ratio
+from gradtx.transforms.weight_decay import add_decayed_weights, add_l2
+
+__all__ = [
+    "Statistic",
+    "adam_step",
+    "adaptive_grad_clip",
+    "add_decayed_weights",
+    "add_l2",
+    "average_grad",
+    "average_sqr_grad",
+    "averaged_params",
+    "centralize",
+    "clip",
+    "clip_by_block_norm",
+    "clip_by_block_rms",
+    "clip_by_global_norm",
+    "clip_by_value",
+    "ema",
+    "ema_params",
+    "lookahead",
+    "momentum_of_steps",
+    "momentum_step",
+    "rms_prop_step",
+    "scale",
+    "scale_by_adadelta",
+    "scale_by_adam",
+    "scale_by_adamax",
+    "scale_by_amsgrad",
+    "scale_by_belief",
+    "scale_by_larc",
+    "scale_by_learning_rate",
+    "scale_by_lion",
+    "scale_by_momentum",
+    "scale_by_muon",
+    "scale_by_qhadam",
+    "scale_by_radam",
+    "scale_by_rms",
+    "scale_by_rss",
+    "scale_by_schedule",
+    "scale_by_shape",
+    "scale_by_sign",
+    "scale_by_stats",
+    "scale_by_stddev",
+    "scale_by_trust_ratio",
+    "schedule_free",
+    "schedule_free_eval_params",
+    "trace",
+    "unitwise_norm",
+]

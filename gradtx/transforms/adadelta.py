@@ -1,0 +1,44 @@
+"""Scaling by the ratio of past steps to past gradients."""
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from gradtx.base import GradientTransformation, leafwise, zeros
+from gradtx.hyper import NON_NEGATIVE, UNIT, ScalarOrSchedule
+
+
+def scale_by_adadelta(
+    rho: ScalarOrSchedule = 0.9, eps: ScalarOrSchedule = 1e-6
+) -> GradientTransformation:
+    """Give each update the size of the updates so far.
+
+        e_g' = rho e_g + (1 - rho) g^2
+        u    = g sqrt(e_x + eps) / sqrt(e_g' + eps)
+        e_x' = rho e_x + (1 - rho) u^2
+
+    `e_g` and `e_x` are like `params`, in at least float32.
+
+    Raises:
+        ValueError: if `rho` is a number outside [0, 1) or `eps` one below 0.
+    Source: Zeiler (2012), algorithm 1.
+    """
+
+    def update(h: Any):
+        ema = lambda old, x: h.rho * old + (1 - h.rho) * x * x
+
+        def rule(g, p, e_g, e_x):
+            del p
+            e_g = ema(e_g, g)
+            u = jnp.sqrt((e_x + h.eps) / (e_g + h.eps)) * g
+            return u, {"e_g": e_g, "e_x": ema(e_x, u)}
+
+        return rule
+
+    return leafwise(
+        "scale_by_adadelta",
+        update,
+        slots={"e_g": zeros(), "e_x": zeros()},
+        rho=(rho, UNIT),
+        eps=(eps, NON_NEGATIVE),
+    )

@@ -1,0 +1,69 @@
+"""Bias-corrected moments."""
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from gradtx.base import GradientTransformation, leafwise, zeros
+from gradtx.hyper import NON_NEGATIVE, UNIT, ScalarOrSchedule, unless_zero
+from gradtx.tree import bias_correction
+
+
+def scale_by_adam(
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-8,
+    eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: Any = None,
+    *,
+    nesterov: bool = False,
+    nu_dtype: Any = None,
+) -> GradientTransformation:
+    """Scale each update by its bias-corrected first and second moments.
+
+        mu'   = b1 mu + (1 - b1) g                  nu'   = b2 nu + (1 - b2) g^2
+        m_hat = mu' / (1 - b1^step)                 v_hat = nu' / (1 - b2^step)
+        u     = m_hat / (sqrt(v_hat + eps_root) + eps)
+
+    With `nesterov`, m_hat looks one step ahead:
+
+        m_hat = b1 mu' / (1 - b1^(step + 1)) + (1 - b1) g / (1 - b1^step)
+
+    The corrections use the current b1 and b2, also where these follow a schedule. `mu` and `nu`
+    are like `params`, in `mu_dtype` and `nu_dtype` or at least float32. An `eps_root` of the number
+    0 is left out, and is then no live hyperparameter.
+
+    >>> import jax.numpy as jnp
+    >>> tx = scale_by_adam()
+    >>> u, state = tx.update(jnp.array([5.0, -0.1]), tx.init(jnp.zeros(2)))
+    >>> u.round(4).tolist()  # the first update is the sign of the gradient
+    [1.0, -1.0]
+
+    Raises:
+        ValueError: if `b1` or `b2` is a number outside [0, 1), or an `eps` one below 0.
+    Source: Kingma and Ba (2015), algorithm 1; the Nesterov form is that of Dozat (2016), section 3.
+    """
+
+    def update(h: Any):
+        c1, c2 = bias_correction(h.b1, h.step), bias_correction(h.b2, h.step)
+        ahead = bias_correction(h.b1, h.step + 1)
+
+        def rule(g, p, mu, nu):
+            del p
+            mu = h.b1 * mu + (1 - h.b1) * g
+            nu = h.b2 * nu + (1 - h.b2) * (g * g)
+            m_hat = h.b1 * mu / ahead + (1 - h.b1) * g / c1 if nesterov else mu / c1
+            v_hat = nu / c2 + getattr(h, "eps_root", 0.0)
+            return m_hat / (jnp.sqrt(v_hat) + h.eps), {"mu": mu, "nu": nu}
+
+        return rule
+
+    return leafwise(
+        "scale_by_adam",
+        update,
+        slots={"mu": zeros(mu_dtype), "nu": zeros(nu_dtype)},
+        b1=(b1, UNIT),
+        b2=(b2, UNIT),
+        eps=(eps, NON_NEGATIVE),
+        **unless_zero(eps_root=(eps_root, NON_NEGATIVE)),
+    )

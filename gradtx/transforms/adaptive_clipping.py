@@ -1,0 +1,51 @@
+"""Clipping that bounds each unit's update by the size of its parameters."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradtx.base import GradientTransformation, leafwise
+from gradtx.hyper import NON_NEGATIVE, Interval, ScalarOrSchedule
+
+Axes = int | tuple[int, ...]
+
+
+def adaptive_grad_clip(
+    clipping: ScalarOrSchedule, eps: ScalarOrSchedule = 1e-3, axis: Axes | None = None
+) -> GradientTransformation:
+    """Bound the norm of each unit's update by a multiple of the norm of its parameters.
+
+        bound = clipping max(|p|, eps)        u = g min(1, bound / |g|)        for each unit
+
+    A unit is what feeds one output. Norms run over `axis`, or by default over everything in a
+    vector, the first axis of two or three, and all but the last of four or more.
+
+    Raises:
+        ValueError: if `clipping` or `eps` is a negative number; on `update`, without `params`.
+    Source: Brock et al. (2021), equation 3.
+    """
+
+    def rule(h: Any, g: jax.Array, p: jax.Array) -> jax.Array:
+        bound = h.clipping * jnp.maximum(unitwise_norm(p, axis), h.eps)
+        norm = unitwise_norm(g, axis)
+        return g * jnp.where(norm <= bound, 1, bound / norm)
+
+    return leafwise(
+        "adaptive_grad_clip",
+        lambda h: lambda g, p: rule(h, g, p),
+        needs_params=True,
+        clipping=(clipping, Interval(0, closed_high=True)),
+        eps=(eps, NON_NEGATIVE),
+    )
+
+
+def unitwise_norm(x: jax.Array, axis: Axes | None = None) -> jax.Array:
+    """Euclidean norm of each unit of `x`, with the reduced axes kept at length 1.
+
+    norm = sqrt(sum over axis of x^2)
+    """
+    if axis is None:
+        inputs = 1 if x.ndim <= 3 else x.ndim - 1
+        axis = tuple(range(x.ndim if jnp.squeeze(x).ndim <= 1 else inputs))
+    return jnp.sqrt(jnp.sum(x * x, axis=axis, keepdims=True))

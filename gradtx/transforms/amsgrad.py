@@ -1,0 +1,60 @@
+"""Adam with a second moment that never falls."""
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from gradtx.base import GradientTransformation, leafwise, zeros
+from gradtx.hyper import NON_NEGATIVE, UNIT, ScalarOrSchedule, unless_zero
+from gradtx.tree import bias_correction
+
+
+def scale_by_amsgrad(
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-8,
+    eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: Any = None,
+    bias_correction_mu: bool = True,
+    bias_correction_nu: bool = True,
+    *,
+    nu_dtype: Any = None,
+) -> GradientTransformation:
+    """Scale each update by its first moment over the largest second moment so far.
+
+        mu' = b1 mu + (1 - b1) g                         nu' = b2 nu + (1 - b2) g^2
+        m   = mu' / (1 - b1^step)  or  mu'               v   = nu' / (1 - b2^step)  or  nu'
+        nu_max' = max(nu_max, v)                         u   = m / (sqrt(nu_max' + eps_root) + eps)
+
+    The second forms are those without `bias_correction_mu` and `bias_correction_nu`, the paper's;
+    PyTorch takes the maximum before it corrects. The slots are like `params`, in `mu_dtype` and
+    `nu_dtype` or at least float32. An `eps_root` of the number 0 is left out.
+
+    Raises:
+        ValueError: if `b1` or `b2` is a number outside [0, 1), or an `eps` one below 0.
+    Source: Reddi et al. (2018), algorithm 2.
+    """
+
+    def update(h: Any):
+        c1 = bias_correction(h.b1, h.step) if bias_correction_mu else 1.0
+        c2 = bias_correction(h.b2, h.step) if bias_correction_nu else 1.0
+
+        def rule(g, p, mu, nu, nu_max):
+            del p
+            mu = h.b1 * mu + (1 - h.b1) * g
+            nu = h.b2 * nu + (1 - h.b2) * (g * g)
+            nu_max = jnp.maximum(nu_max, nu / c2)
+            scale = jnp.sqrt(nu_max + getattr(h, "eps_root", 0.0)) + h.eps
+            return mu / c1 / scale, {"mu": mu, "nu": nu, "nu_max": nu_max}
+
+        return rule
+
+    return leafwise(
+        "scale_by_amsgrad",
+        update,
+        slots={"mu": zeros(mu_dtype), "nu": zeros(nu_dtype), "nu_max": zeros(nu_dtype)},
+        b1=(b1, UNIT),
+        b2=(b2, UNIT),
+        eps=(eps, NON_NEGATIVE),
+        **unless_zero(eps_root=(eps_root, NON_NEGATIVE)),
+    )

@@ -1,0 +1,59 @@
+"""The last link of a chain, the step's size and direction; and other plain factors."""
+
+import jax.numpy as jnp
+
+from gradtx.base import GradientTransformation, identity, leafwise
+from gradtx.hyper import NON_NEGATIVE, REAL, ScalarOrSchedule, Schedule
+
+
+def scale_by_learning_rate(
+    learning_rate: ScalarOrSchedule | None = None, *, flip_sign: bool = True
+) -> GradientTransformation:
+    """Multiply the updates by the learning rate and turn them downhill.
+
+        u = -learning_rate g        (+ without `flip_sign`, to climb)
+
+    Without a learning rate the updates stay as they are, as in Optax.
+
+    >>> import jax.numpy as jnp
+    >>> tx = scale_by_learning_rate(0.5)
+    >>> tx.update(jnp.ones(2), tx.init(jnp.ones(2)))[0].tolist()
+    [-0.5, -0.5]
+
+    Raises:
+        ValueError: if `learning_rate` is a negative number.
+    """
+    if learning_rate is None:
+        return identity()
+    sign = -1 if flip_sign else 1
+    return leafwise(
+        "scale_by_learning_rate",
+        lambda h: lambda g, p: sign * h.learning_rate * g,
+        learning_rate=(learning_rate, NON_NEGATIVE),
+    )
+
+
+def scale(step_size: ScalarOrSchedule) -> GradientTransformation:
+    """Multiply the updates by a number of either sign.
+
+    u = step_size g
+    """
+    return leafwise("scale", lambda h: lambda g, p: h.step_size * g, step_size=(step_size, REAL))
+
+
+def scale_by_schedule(step_size_fn: Schedule) -> GradientTransformation:
+    """Multiply the updates by the value of a schedule: `scale`, which takes one too.
+
+    u = step_size_fn(count) g
+    """
+    return scale(step_size_fn)
+
+
+def scale_by_sign() -> GradientTransformation:
+    """Keep only the sign of each update.
+
+    u = sign(g)
+
+    Source: Bernstein et al. (2018), algorithm 1.
+    """
+    return leafwise("scale_by_sign", lambda h: lambda g, p: jnp.sign(g))

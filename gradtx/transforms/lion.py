@@ -1,0 +1,35 @@
+"""The sign of an interpolated momentum."""
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from gradtx.base import GradientTransformation, leafwise, zeros
+from gradtx.hyper import UNIT, ScalarOrSchedule
+
+
+def scale_by_lion(
+    b1: ScalarOrSchedule = 0.9, b2: ScalarOrSchedule = 0.99, mu_dtype: Any = None
+) -> GradientTransformation:
+    """Replace each update by the sign of momentum and gradient together.
+
+        u   = sign(b1 mu + (1 - b1) g)        mu' = b2 mu + (1 - b2) g
+
+    `mu` is like `params`, in `mu_dtype` or at least float32.
+
+    Raises:
+        ValueError: if `b1` or `b2` is a number outside [0, 1).
+    Source: Chen et al. (2023), algorithm 2.
+    """
+
+    def update(h: Any):
+        def rule(g, p, mu):
+            del p
+            u = jnp.sign(h.b1 * mu + (1 - h.b1) * g)
+            return u, {"mu": h.b2 * mu + (1 - h.b2) * g}
+
+        return rule
+
+    return leafwise(
+        "scale_by_lion", update, slots={"mu": zeros(mu_dtype)}, b1=(b1, UNIT), b2=(b2, UNIT)
+    )

@@ -1,0 +1,140 @@
+"""Momentum."""
+
+from typing import Any
+
+from gradtx.base import GradientTransformation, leafwise, zeros
+from gradtx.hyper import NON_NEGATIVE, UNIT, ScalarOrSchedule
+from gradtx.tree import bias_correction
+
+
+def scale_by_momentum(
+    momentum: ScalarOrSchedule = 0.9,
+    *,
+    dampening: bool | ScalarOrSchedule = False,
+    nesterov: bool = False,
+    velocity_dtype: Any = None,
+) -> GradientTransformation:
+    """Replace each update by a decaying sum of the updates so far.
+
+        v' = momentum v + (1 - dampening) g
+        u  = momentum v' + (1 - dampening) g  if nesterov else  v'
+
+    `dampening=False` is 0, a sum that grows to g / (1 - momentum) under a constant gradient;
+    `dampening=True` is `momentum` itself, an exponential average. `velocity` is like `params`, in
+    `velocity_dtype` or at least float32; the result has the dtype of the gradient.
+
+    >>> import jax.numpy as jnp
+    >>> tx = scale_by_momentum(0.5)
+    >>> state = tx.init(jnp.zeros(1))
+    >>> for _ in range(3):
+    ...     u, state = tx.update(jnp.ones(1), state)
+    >>> u.tolist()  # 1 + 1/2 + 1/4
+    [1.75]
+
+    Raises:
+        ValueError: if `momentum` or `dampening` is a number outside [0, 1).
+    Source: Polyak (1964); the Nesterov form is that of Sutskever et al. (2013), section 2.
+    """
+    hyperparams: dict[str, Any] = {"momentum": (momentum, UNIT)}
+    if not isinstance(dampening, bool):
+        hyperparams["dampening"] = (dampening, UNIT)
+
+    def update(h: Any):
+        damp = (h.momentum if dampening else 0.0) if isinstance(dampening, bool) else h.dampening
+
+        def rule(g, p, velocity):
+            del p
+            g = (1 - damp) * g
+            velocity = h.momentum * velocity + g
+            u = h.momentum * velocity + g if nesterov else velocity
+            return u, {"velocity": velocity}
+
+        return rule
+
+    return leafwise(
+        "scale_by_momentum", update, slots={"velocity": zeros(velocity_dtype)}, **hyperparams
+    )
+
+
+def trace(
+    decay: ScalarOrSchedule, nesterov: bool = False, accumulator_dtype: Any = None
+) -> GradientTransformation:
+    """Undampened `scale_by_momentum` under Optax's name; the hyperparameter is `momentum`.
+
+    v' = decay v + g        u = decay v' + g  if nesterov else  v'
+
+    A decay of 1, a plain sum, which Optax takes, is out of range here: use a schedule for it.
+    """
+    return scale_by_momentum(decay, nesterov=nesterov, velocity_dtype=accumulator_dtype)
+
+
+def ema(
+    decay: ScalarOrSchedule, debias: bool = True, accumulator_dtype: Any = None
+) -> GradientTransformation:
+    """Replace each update by the exponential average of the updates so far.
+
+        m' = decay m + (1 - decay) g        u = m' / (1 - decay^step)  if debias else  m'
+
+    `ema` is like `params`, in `accumulator_dtype` or at least float32.
+
+    Raises:
+        ValueError: if `decay` is a number outside [0, 1).
+    """
+
+    def update(h: Any):
+        c = bias_correction(h.decay, h.step) if debias else 1.0
+
+        def rule(g, p, ema):
+            del p
+            ema = h.decay * ema + (1 - h.decay) * g
+            return ema / c, {"ema": ema}
+
+        return rule
+
+    return leafwise("ema", update, slots={"ema": zeros(accumulator_dtype)}, decay=(decay, UNIT))
+
+
+def momentum_of_steps(
+    learning_rate: ScalarOrSchedule,
+    momentum: ScalarOrSchedule = 0.9,
+    *,
+    nesterov: bool = False,
+    weight_decay: ScalarOrSchedule | None = None,
+    velocity_dtype: Any = None,
+) -> GradientTransformation:
+    """Descend with momentum that sums steps, not gradients: the learning rate goes into it.
+
+        v' = momentum v + learning_rate g
+        u  = -(momentum v' + learning_rate g)  if nesterov else  -v'
+        u  = u - learning_rate weight_decay p      if there is weight decay
+
+    Under a constant learning rate this is `scale_by_momentum` and then `scale_by_learning_rate`;
+    when the rate falls, the larger steps of the past still echo here. It is the last link of
+    `rmsprop` and `lars`.
+
+    Raises:
+        ValueError: for a number outside its interval; on `update`, without `params` though there
+            is weight decay.
+    Source: Tieleman and Hinton's RMSProp as TensorFlow implements it; You et al. (2017) for LARS.
+    """
+    hyperparams = {"learning_rate": (learning_rate, NON_NEGATIVE), "momentum": (momentum, UNIT)}
+    if weight_decay is not None:
+        hyperparams["weight_decay"] = (weight_decay, NON_NEGATIVE)
+
+    def update(h: Any):
+        def rule(g, p, velocity):
+            step = h.learning_rate * g
+            velocity = h.momentum * velocity + step
+            u = h.momentum * velocity + step if nesterov else velocity
+            decay = 0.0 if weight_decay is None else h.learning_rate * h.weight_decay * p
+            return -u - decay, {"velocity": velocity}
+
+        return rule
+
+    return leafwise(
+        "momentum_of_steps",
+        update,
+        slots={"velocity": zeros(velocity_dtype)},
+        needs_params=weight_decay is not None,
+        **hyperparams,
+    )

@@ -1,0 +1,57 @@
+"""Adam with immediate discount factors."""
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from gradtx.base import GradientTransformation, leafwise, zeros
+from gradtx.hyper import CLOSED_UNIT, NON_NEGATIVE, UNIT, ScalarOrSchedule
+from gradtx.tree import bias_correction
+
+
+def scale_by_qhadam(
+    *,
+    b1: ScalarOrSchedule = 0.999,
+    b2: ScalarOrSchedule = 0.999,
+    nu1: ScalarOrSchedule = 0.7,
+    nu2: ScalarOrSchedule = 1.0,
+    eps: ScalarOrSchedule = 1e-8,
+    mu_dtype: Any = None,
+    nu_dtype: Any = None,
+) -> GradientTransformation:
+    """Scale each update by moments that are mixed with the gradient of this step.
+
+        u = ((1 - nu1) g + nu1 m_hat) / (sqrt((1 - nu2) g^2 + nu2 v_hat) + eps)
+
+    with m_hat and v_hat as in `scale_by_adam`, which this is with nu1 = nu2 = 1; nu1 = 0 leaves
+    RMSProp. `mu` and `nu` are like `params`, in `mu_dtype` and `nu_dtype` or at least float32.
+
+    Raises:
+        ValueError: if `b1` or `b2` is a number outside [0, 1), `nu1` or `nu2` one outside [0, 1],
+            or `eps` one below 0.
+    Source: Ma and Yarats (2019), equation 16; the defaults are fastai's.
+    """
+
+    def update(h: Any):
+        c1, c2 = bias_correction(h.b1, h.step), bias_correction(h.b2, h.step)
+
+        def rule(g, p, mu, nu):
+            del p
+            mu = h.b1 * mu + (1 - h.b1) * g
+            nu = h.b2 * nu + (1 - h.b2) * (g * g)
+            top = (1 - h.nu1) * g + h.nu1 * (mu / c1)
+            square = (1 - h.nu2) * (g * g) + h.nu2 * (nu / c2)
+            return top / (jnp.sqrt(square) + h.eps), {"mu": mu, "nu": nu}
+
+        return rule
+
+    return leafwise(
+        "scale_by_qhadam",
+        update,
+        slots={"mu": zeros(mu_dtype), "nu": zeros(nu_dtype)},
+        b1=(b1, UNIT),
+        b2=(b2, UNIT),
+        nu1=(nu1, CLOSED_UNIT),
+        nu2=(nu2, CLOSED_UNIT),
+        eps=(eps, NON_NEGATIVE),
+    )

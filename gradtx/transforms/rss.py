@@ -1,0 +1,47 @@
+"""Scaling by the root of the sum of all squares so far."""
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from gradtx.base import GradientTransformation, leafwise, zeros
+from gradtx.hyper import NON_NEGATIVE, ScalarOrSchedule
+
+
+def scale_by_rss(
+    initial_accumulator_value: float = 0.1,
+    eps: ScalarOrSchedule = 1e-7,
+    *,
+    eps_in_sqrt: bool = True,
+) -> GradientTransformation:
+    """Divide each update by the root of the sum of its squares so far.
+
+        s' = s + g^2
+        u  = g / sqrt(s' + eps)  if eps_in_sqrt else  g / (sqrt(s') + eps)        0 where s' is 0
+
+    `sum_of_squares` is like `params`, in at least float32; it starts at
+    `initial_accumulator_value`.
+
+    Raises:
+        ValueError: if `initial_accumulator_value` or `eps` is negative.
+    Source: Duchi et al. (2011), figure 1.
+    """
+    if initial_accumulator_value < 0:
+        raise ValueError(
+            "scale_by_rss: `initial_accumulator_value` must not be negative; got"
+            f" {initial_accumulator_value}. Pass for example 0.1."
+        )
+
+    def update(h: Any):
+        def rule(g, p, sum_of_squares):
+            del p
+            total = sum_of_squares + g * g
+            root = jnp.sqrt(total + h.eps) if eps_in_sqrt else jnp.sqrt(total) + h.eps
+            return jnp.where(total > 0, g / root, 0), {"sum_of_squares": total}
+
+        return rule
+
+    start = lambda p: jnp.full_like(zeros()(p), initial_accumulator_value)
+    return leafwise(
+        "scale_by_rss", update, slots={"sum_of_squares": start}, eps=(eps, NON_NEGATIVE)
+    )

@@ -1,0 +1,158 @@
+"""Optimizers from parts: statistics of the gradient, and a step made from them.
+
+    tx = scale_by_stats(average_grad(0.9), average_sqr_grad(0.99), step=rms_prop_step, eps=1e-8)
+
+A statistic is a small value: what it remembers of each parameter, and how that changes with a
+gradient. `scale_by_stats` merges any of them, ready or your own, into one transform and hands them
+to one step function. The step count is `h.step`.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gradtx.base import GradientTransformation, Slot, leafwise, zeros
+from gradtx.hyper import NON_NEGATIVE, UNIT, Interval, ScalarOrSchedule
+from gradtx.tree import bias_correction
+
+Step = Callable[..., jax.Array]
+
+
+class Statistic(NamedTuple):
+    """What is remembered of each parameter's gradients.
+
+        new = update(h, old, g, p)
+
+    `h` holds the hyperparameters and `h.step`; `old`, `g` and `p` are arrays of one shape and
+    dtype. `start` makes the first value from the parameter. `hyperparams` are pairs of a number,
+    schedule or JAX scalar and the interval that it must lie in.
+    """
+
+    name: str
+    update: Callable[[Any, jax.Array, jax.Array, jax.Array | None], jax.Array]
+    hyperparams: Mapping[str, tuple[ScalarOrSchedule, Interval]] = {}
+    start: Slot = zeros()
+
+
+def average_grad(
+    momentum: ScalarOrSchedule = 0.9, *, dampening: bool = False, dtype: Any = None
+) -> Statistic:
+    """The decaying sum of gradients, or with `dampening` their exponential average.
+
+    grad_avg' = momentum grad_avg + (1 - momentum if dampening else 1) g
+    """
+
+    def update(h: Any, old: jax.Array, g: jax.Array, p: Any) -> jax.Array:
+        del p
+        return h.momentum * old + ((1 - h.momentum) * g if dampening else g)
+
+    return Statistic("grad_avg", update, {"momentum": (momentum, UNIT)}, zeros(dtype))
+
+
+def average_sqr_grad(decay: ScalarOrSchedule = 0.99, *, dtype: Any = None) -> Statistic:
+    """The exponential average of squared gradients.
+
+    sqr_avg' = decay sqr_avg + (1 - decay) g^2
+    """
+
+    def update(h: Any, old: jax.Array, g: jax.Array, p: Any) -> jax.Array:
+        del p
+        return h.decay * old + (1 - h.decay) * (g * g)
+
+    return Statistic("sqr_avg", update, {"decay": (decay, UNIT)}, zeros(dtype))
+
+
+def momentum_step(h: Any, g: jax.Array, p: Any, *, grad_avg: jax.Array) -> jax.Array:
+    """The averaged gradient itself.
+
+    u = grad_avg
+    """
+    del h, g, p
+    return grad_avg
+
+
+def rms_prop_step(
+    h: Any, g: jax.Array, p: Any, *, sqr_avg: jax.Array, grad_avg: jax.Array | None = None
+) -> jax.Array:
+    """The gradient, averaged if there is an average of it, over the root of its mean square.
+
+    u = grad_avg / (sqrt(sqr_avg) + eps)        needs the hyperparameter eps
+    """
+    del p
+    return (g if grad_avg is None else grad_avg) / (jnp.sqrt(sqr_avg) + h.eps)
+
+
+def adam_step(
+    h: Any, g: jax.Array, p: Any, *, grad_avg: jax.Array, sqr_avg: jax.Array
+) -> jax.Array:
+    """Bias-corrected averages, the gradient's over the root of its square's.
+
+        u = grad_avg / (1 - momentum^step) / (sqrt(sqr_avg / (1 - decay^step)) + eps)
+
+    The average must be a dampened one; needs the hyperparameter eps.
+    """
+    del g, p
+    m_hat = grad_avg / bias_correction(h.momentum, h.step)
+    v_hat = sqr_avg / bias_correction(h.decay, h.step)
+    return m_hat / (jnp.sqrt(v_hat) + h.eps)
+
+
+def scale_by_stats(
+    *statistics: Statistic,
+    step: Step,
+    name: str = "scale_by_stats",
+    needs_params: bool = False,
+    **hyperparams: ScalarOrSchedule | tuple[ScalarOrSchedule, Interval],
+) -> GradientTransformation:
+    """Make a transform from statistics and one step function.
+
+        s_i' = statistics[i].update(h, s_i, g, p)        u = step(h, g, p, name_1=s_1', ...)
+
+    `hyperparams` are those that the step needs beside the statistics': a number, schedule or JAX
+    scalar, which must not be negative, or a pair of it and its interval. All are live. Each
+    statistic's slot has its name and is like `params`, in at least float32 unless it says another
+    dtype.
+
+    >>> import jax.numpy as jnp
+    >>> largest = Statistic("largest", lambda h, old, g, p: jnp.maximum(old, jnp.abs(g)))
+    >>> tx = scale_by_stats(largest, step=lambda h, g, p, *, largest: g / (largest + h.eps), eps=0)
+    >>> state = tx.init(jnp.zeros(2))
+    >>> for g in (jnp.array([4.0, -1.0]), jnp.array([2.0, 2.0])):
+    ...     u, state = tx.update(g, state)
+    >>> u.tolist()
+    [0.5, 1.0]
+
+    Raises:
+        ValueError: if two statistics share a name or a hyperparameter, or a number lies outside
+            its interval.
+    """
+    merged: dict[str, tuple[ScalarOrSchedule, Interval]] = {}
+    given = {k: v if isinstance(v, tuple) else (v, NON_NEGATIVE) for k, v in hyperparams.items()}
+    for part in [*(dict(s.hyperparams) for s in statistics), given]:
+        _check_new(name, "hyperparameter", merged, part)
+        merged |= part
+    slots: dict[str, Slot] = {}
+    for statistic in statistics:
+        _check_new(name, "statistic", slots, {statistic.name: None})
+        slots[statistic.name] = statistic.start
+
+    def update(h: Any):
+        def rule(g, p, **old):
+            new = {s.name: s.update(h, old[s.name], g, p) for s in statistics}
+            u = step(h, g, p, **new)
+            return (u, new) if new else u
+
+        return rule
+
+    return leafwise(name, update, slots=slots, needs_params=needs_params, **merged)
+
+
+def _check_new(where: str, what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    shared = sorted(set(old) & set(new))
+    if shared:
+        raise ValueError(
+            f"{where}: every {what} must have a name of its own; got `{shared[0]}` twice. Rename"
+            " one of them."
+        )

@@ -1,0 +1,83 @@
+"""A step for each layer in proportion to the size of its parameters."""
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from gradtx.base import GradientTransformation, leafwise
+from gradtx.hyper import NON_NEGATIVE, POSITIVE, ScalarOrSchedule
+from gradtx.tree import norm
+
+
+def scale_by_trust_ratio(
+    min_norm: ScalarOrSchedule = 0.0,
+    trust_coefficient: ScalarOrSchedule = 1.0,
+    eps: ScalarOrSchedule = 0.0,
+    *,
+    max_ratio: ScalarOrSchedule | None = None,
+) -> GradientTransformation:
+    """Multiply each leaf's update by the ratio of its parameter's norm to the update's.
+
+        ratio = trust_coefficient max(|p|, min_norm) / (max(|g|, min_norm) + eps)
+        u     = min(ratio, max_ratio) g        the ratio is 1 where either norm is 0
+
+    Norms are of whole leaves, in at least float32; `max_ratio` is left out unless given.
+
+    Raises:
+        ValueError: for a number outside its interval; on `update`, without `params`.
+    Source: You et al. (2017), equation 6; You et al. (2020), algorithm 2, for the bound.
+    """
+    hyperparams: dict[str, Any] = {
+        "min_norm": (min_norm, NON_NEGATIVE),
+        "trust_coefficient": (trust_coefficient, NON_NEGATIVE),
+        "eps": (eps, NON_NEGATIVE),
+    }
+    if max_ratio is not None:
+        hyperparams["max_ratio"] = (max_ratio, POSITIVE)
+
+    def update(h: Any):
+        bounded = lambda x: jnp.maximum(norm(x), h.min_norm)
+
+        def rule(g, p):
+            of_p, of_g = bounded(p), bounded(g)
+            zero = (of_p == 0) | (of_g == 0)
+            ratio = h.trust_coefficient * of_p / jnp.where(zero, 1, of_g + h.eps)
+            if max_ratio is not None:
+                ratio = jnp.minimum(ratio, h.max_ratio)
+            return g * jnp.where(zero, 1, ratio)
+
+        return rule
+
+    return leafwise("scale_by_trust_ratio", update, needs_params=True, **hyperparams)
+
+
+def scale_by_larc(
+    trust_coefficient: ScalarOrSchedule = 0.02,
+    eps: ScalarOrSchedule = 1e-8,
+    *,
+    clip: bool = True,
+) -> GradientTransformation:
+    """LARS whose ratio only ever makes the step smaller.
+
+        ratio = trust_coefficient |p| / (|g| + eps)
+        u     = min(ratio, 1) g  if clip else  ratio g
+
+    Raises:
+        ValueError: for a number outside its interval; on `update`, without `params`.
+    Source: fastai's Larc, without weight decay; NVIDIA's Apex introduced the bound.
+    """
+
+    def update(h: Any):
+        def rule(g, p):
+            ratio = h.trust_coefficient * norm(p) / (norm(g) + h.eps)
+            return g * (jnp.minimum(ratio, 1) if clip else ratio)
+
+        return rule
+
+    return leafwise(
+        "scale_by_larc",
+        update,
+        needs_params=True,
+        trust_coefficient=(trust_coefficient, NON_NEGATIVE),
+        eps=(eps, NON_NEGATIVE),
+    )

@@ -1,0 +1,50 @@
+"""The two meanings of weight decay, which differ only in where they stand in a chain."""
+
+from typing import Any
+
+from gradtx.base import GradientTransformation, leafwise
+from gradtx.hyper import NON_NEGATIVE, ScalarOrSchedule
+from gradtx.partition import masked
+
+
+def add_decayed_weights(
+    weight_decay: ScalarOrSchedule = 0.0, mask: Any = None
+) -> GradientTransformation:
+    """Add a multiple of the parameters to the updates: decoupled weight decay.
+
+        u = g + weight_decay p        where `mask` is True; elsewhere u = g
+
+    Stands after what scales the gradient and before the learning rate, which then multiplies the
+    decay too: p' = p (1 - learning_rate weight_decay) - learning_rate (scaled gradient).
+    `mask` is a tree of bools like the parameters or a prefix of it, or a function from the
+    parameters to one. Give each group of parameters its own decay with `gradtx.by_group`.
+
+    Raises:
+        ValueError: if `weight_decay` is a negative number; on `update`, without `params`.
+    Source: Loshchilov and Hutter (2019), algorithm 2, line 12, times the base rate.
+    """
+    everywhere = leafwise(
+        "add_decayed_weights",
+        lambda h: lambda g, p: g + h.weight_decay * p,
+        needs_params=True,
+        weight_decay=(weight_decay, NON_NEGATIVE),
+    )
+    return everywhere if mask is None or mask is True else masked(everywhere, mask)
+
+
+def add_l2(l2: ScalarOrSchedule = 0.0) -> GradientTransformation:
+    """Add the gradient of an L2 penalty to the updates.
+
+        u = g + l2 p        the gradient of loss + l2 / 2 |p|^2
+
+    Stands first in a chain, so that momentum and second moments see the penalty as part of the
+    gradient. For plain SGD this equals `add_decayed_weights`; for every other optimizer it does
+    not.
+
+    Raises:
+        ValueError: if `l2` is a negative number; on `update`, without `params`.
+    Source: Loshchilov and Hutter (2019), algorithm 2, line 6.
+    """
+    return leafwise(
+        "add_l2", lambda h: lambda g, p: g + h.l2 * p, needs_params=True, l2=(l2, NON_NEGATIVE)
+    )

@@ -1,0 +1,104 @@
+"""One update from the gradients of several mini-batches."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gradtx.base import GradientTransformation, as_transformation, transformation, zeros
+from gradtx.hyper import Interval, ScalarOrSchedule, source_of
+from gradtx.tree import PyTree, all_finite, as_dtype, cast_like, cast_state, check_like, dtype_of
+
+AT_LEAST_ONE = Interval(1)
+
+
+def accumulate(
+    inner: optax.GradientTransformation, steps: ScalarOrSchedule
+) -> GradientTransformation:
+    """Run `inner` on the mean gradient of every `steps` mini-batches.
+
+        total' = total + g        n' = n + 1        where g is finite; else as they were
+        u      = inner(total' / n')  on every `steps`-th mini-batch, then total' = n' = 0
+        u      = 0                   otherwise
+
+    A mini-batch with a NaN or an infinity counts as one of the `steps`, but the mean is that of
+    the others; if there is no other, `inner` does not run. It runs under `lax.cond`, only when an
+    update is due, and keeps its own counter, so its schedules follow updates. A schedule in `steps`
+    is a function of the updates made, too. `steps=1` is `inner` itself.
+
+    `total` is like `params`, in at least float32. With Optax's parts in `inner`, their states keep
+    the dtypes they started with.
+
+    >>> import gradtx
+    >>> tx = accumulate(gradtx.sgd(1.0), 2)
+    >>> state = tx.init(jnp.zeros(1))
+    >>> for g in (1.0, 3.0):
+    ...     u, state = tx.update(jnp.array([g]), state)
+    ...     print(float(u[0]))
+    0.0
+    -2.0
+
+    Raises:
+        TypeError: if `inner` is no gradient transformation.
+        ValueError: if `steps` is a number below 1 or not whole.
+    """
+    inner = as_transformation("accumulate", "`inner`", inner)
+    if source_of(steps) == "number":
+        if steps != int(steps):  # pyright: ignore[reportArgumentType]
+            raise ValueError(
+                f"accumulate: `steps` must be a whole number of mini-batches; got {steps!r}."
+            )
+        if steps == 1:
+            return inner
+
+    def init(params: PyTree) -> dict[str, Any]:
+        return {
+            "total": jax.tree.map(zeros(), params),
+            "finite": jnp.zeros((), jnp.int32),
+            "mini_step": jnp.zeros((), jnp.int32),
+            "updates": jnp.zeros((), jnp.int32),
+            "inner": inner.init(params),
+        }
+
+    def update(g: PyTree, slots: dict[str, Any], params: PyTree, h: Any, **extra: Any):
+        do = "This state was made for other parameters: call `init` with these."
+        check_like("accumulate.update", "updates", g, "state.slots['total']", slots["total"], do)
+        ok = all_finite(g)
+        n = slots["finite"] + ok.astype(jnp.int32)
+        mini_step = slots["mini_step"] + 1
+        total = _add(slots["total"], g, ok)
+        done = mini_step.astype(h.steps.dtype) >= h.steps
+
+        def apply(total: PyTree, state: Any) -> tuple[PyTree, Any]:
+            mean = lambda x, t: None if x is None else (t / n.astype(t.dtype)).astype(dtype_of(x))
+            means = jax.tree.map(mean, g, total, is_leaf=lambda x: x is None)
+            u, new = inner.update(means, state, params, **extra)
+            return cast_like(u, g), cast_state("accumulate", new, state)
+
+        wait = lambda total, state: (jax.tree.map(jnp.zeros_like, g), state)
+        due = done & (n > 0)
+        u, state = jax.lax.cond(due, apply, wait, total, slots["inner"])
+        restart = lambda x: jnp.where(done, jnp.zeros_like(x), x)
+        return u, {
+            "total": jax.tree.map(restart, total),
+            "finite": restart(n),
+            "mini_step": restart(mini_step),
+            "updates": slots["updates"] + due.astype(jnp.int32),
+            "inner": state,
+        }
+
+    return transformation(
+        "accumulate",
+        init,
+        update,
+        parts=(inner,),
+        clock=lambda slots: slots["updates"],
+        steps=(steps, AT_LEAST_ONE),
+    )
+
+
+def _add(total: PyTree, g: PyTree, ok: jax.Array) -> PyTree:
+    """`total + g` if `ok`; what has no gradient adds nothing. Not `ok * g`: 0 NaN is NaN."""
+    add = lambda x, t: t if x is None else jnp.where(ok, t + as_dtype(x, t.dtype), t)
+    return jax.tree.map(add, g, total, is_leaf=lambda x: x is None)

@@ -1,0 +1,61 @@
+"""Single image files, prepared as the validation images of a data set."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gradtx.data import DataError, ImageFacts, load, read_images, valid_batches
+
+
+def test_a_file_is_prepared_as_the_validation_image_it_is(tmp_path):
+    dataset = load("embedded")
+    paths = [tmp_path / f"{i}.png" for i in (3, 5)]
+    for i, path in zip((3, 5), paths, strict=True):
+        Image.fromarray(dataset.valid.images[i, :, :, 0]).convert("RGB").save(path)
+    for size in (28, 32):
+        want = next(valid_batches(dataset, batch_size=6, size=size))["image"][[3, 5]]
+        got = read_images(paths, ImageFacts.of(dataset, size=size))
+        assert got.dtype == np.float32
+        np.testing.assert_allclose(got, want, atol=1e-5)
+
+
+def test_a_photo_is_prepared_as_the_validation_photo_it_is(small_tree):
+    dataset = load("folder", data_dir=small_tree)
+    want = next(valid_batches(dataset, batch_size=30, size=48))["image"]
+    paths = [dataset.valid[i]["image"] for i in range(30)]
+    got = read_images(paths, ImageFacts.of(dataset, size=48))
+    np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1", "CMYK", "I;16"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_of_any_mode_and_shape_fit(tmp_path, mode, channels):
+    path = tmp_path / "x.tiff"
+    Image.new("L" if mode == "I;16" else mode, (13, 9)).convert(mode).save(path)
+    for photos in (True, False) if channels == 3 else (False,):
+        numbers = (0.5,) * channels
+        facts = ImageFacts("x", "x-1", ("a", "b"), channels, numbers, numbers, 8, photos)
+        assert read_images([path, path], facts).shape == (2, 8, 8, channels)
+
+
+def test_facts_come_back_from_their_file(tmp_path):
+    facts = ImageFacts.of(load("embedded"), size=28)
+    facts.write(tmp_path / "data.json")
+    assert ImageFacts.read(tmp_path / "data.json") == facts
+    for text in ("", "[]", "{}", '{"classes": 3}'):
+        (tmp_path / "bad.json").write_text(text)
+        with pytest.raises(DataError, match=r"bad\.json must be what a run on images wrote"):
+            ImageFacts.read(tmp_path / "bad.json")
+    with pytest.raises(DataError, match="got none"):
+        ImageFacts.read(tmp_path / "absent.json")
+
+
+def test_what_is_no_image_is_named(tmp_path):
+    facts = ImageFacts.of(load("embedded"), size=28)
+    (tmp_path / "x.png").write_text("not an image")
+    with pytest.raises(DataError, match=r"x\.png cannot be read \(not an image\)\. Name image"):
+        read_images([tmp_path / "x.png"], facts)
+    with pytest.raises(DataError, match=r"y\.png cannot be read .*No such file"):
+        read_images([tmp_path / "y.png"], facts)
+    with pytest.raises(DataError, match=r"cannot be read .*irectory"):
+        read_images([tmp_path], facts)

@@ -1,0 +1,124 @@
+"""Trees of class folders, sound and not."""
+
+import shutil
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gradtx.data import DataError, load, train_batches, valid_batches
+
+
+def test_a_tree_is_read_with_its_classes_in_order(small_tree, layout):
+    (small_tree / "train" / "n01440764" / "notes.txt").write_text("not an image")
+    (small_tree / "train" / "n01440764" / ".hidden.jpg").write_text("not an image")
+    (small_tree / "train" / ".cache").mkdir()
+    dataset = load("folder", data_dir=small_tree)
+    assert (len(dataset.train), len(dataset.valid), dataset.channels) == (60, 30, 3)
+    assert dataset.classes == tuple(sorted({n.split("/")[2] for n in layout.members()}))
+    for i in (0, 17, 59):
+        example = dataset.train[i]
+        assert example["image"].parent.name == dataset.classes[example["label"]]
+
+
+def test_validation_is_the_central_square_resized(small_tree):
+    dataset = load("folder", data_dir=small_tree)
+    batch = next(valid_batches(dataset, batch_size=30, size=128))
+    for i in (0, 29):
+        photo = Image.open(dataset.valid[i]["image"])
+        side, left = min(photo.size), (max(photo.size) - min(photo.size)) / 2
+        box = (left, 0, left + side, side)
+        want = np.asarray(photo.resize((128, 128), Image.Resampling.BILINEAR, box=box)) / 255
+        want = (want - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+        np.testing.assert_allclose(batch["image"][i], want, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["valid", "validation"])
+def test_other_names_of_the_validation_folder(small_tree, name):
+    (small_tree / "val").rename(small_tree / name)
+    assert len(load("folder", data_dir=small_tree).valid) == 30
+
+
+def test_the_fingerprint_is_of_the_content_not_the_place(small_tree, tmp_path, layout):
+    first = load("folder", data_dir=small_tree).fingerprint
+    moved = small_tree.rename(tmp_path / "elsewhere")
+    assert load("folder", data_dir=moved).fingerprint == first
+    (moved / "train" / "n01440764" / "new.jpg").write_bytes(layout.jpeg(1))
+    assert load("folder", data_dir=moved).fingerprint != first
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "CMYK", "P", "1", "LA"])
+def test_images_of_any_mode_become_rgb(small_tree, layout, mode):
+    photo = Image.open(BytesIO(layout.jpeg(5, (160, 160)))).convert(mode)
+    suffix = "JPEG" if mode == "CMYK" else "PNG"
+    for path in (small_tree / "val").rglob("*.JPEG"):
+        path.unlink()
+        photo.save(path.with_suffix(f".{suffix}"), suffix)
+    batch = next(valid_batches(load("folder", data_dir=small_tree), batch_size=2, size=160))
+    gray = photo.convert("RGB")
+    image = batch["image"][0] * np.float32([0.229, 0.224, 0.225])
+    image = 255 * (image + np.float32([0.485, 0.456, 0.406]))
+    tolerance = 30 if mode == "CMYK" else 0.01  # JPEG's loss
+    np.testing.assert_allclose(image, np.asarray(gray, float), atol=tolerance)
+
+
+def test_an_unreadable_image_is_named_at_the_start(small_tree):
+    bad = small_tree / "train" / "n03000684" / "n03000684_2.JPEG"
+    bad.write_bytes(b"no image")
+    with pytest.raises(DataError, match=rf"{bad} cannot be read \(not an image\)\. Replace or rem"):
+        load("folder", data_dir=small_tree)
+    (bad.parent / "empty.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"1 more cannot be read either"):
+        load("folder", data_dir=small_tree)
+
+
+def test_a_truncated_image_is_named_when_read(small_tree):
+    bad = small_tree / "val" / "n03000684" / "ILSVRC2012_val_00030001.JPEG"
+    bad.write_bytes(bad.read_bytes()[:-1000])
+    dataset = load("folder", data_dir=small_tree)
+    with pytest.raises(DataError, match=rf"{bad} cannot be read \(image file is trunc.*Replace or"):
+        list(valid_batches(dataset, batch_size=30, size=32))
+
+
+def test_an_image_that_went_away_is_named_when_read(small_tree):
+    dataset = load("folder", data_dir=small_tree)
+    dataset.valid[0]["image"].unlink()
+    with pytest.raises(DataError, match=r"JPEG cannot be read .*No such file"):
+        list(valid_batches(dataset, batch_size=30, size=32))
+
+
+def emptied(tree):
+    for path in (tree / "train" / "n03028079").iterdir():
+        path.unlink()
+
+
+def one_class(tree):
+    for split in ("train", "val"):
+        for path in sorted((tree / split).iterdir())[1:]:
+            shutil.rmtree(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: shutil.rmtree(d), "there is no directory .*imagenette2-160"),
+        (lambda d: shutil.rmtree(d / "train"), "must have one directory train; got none"),
+        (lambda d: shutil.rmtree(d / "val"), "one directory val or valid or validation; got none"),
+        (lambda d: (d / "valid").mkdir(), "got val and valid. Arrange it as"),
+        (lambda d: shutil.rmtree(d / "train/n01440764"), "each class of .*val .*got n01440764"),
+        (emptied, "n03028079 must hold an image at least; got none"),
+        (one_class, "must hold two class folders at least; got n01440764"),
+        (lambda d: [shutil.rmtree(p) for p in (d / "val").iterdir()], "val must hold class fol"),
+    ],
+)
+def test_a_tree_that_is_not_right_is_refused(small_tree, change, message):
+    change(small_tree)
+    with pytest.raises(DataError, match=message):
+        load("folder", data_dir=small_tree)
+
+
+def test_too_few_images_for_a_batch(small_tree):
+    dataset = load("folder", data_dir=small_tree)
+    with pytest.raises(DataError, match=r"folder must have one batch .*got 60 with b"):
+        train_batches(dataset, batch_size=64, size=32, seed=0, epoch=0)

@@ -1,0 +1,188 @@
+"""The pipeline's batches: contents, order, exact resume, shards and the padded last batch."""
+
+import hashlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gradtx.data import (
+    Augmentation,
+    DataError,
+    device_arrays,
+    load,
+    steps_per_epoch,
+    train_batches,
+    valid_batches,
+)
+from gradtx.data.array_source import ArraySource
+from gradtx.data.dataset import Dataset
+
+
+def numbered(train: int = 50, valid: int = 11, side: int = 4) -> Dataset:
+    """Return a data set whose image i is i everywhere and whose label is i."""
+
+    def source(count):
+        labels = np.arange(count, dtype=np.int32)
+        images = np.broadcast_to(labels[:, None, None, None], (count, side, side, 1))
+        return ArraySource(images.astype(np.uint8), labels)
+
+    classes = tuple(map(str, range(train)))
+    return Dataset(
+        "numbered", classes, source(train), source(valid), 1, (0.25,), (0.5,), "numbered-1"
+    )
+
+
+def digests(batches) -> list[str]:
+    return [
+        hashlib.sha256(b["image"].tobytes() + b["label"].tobytes()).hexdigest() for b in batches
+    ]
+
+
+def labels(batches) -> np.ndarray:
+    return np.concatenate([b["label"] for b in batches])
+
+
+options = {"batch_size": 8, "size": 4, "seed": 3, "epoch": 2}
+
+
+def test_an_epoch_is_full_batches_of_distinct_normalized_images():
+    batches = list(train_batches(numbered(), augment=None, **options))
+    assert len(batches) == steps_per_epoch(numbered(), 8) == 6
+    for b in batches:
+        assert b["image"].shape == (8, 4, 4, 1) and b["image"].dtype == np.float32
+        assert b["label"].dtype == np.int32 and b["weight"].dtype == np.float32
+        np.testing.assert_array_equal(b["weight"], 1)
+        want = (b["label"] / 255 - 0.25) / 0.5
+        want = np.broadcast_to(want[:, None, None, None], b["image"].shape)
+        np.testing.assert_allclose(b["image"], want, rtol=1e-6, atol=1e-6)
+    assert len(set(labels(batches))) == 48
+
+
+def test_the_order_depends_on_seed_and_epoch_alone():
+    a = digests(train_batches(load("embedded"), batch_size=500, size=28, seed=1, epoch=0))
+    again = train_batches(
+        load("embedded"), batch_size=500, size=28, seed=1, epoch=0, num_threads=1, prefetch=1
+    )
+    assert a == digests(again)
+    for seed, epoch in ((1, 1), (2, 0)):
+        other = train_batches(load("embedded"), batch_size=500, size=28, seed=seed, epoch=epoch)
+        assert not set(a) & set(digests(other))
+
+
+@pytest.mark.parametrize("start", [0, 1, 7, 11, 12])
+def test_resumed_in_mid_epoch_the_rest_is_byte_identical(start):
+    embedded = load("embedded")
+    options = {"batch_size": 500, "size": 32, "seed": 0, "epoch": 5}
+    whole = digests(train_batches(embedded, **options))
+    assert digests(train_batches(embedded, start=start, **options)) == whole[start:]
+
+    first = train_batches(embedded, **options)
+    for _ in range(start):
+        next(first)
+    state = first.get_state()
+    first.close()
+    assert state == {"next_index": start}
+    resumed = train_batches(embedded, **options)
+    resumed.set_state(state)
+    assert digests(resumed) == whole[start:]
+
+
+def test_shards_put_together_are_the_whole_batch():
+    whole = list(train_batches(load("embedded"), batch_size=600, size=32, seed=0, epoch=0))
+    parts = [
+        list(
+            train_batches(load("embedded"), batch_size=600, size=32, seed=0, epoch=0, shard=(i, 3))
+        )
+        for i in range(3)
+    ]
+    for step, b in enumerate(whole):
+        for key in b:
+            got = np.concatenate([part[step][key] for part in parts])
+            np.testing.assert_array_equal(got, b[key])
+    parts = [list(valid_batches(numbered(), batch_size=4, size=4, shard=(i, 2))) for i in (0, 1)]
+    got = np.concatenate([np.stack([b["weight"] for b in part]) for part in parts], axis=1)
+    assert got.ravel().tolist() == [1] * 11 + [0]
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 11, 16])
+def test_validation_is_every_image_once_with_the_last_batch_padded(batch_size):
+    batches = list(valid_batches(numbered(), batch_size=batch_size, size=4))
+    assert {b["image"].shape for b in batches} == {(batch_size, 4, 4, 1)}
+    weight = np.concatenate([b["weight"] for b in batches])
+    assert weight.dtype == np.float32 and set(weight) <= {0, 1}
+    np.testing.assert_array_equal(labels(batches)[weight == 1], np.arange(11))
+    image = np.concatenate([b["image"] for b in batches])[weight == 1]
+    np.testing.assert_array_equal(image, device_arrays(numbered(), size=4, split="valid")["image"])
+
+
+def test_augmentation_belongs_to_the_image_not_to_its_batch():
+    epoch = {"size": 28, "seed": 0, "epoch": 0}
+    by_ten = list(train_batches(load("embedded"), batch_size=10, **epoch))
+    by_hundred = list(train_batches(load("embedded"), batch_size=100, **epoch))
+    for key in ("image", "label"):
+        np.testing.assert_array_equal(
+            np.concatenate([b[key] for b in by_ten]), np.concatenate([b[key] for b in by_hundred])
+        )
+
+
+def test_device_arrays_are_the_plain_split_in_order():
+    whole = device_arrays(load("embedded"), size=28)
+    assert whole["image"].shape == (6000, 28, 28, 1) and whole["weight"].sum() == 6000
+    np.testing.assert_allclose(whole["image"].mean(), 0, atol=1e-4)
+    np.testing.assert_allclose(whole["image"].std(), 1, atol=1e-4)
+    with pytest.raises(DataError, match=r"fit into 0\.0 GiB.*Lower the size"):
+        device_arrays(load("embedded"), size=28, limit=1000)
+    with pytest.raises(DataError, match="'train' or 'valid'; got 'test'"):
+        device_arrays(load("embedded"), size=28, split="test")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batch_size": 51}, "numbered must have one batch .* got 50 with batch_size=51"),
+        ({"batch_size": 0}, "`batch_size` must be positive; got 0"),
+        ({"size": 0}, "`size` must be positive; got 0"),
+        ({"seed": -1}, "`seed` and `epoch` must be 0 or more"),
+        ({"epoch": -1}, "`seed` and `epoch` must be 0 or more"),
+        ({"start": 7}, r"`start` must be in 0\.\.6 batches; got 7"),
+        ({"shard": (0, 3)}, "n a divisor of the batch size 8"),
+        ({"shard": (2, 2)}, "0 <= i < n"),
+    ],
+)
+def test_bad_numbers_are_refused_before_iteration(change, message):
+    with pytest.raises(DataError, match=message):
+        train_batches(numbered(), **options | change)
+
+
+def test_empty_validation_is_refused():
+    with pytest.raises(DataError, match="numbered has no validation images"):
+        valid_batches(numbered(valid=0), batch_size=4, size=4)
+    with pytest.raises(DataError, match="`batch_size` must be positive"):
+        valid_batches(numbered(), batch_size=0, size=4)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"scale": (0, 1)}, {"scale": (0.9, 0.5)}, {"scale": (0.5, 2)}, {"ratio": (0, 1)}, {"pad": 2}],
+)
+def test_augmentation_outside_its_bounds_is_refused(change):
+    with pytest.raises(DataError, match=f"Augmentation: `{next(iter(change))}`"):
+        Augmentation(**change)
+
+
+@pytest.mark.parametrize("missing", ["grain", "PIL", "tensorflow_datasets"])
+def test_a_missing_extra_is_named_with_its_remedy(tmp_path, missing):
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None\n"
+        "import gradtx.data\n"
+        "sys.modules['gradtx.data.imagenette'].import_tfds()"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 1
+    want = rf"gradtx\.data\S* needs {missing}\. Install it with `pip install 'gradtx\[data\]'`\."
+    assert re.search(want, done.stderr), done.stderr

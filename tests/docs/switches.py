@@ -1,0 +1,43 @@
+"""Many hooks in one loop, each with a switch in its state: one compilation for all their fits."""
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradtx.loop import Hook, Moment, TrainState
+
+
+def switched(hooks: Sequence[Hook]) -> list[Hook]:
+    """`hooks` under the names "0", "1", ..., and their own as aliases; all off."""
+    return [
+        replace(
+            hook,
+            name=str(i),
+            aliases=(hook.name,),
+            on={event: _switched(act) for event, act in hook.on.items()},
+            init=lambda state, init=hook.init: (jnp.asarray(False), init(state)),
+            log=lambda state: {},
+        )
+        for i, hook in enumerate(hooks)
+    ]
+
+
+def turn_on(state: TrainState, *numbers: int) -> TrainState:
+    """`state` in which the hooks of these numbers act."""
+    on = {str(i): (jnp.asarray(True), state.hooks[str(i)][1]) for i in numbers}
+    return state.replace(hooks=state.hooks | on)
+
+
+def _switched(act: Any) -> Any:
+    def event(state: tuple[jax.Array, Any], moment: Moment):
+        on, mine = state
+        choose = lambda new, old: jax.tree.map(lambda a, b: jnp.where(on, a, b), new, old)
+        new_mine, new = act(mine, moment)
+        pairs = {f.name: (getattr(new, f.name), getattr(moment, f.name)) for f in fields(Moment)}
+        changed = {name: choose(a, b) for name, (a, b) in pairs.items() if a is not b}
+        return (on, choose(new_mine, mine)), moment.replace(**changed)
+
+    return event

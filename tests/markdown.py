@@ -1,0 +1,73 @@
+"""What the tests read of Markdown files: code blocks, which they run, and tables."""
+
+import atexit
+import io
+import re
+import shutil
+import tempfile
+from contextlib import chdir, redirect_stdout
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+ROOT = Path(__file__).parents[1]
+# Optax, and Flax's norms in half precision, need JAX's standard rules of promotion.
+STANDARD = ("optax.md", "fastai.md")
+
+
+def blocks(path: Path) -> list[tuple[int, str]]:
+    """(line, source) of every Python block of a file."""
+    text = path.read_text()
+    found = re.finditer(r"^```python\n(.*?)^```", text, re.S | re.M)
+    return [(text[: m.start()].count("\n") + 2, m.group(1)) for m in found]
+
+
+def run(path: Path) -> dict[str, Any]:
+    """Run the blocks of a file, one after another in one namespace, and return that."""
+    namespace: dict[str, Any] = {"__name__": path.stem}
+    for line, source in blocks(path):
+        exec(compile("\n" * (line - 1) + source, str(path), "exec"), namespace)
+    return namespace
+
+
+@cache
+def executed(path: Path) -> tuple[dict[str, Any], str]:
+    """What `run` returns and what the blocks printed; once, in a folder of its own."""
+    promotion = "standard" if path.name in STANDARD else "strict"
+    said, folder = io.StringIO(), tempfile.mkdtemp()
+    # Only at the end: a block may still save a checkpoint in the background.
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    with chdir(folder), redirect_stdout(said), jax.numpy_dtype_promotion(promotion):
+        return run(path), said.getvalue()
+
+
+def check_output(path: Path, said: str) -> None:
+    """Require the lines that the file states with `#> `, in this order."""
+    rest = said
+    for line in re.findall(r"^#> (.*)", path.read_text(), re.M):
+        before, found, rest = rest.partition(line)
+        assert found, f"{path.name} says {line!r}; from there on the blocks printed:\n{before}"
+
+
+class Row(NamedTuple):
+    """A row of a table that says that two things are the same."""
+
+    line: int
+    left: str  # code
+    right: tuple[str, ...]  # codes that are the same as the left one
+
+
+def equivalences(path: Path, mark: str) -> list[Row]:
+    """The rows of the tables after `<!-- same: mark -->`."""
+    rows = []
+    lines = path.read_text().splitlines()
+    for start in [i for i, line in enumerate(lines) if line == f"<!-- same: {mark} -->"]:
+        for number, line in enumerate(lines[start + 3 :], start + 4):
+            if not line.startswith("|"):
+                break
+            left, right = (re.findall(r"`([^`]+)`", cell) for cell in line.split("|")[1:3])
+            assert len(left) == 1 and right, f"{path.name}, line {number}: {line}"
+            rows.append(Row(number, left[0], tuple(right)))
+    return rows

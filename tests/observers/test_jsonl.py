@@ -1,0 +1,229 @@
+"""The JSONL observer: what a fit writes, and what a resumed fit leaves of it."""
+
+import io
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gradtx.loop import Observer, fit
+from gradtx.observers import MetricsError, jsonl, read_jsonl
+from tests.observers.small import BATCHES, end_phase_at, make, nan_at
+
+
+def strict(line):
+    """Parse JSON as the standard has it: no NaN, no Infinity."""
+
+    def refuse(name):
+        raise ValueError(name)
+
+    return json.loads(line, parse_constant=refuse)
+
+
+def records(path, kind):
+    return [r for r in map(strict, path.read_text().splitlines()) if r["kind"] == kind]
+
+
+def test_every_step_and_epoch_is_a_line(tmp_path):
+    path = tmp_path / "new" / "metrics.jsonl"
+    loop, state = make(nan_at(4))
+    _, history = fit(loop, state, BATCHES, BATCHES[:1], epochs=2, observers=[jsonl(path)])
+    kinds = [strict(line)["kind"] for line in path.read_text().splitlines()]
+    assert kinds == (["step"] * 3 + ["epoch"]) * 2
+    steps = records(path, "step")
+    assert [(r["step"], r["epoch"]) for r in steps] == [(i, i // 3) for i in range(6)]
+    assert steps[4]["loss"] is None and steps[5]["train_loss"] is None
+    assert [r["loss"] for r in steps[:4]] == history.steps["loss"][:4].tolist()
+    assert steps[0]["learning_rate"] == {"all": 0.125} and steps[0]["momentum"] == 0.5
+    epochs = records(path, "epoch")
+    assert [r["step"] for r in epochs] == [3, 6]
+    columns = [name for name in history.rows[0] if name != "time"]
+    assert list(epochs[0]) == ["kind", "step", *columns]
+    times = records(path.with_name("metrics.times.jsonl"), "epoch")
+    assert [list(r) for r in times] == [["kind", "step", "epoch", "time"]] * 2
+    assert [r["time"] for r in times] == [row["time"] for row in history.rows]
+    assert epochs[0]["mae"] == history.rows[0]["mae"]
+
+
+def test_the_file_reads_back_as_the_history(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    loop, state = make(nan_at(1))
+    _, history = fit(loop, state, BATCHES, epochs=2, observers=[jsonl(path)])
+    read = read_jsonl(path)
+    for name, values in history.steps.items():
+        if name != "alive":
+            jax.tree.map(np.testing.assert_array_equal, read.steps[name], values)
+    for got, row in zip(read.rows, history.rows, strict=True):
+        np.testing.assert_equal(got | {"time": row["time"]}, row | {"step": got["step"]})
+
+
+def test_steps_after_the_end_of_a_phase_are_not_written(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    loop, state = make(end_phase_at(1))
+    fit(loop, state, BATCHES, epochs=2, observers=[jsonl(path)])
+    steps = records(path, "step")
+    assert [(r["step"], r["epoch"]) for r in steps] == [(0, 0), (1, 0), (2, 1), (3, 1), (4, 1)]
+    assert [r["step"] for r in records(path, "epoch")] == [2, 5]
+
+
+def interrupted(path, *, event, step):
+    """The state in which a fit was at an event, and the file as that fit left it in the end."""
+    loop, state = make()
+    saved = []
+
+    def keep(report):
+        if int(report.state.step) == step:
+            saved.append(jax.tree.map(jnp.copy, report.state))
+
+    observers = [jsonl(path), Observer({event: keep})]
+    fit(loop, state, BATCHES, epochs=3, observers=observers)
+    return loop, saved[0]
+
+
+@pytest.mark.parametrize(
+    "event, step", [("after_batch", 4), ("after_batch", 6), ("after_epoch", 6)]
+)
+def test_a_resumed_fit_continues_the_file(tmp_path, event, step):
+    """Inside an epoch, after its last batch but before its line, and between epochs."""
+    path = tmp_path / "metrics.jsonl"
+    loop, state = interrupted(path, event=event, step=step)
+    whole = path.read_text()
+    path.write_text(whole + '{"kind": "step", "st')  # a process was killed while it wrote
+    fit(loop, state, BATCHES, epochs=3, observers=[jsonl(path)])
+    assert path.read_text() == whole
+    times = records(path.with_name("metrics.times.jsonl"), "epoch")
+    assert [r["step"] for r in times] == [3, 6, 9]
+
+
+def test_the_first_step_is_written_as_soon_as_it_has_ended(tmp_path, monkeypatch):
+    """While the second may be running; then not before a second has passed, which here it never."""
+    monkeypatch.setattr("gradtx.observers.pace.monotonic", lambda: 0.0)
+    path = tmp_path / "metrics.jsonl"
+    loop, state = make()
+    seen = []
+    look = lambda report: seen.append(path.read_text().splitlines() if path.exists() else [])
+    fit(loop, state, BATCHES, epochs=1, observers=[jsonl(path), Observer({"after_batch": look})])
+    assert [[strict(line)["step"] for line in lines] for lines in seen] == [[], [0], [0]]
+    assert len(records(path, "step")) == 3
+
+
+def test_flush_leaves_nothing_to_write(tmp_path):
+    """With every line in the file, a checkpoint can be later than none of them."""
+    path = tmp_path / "metrics.jsonl"
+    loop, state = make()
+    log, seen = jsonl(path), []
+
+    def look(report):
+        log.flush()
+        seen.append(len(path.read_text().splitlines()))
+
+    fit(loop, state, BATCHES, epochs=1, observers=[log, Observer({"after_batch": look})])
+    assert seen == [1, 2, 3]
+
+
+def test_a_second_fit_is_appended_and_a_new_run_starts_anew(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    loop, fresh = make()
+    observers = [jsonl(path)]
+    state, _ = fit(loop, fresh, BATCHES, epochs=1, observers=observers)
+    fit(loop, state, BATCHES, epochs=1, observers=observers)
+    assert [r["step"] for r in records(path, "step")] == [0, 1, 2, 3, 4, 5]
+    fit(loop, fresh, BATCHES, epochs=1, observers=observers)
+    assert [r["step"] for r in records(path, "step")] == [0, 1, 2]
+
+
+OTHER = (b"keep me\n", b"keep me", b'{"loss": 1.0}\n', b'{"kind": "step"}\n', b"\xff\n", bytes(8))
+
+
+@pytest.mark.parametrize("content", [*OTHER, b'{"kind": "step", "step": "\xff"}\n'])
+def test_another_kind_of_file_is_left_alone(tmp_path, content):
+    path = tmp_path / "notes.txt"
+    path.write_bytes(content)
+    loop, state = make()
+    with pytest.raises(MetricsError, match=r"jsonl: .*notes.txt must have the lines.*in line 1"):
+        fit(loop, state, BATCHES, epochs=1, observers=[jsonl(path)])
+    assert path.read_bytes() == content
+
+
+def test_a_damaged_file_of_times_is_left_alone_too(tmp_path):
+    times = tmp_path / "metrics.times.jsonl"
+    times.write_text("garbage\n")
+    loop, state = make()
+    with pytest.raises(MetricsError, match=r"metrics\.times\.jsonl must have the lines"):
+        fit(loop, state, BATCHES, epochs=1, observers=[jsonl(tmp_path / "metrics.jsonl")])
+    assert times.read_text() == "garbage\n"
+
+
+def test_an_observer_of_a_fit_that_raised_begins_anew(tmp_path, monkeypatch):
+    """What the first fit had not written yet is not the second's."""
+    monkeypatch.setattr("gradtx.observers.pace.monotonic", lambda: 0.0)
+    path = tmp_path / "metrics.jsonl"
+    loop, state = make()
+    log = jsonl(path)
+
+    def train(epoch, start):
+        yield from BATCHES if epoch == 0 else BATCHES[:1]
+        if epoch == 1:
+            raise RuntimeError("reader")
+
+    with pytest.raises(RuntimeError, match="reader"):
+        fit(loop, state, train, epochs=2, observers=[log])
+    fit(loop, state, BATCHES, epochs=2, observers=[log])
+    assert [r["step"] for r in records(path, "step")] == [*range(6)]
+
+
+def test_what_cannot_be_written_is_tried_again_and_no_line_is_lost(tmp_path):
+    """A directory in place of the file is what any user, root too, can't write to."""
+    path = tmp_path / "metrics.jsonl"
+    aside = tmp_path / "aside"
+    loop, state = make()
+
+    def block(report):
+        if report.epoch == 1:
+            path.rename(aside)
+            path.mkdir()
+        if report.epoch == 2:
+            path.rmdir()
+            aside.rename(path)
+
+    log = jsonl(path)
+    fit(loop, state, BATCHES, epochs=3, observers=[log, Observer({"before_epoch": block})])
+    assert [r["step"] for r in records(path, "step")] == list(range(9))
+    assert len(records(path, "epoch")) == 3
+
+
+def test_what_cannot_be_written_to_the_end_is_an_error(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    loop, state = make()
+    block = Observer({"before_epoch": lambda report: (path.unlink(missing_ok=True), path.mkdir())})
+    log = jsonl(path)
+    with pytest.raises(OSError, match=r"metrics\.jsonl"):
+        fit(loop, state, BATCHES, epochs=1, observers=[log, block])
+
+
+def test_part_of_a_line_is_taken_back(tmp_path, monkeypatch):
+    """As on a disk that fills up in the midst of a write."""
+    path = tmp_path / "metrics.jsonl"
+    loop, state = make()
+    log = jsonl(path)
+    real, limit = Path.open, [100]
+
+    class Full(io.FileIO):
+        def write(self, data):
+            return super().write(data[: limit[0]])
+
+    def full(self, mode="r", **rest):
+        return Full(self, mode.replace("b", "")) if mode == "ab" else real(self, mode, **rest)
+
+    monkeypatch.setattr(Path, "open", full)
+    seen = []
+
+    def after_epoch(report):
+        seen.append(path.read_text())
+        limit[0] = None
+
+    fit(loop, state, BATCHES, epochs=2, observers=[log, Observer({"after_epoch": after_epoch})])
+    assert seen[0] == "" and len(records(path, "step")) == 6

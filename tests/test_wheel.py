@@ -1,0 +1,39 @@
+"""What a wheel holds: the package with its data, and nothing of the repository around it."""
+
+import zipfile
+
+import hatchling.build
+import pytest
+
+from tests.markdown import ROOT
+
+
+@pytest.fixture(scope="module")
+def names(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        made = hatchling.build.build_wheel(str(folder))
+    return set(zipfile.ZipFile(folder / made).namelist())
+
+
+def test_every_file_of_the_package_is_in_it(names):
+    tree = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "gradtx").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert tree <= names
+    assert "gradtx/py.typed" in names
+
+
+def test_nothing_else_is_in_it(names):
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"gradtx"}
+    assert not [name for name in names if name.endswith(".pyc")]
+
+
+def test_the_package_needs_no_file_of_the_repository():
+    """models/ and train.py are beside the package, not in the wheel."""
+    for path in (ROOT / "gradtx").rglob("*.py"):
+        for line in path.read_text().splitlines():
+            assert not line.lstrip().startswith(("from models", "import models", "import train"))
