@@ -26,7 +26,7 @@ from tests.sharding import problem
 ADAM = {"learning_rate": 0.01, "eps": 1e-4}  # or rounding alone decides the steps at tiny gradients
 CLIPPED = lambda: gradtx.chain(gradtx.clip_by_global_norm(0.05), gradtx.adamw(**ADAM))
 CASES = {
-    "sgd": (lambda: gradtx.sgd(0.5), problem.MESHES),
+    "sgd": (lambda: gradtx.sgd(0.1), problem.MESHES),
     "clip+adamw": (CLIPPED, ("data=8", "data=4,fsdp=2")),
     "adamw": (lambda: gradtx.adamw(**ADAM), ("fsdp=8",)),
     "lamb": (lambda: gradtx.lamb(0.05), ("data=4,fsdp=2",)),
@@ -63,7 +63,7 @@ def test_batch_statistics_and_the_gradients_norm_are_those_of_the_whole_batch():
 
 
 def test_a_fit_on_a_mesh_is_the_fit_on_one_device():
-    loop = problem.make_loop(gradtx.sgd(0.5))
+    loop = problem.make_loop(gradtx.sgd(0.1))
     want, history = problem.fit_on(None, loop, epochs=2)
     got, on_mesh = problem.fit_on("data=4,fsdp=2", loop, epochs=2)
     problem.assert_close(got, want)
