@@ -29,7 +29,7 @@ CASES = {
     "sgd": (lambda: gradtx.sgd(0.1), problem.MESHES),
     "clip+adamw": (CLIPPED, ("data=8", "data=4,fsdp=2")),
     "adamw": (lambda: gradtx.adamw(**ADAM), ("fsdp=8",)),
-    "lamb": (lambda: gradtx.lamb(0.05), ("data=4,fsdp=2",)),
+    "lamb": (lambda: gradtx.lamb(**ADAM), ("data=4,fsdp=2",)),
     "muon": (lambda: gradtx.muon(0.02), ("fsdp=8",)),
 }
 
