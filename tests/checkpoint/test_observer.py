@@ -22,6 +22,9 @@ from gradtx.recipes import fit_one_cycle
 from tests.checkpoint.small import BATCHES, made
 from tests.checkpoint.test_restore import assert_same
 
+# Real processes and disks, on a machine that may be busy; what fails three times fails.
+pytestmark = pytest.mark.flaky(reruns=2)
+
 ROOT = Path(__file__).parents[2]
 
 

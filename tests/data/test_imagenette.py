@@ -23,6 +23,9 @@ from PIL import Image
 from gradtx.data import DataError, imagenette, load, train_batches, valid_batches
 from gradtx.data.imagenette import CLASSES, IMAGENETTE_160, UNFINISHED
 
+# Real processes and disks, on a machine that may be busy; what fails three times fails.
+pytestmark = pytest.mark.flaky(reruns=2)
+
 PREPARED = Path("imagenette/160px-v2/1.0.0")
 
 
