@@ -20,7 +20,7 @@ import numpy as np
 import optax
 
 import gradtx
-from benchmarks.measure import check_close, finish, ratio, row
+from benchmarks.measure import check_close, finish, on_huge_pages, ratio, row
 
 SHAPES = ((16, 16), (16,), (16, 32), (32,), (32, 16), (16,))
 TOLERANCE = 1e-5
@@ -177,4 +177,5 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
+    on_huge_pages()
     main()

@@ -23,7 +23,7 @@ from PIL import Image
 
 import gradtx
 import models
-from benchmarks.measure import finish, medians, ratio, row
+from benchmarks.measure import finish, medians, on_huge_pages, ratio, row
 from gradtx import data
 from gradtx.loop import Loop, from_linen
 from gradtx.loop.losses import cross_entropy
@@ -182,4 +182,5 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
+    on_huge_pages()
     main()

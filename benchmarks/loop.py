@@ -24,6 +24,7 @@ from benchmarks.measure import (
     finish,
     least_ratio,
     medians,
+    on_huge_pages,
     random_images,
     ratio,
     rounds,
@@ -161,4 +162,5 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
+    on_huge_pages()
     main()

@@ -4,6 +4,7 @@ A result is a dict for JSON. Its `rows` are lines of the table in README.md, eac
 the list of targets, the target, and what was reached.
 """
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import json
@@ -112,6 +113,14 @@ def row(item, what, relation, target, reached, *, unit="", note=""):
         "met": met,
         "note": note,
     }
+
+
+def on_huge_pages():
+    """Start this process again as train.py does, for memory in huge pages; see there."""
+    if sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
+        os.environ["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"
+        with contextlib.suppress(OSError):
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def environment():

@@ -18,7 +18,7 @@ import optax
 import gradtx
 import models
 from benchmarks import plain_flax_resnet
-from benchmarks.measure import finish, row
+from benchmarks.measure import finish, on_huge_pages, row
 
 RATE, DECAY = 1e-4, 1e-2
 
@@ -96,4 +96,5 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
+    on_huge_pages()
     main()

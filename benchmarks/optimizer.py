@@ -19,7 +19,16 @@ import optax
 
 import gradtx
 import models
-from benchmarks.measure import check_close, finish, least_ratio, medians, ratio, rounds, row
+from benchmarks.measure import (
+    check_close,
+    finish,
+    least_ratio,
+    medians,
+    on_huge_pages,
+    ratio,
+    rounds,
+    row,
+)
 
 RATE = 1e-3
 # Of the parameters, relative to the largest of their leaf: a step is RATE at most.
@@ -197,4 +206,5 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
+    on_huge_pages()
     main()

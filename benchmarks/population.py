@@ -20,7 +20,7 @@ import numpy as np
 
 import gradtx
 import models
-from benchmarks.measure import finish, medians, random_images, ratio, rounds, row
+from benchmarks.measure import finish, medians, on_huge_pages, random_images, ratio, rounds, row
 from gradtx.loop import Loop, compiled_fit, fit, from_linen, population, take
 from gradtx.loop.losses import accuracy, cross_entropy
 from gradtx.sweep import spread
@@ -156,4 +156,5 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
+    on_huge_pages()
     main()

@@ -19,7 +19,7 @@ def test_tiny_run_writes_its_json(tmp_path, capsys):
     assert list(result["results"]) == jobs
     assert {row["n"] for row in result["results"].values()} == {2}
     assert result["ratios"].keys() == {"flax/ours", "ours_scan/ours"}
-    assert result["losses"]["flax"].keys() == result["losses"]["ours"].keys() == set("12345")
+    assert result["losses"]["flax"].keys() == result["losses"]["ours"].keys() == set("123456789")
     assert 0 < result["largest_relative_loss_difference"] < 1e-4
 
 
