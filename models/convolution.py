@@ -25,7 +25,7 @@ from jax import lax
 from models import winograd
 
 FORMS = ("auto", "native", "fast")
-# Up to so many pixels one matrix product takes a tenth to a half of the time of convolutions on a CPU;
+# Up to so many pixels one matrix product takes at most half of the convolutions' time on a CPU;
 # from 5 x 5 on it takes twice as long.
 SMALL_IMAGE = 4 * 4
 
