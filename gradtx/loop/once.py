@@ -8,7 +8,7 @@ import jax
 T = TypeVar("T")
 
 # XLA's default is 3. The first state of ResNet-34 takes 5 s of a CPU's time to compile so, in place
-# of 14 s, and is the same bit for bit; the program itself takes half a second either way.
+# of 14 s, and is the same to rounding; the program itself takes half a second either way.
 LESS = {"xla_backend_optimization_level": 1}
 
 
