@@ -33,7 +33,7 @@ def test_a_state_is_that_of_the_usual_way(usual):
     assert jax.tree.structure(got) == jax.tree.structure(want)
     for (path, a), (_, b) in zip(leaves(got), leaves(want), strict=True):
         assert a.dtype == b.dtype, path
-        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6, err_msg=str(path))
+        np.testing.assert_allclose(a, b, rtol=1e-6, err_msg=str(path))
 
 
 def test_no_two_leaves_share_a_buffer():

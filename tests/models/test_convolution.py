@@ -194,9 +194,9 @@ def test_layer_has_flaxs_layout(size):
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("image", [28, 75])
+@pytest.mark.parametrize("image", [14, 28, 75])
 def test_forms_of_the_network_agree(image):
-    """28 px: the last images have up to SMALL_IMAGE pixels; 75 px: all have more."""
+    """14 px: the second stage begins with SMALL_IMAGE pixels; 28 and 75 px: with more."""
     x = np.random.default_rng(0).standard_normal((3, image, image, 2)).astype(np.float32)
     make = partial(resnet_tiny, num_classes=3, stage_sizes=(1, 1))
     init = jax.jit(partial(make().init, train=False))
