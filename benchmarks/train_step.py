@@ -194,7 +194,8 @@ def main(argv=None):
         "seed": args.seed,
         "optimizer": "optax.adamw for JAX, torch.optim.AdamW(fused=True) for PyTorch",
         "warm_up": "one call each",
-        "order": "interleaved: in every round four calls of each, the median of the last three",
+        "order": f"interleaved: in every round {1 + TIMED_CALLS} calls of each,"
+        f" the median of the last {TIMED_CALLS}",
         "rows": rows_of(seconds, args),
         "results": {k: summary(v) | {"first_call_s": first[k]} for k, v in seconds.items()},
         "ratios": {f"{a}/{b}": ratio(seconds, a, b) for a, b in wanted if {a, b} <= seconds.keys()},
