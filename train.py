@@ -35,14 +35,14 @@ import gradtx
 from gradtx import data
 from gradtx.config import option
 from gradtx.data.text import moby_dick, unigram_perplexity
-from gradtx.distributed import ending_together, first_before_others, leave, say
 from gradtx.hooks import reset_model_state, rnn_regularizer
 from gradtx.loop import Loop, TrainState, accuracy, cross_entropy, fit, from_linen
-from gradtx.loop.once import run_once
 from gradtx.optimizers.presets import fastai_adam, fastai_rmsprop, fastai_sgd
+from gradtx.parallel.processes import ending_together, first_before_others, leave, say
 from gradtx.precision import Policy, with_policy
 from gradtx.recipes import fit_flat_cos, fit_one_cycle
 from gradtx.run import Job, RunOptions, image_source, launch, predict, text_source, with_guards
+from gradtx.run.first_state import run_once
 from models import MLP, resnet18, resnet34, resnet_tiny
 from models.rnn import LSTMLanguageModel, sequence_loss
 

@@ -31,7 +31,6 @@ import train
 from benchmarks.article_report import accuracy, finite, resume, write
 from gradtx.data import DataError
 from gradtx.loop import fit
-from gradtx.lr_find import lr_find
 from gradtx.optimizers.presets import fastai_adam, fastai_sgd
 from gradtx.recipes import fit_one_cycle
 from gradtx.run import fail
@@ -43,6 +42,7 @@ from gradtx.transforms.stats import (
     rms_prop_step,
     scale_by_stats,
 )
+from gradtx.tuning.lr_find import lr_find
 
 
 class Training(NamedTuple):

@@ -26,8 +26,8 @@ import models
 from benchmarks.measure import finish, medians, on_huge_pages, ratio, row
 from gradtx import data
 from gradtx.loop import Loop, from_linen
+from gradtx.loop.jitted import prepare
 from gradtx.loop.losses import cross_entropy
-from gradtx.loop.programs import prepare
 
 
 def parse(argv=None):

@@ -32,8 +32,8 @@ from benchmarks.measure import (
 )
 from gradtx import hooks
 from gradtx.loop import Loop, compiled_fit, fit, from_linen, take
+from gradtx.loop.jitted import prepare
 from gradtx.loop.losses import accuracy, cross_entropy
-from gradtx.loop.programs import prepare
 from gradtx.schedules import cosine_decay_schedule
 
 OVERHEAD = 0.3e-3  # seconds a step

@@ -23,7 +23,7 @@ import models
 from benchmarks.measure import finish, medians, on_huge_pages, random_images, ratio, rounds, row
 from gradtx.loop import Loop, compiled_fit, fit, from_linen, population, take
 from gradtx.loop.losses import accuracy, cross_entropy
-from gradtx.sweep import spread
+from gradtx.tuning.sweep import spread
 
 RATES = np.geomspace(1e-5, 1e-2, 8)
 MODELS = {

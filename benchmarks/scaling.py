@@ -153,7 +153,7 @@ def compile_step(args, text):
     import models
     from gradtx.loop import Loop, from_linen, train_step
     from gradtx.loop.losses import cross_entropy
-    from gradtx.sharding import AXES, make_mesh, parse_mesh, state_shardings
+    from gradtx.parallel.mesh import AXES, make_mesh, parse_mesh, state_shardings
 
     sizes = parse_mesh(text)
     if args.platform == "tpu":

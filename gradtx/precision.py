@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gradtx.tree import cast_like
+from gradtx.core.tree import cast_like
 
 PyTree = Any
 NAMES = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}

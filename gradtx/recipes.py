@@ -15,10 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradtx.groups import LabelBy, Rule, discriminative, labels_of, matching, norm_or_bias
+from gradtx.core.groups import LabelBy, Rule, discriminative, labels_of, matching, norm_or_bias
+from gradtx.core.hyperparams import Schedule
+from gradtx.core.runtime_hyperparams import hyperparams, qualified_names
 from gradtx.hooks.schedule_hyperparams import schedule_hyperparams
-from gradtx.hyper import Schedule
-from gradtx.live import hyperparams, qualified_names
 from gradtx.loop import History, Hook, Loop, Signal, Stage, TrainState, fit
 from gradtx.schedules import constant, flat_cos, one_cycle
 

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradtx.checkpoint.errors import CheckpointError
-from gradtx.state import TransformState
-from gradtx.tree import path_name
+from gradtx.core.state import TransformState
+from gradtx.core.tree import path_name
 
 Leaves = dict[str, Any]
 

@@ -22,8 +22,8 @@ from gradtx.data.augment import Augmentation
 from gradtx.data.dataset import Dataset
 from gradtx.data.embedded import embedded
 from gradtx.data.errors import DataError
-from gradtx.data.facts import ImageFacts, read_images
 from gradtx.data.folder import folder
+from gradtx.data.image_spec import ImageFacts, read_images
 from gradtx.data.imagenette import imagenette
 from gradtx.data.pipeline import (
     Batch,

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gradtx.core.tree import cast_like, upcast
 from gradtx.loop import Hook, Moment, Signal
 from gradtx.loop.step import batch_weight
-from gradtx.tree import cast_like, upcast
 
 
 class AccumulateState(NamedTuple):

@@ -5,8 +5,8 @@ import math
 import jax
 import jax.numpy as jnp
 
+from gradtx.core.tree import global_norm, shrink
 from gradtx.loop import Hook, Moment
-from gradtx.tree import global_norm, shrink
 
 
 def clip_gradients(max_norm: float = 1.0) -> Hook:

@@ -4,8 +4,8 @@ from typing import Any, NamedTuple
 
 import jax
 
+from gradtx.core.tree import cast_like, select, upcast
 from gradtx.loop import Hook, Moment, Signal, TrainState
-from gradtx.tree import cast_like, select, upcast
 
 
 class EmaState(NamedTuple):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gradtx.live import hyperparams, set_hyperparams
+from gradtx.core.runtime_hyperparams import hyperparams, set_hyperparams
 from gradtx.loop import Moment
 
 

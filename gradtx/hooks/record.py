@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradtx.live import hyperparams
+from gradtx.core.runtime_hyperparams import hyperparams
 from gradtx.loop import Hook, Moment, TrainState
 
 

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gradtx.core.tree import select
 from gradtx.hooks.improvement import Improvement
 from gradtx.loop import Hook, Moment, TrainState
-from gradtx.tree import select
 
 
 class BestState(NamedTuple):

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gradtx.core.hyperparams import Schedule
+from gradtx.core.runtime_hyperparams import set_hyperparams
 from gradtx.hooks.live import named, restore
-from gradtx.hyper import Schedule
-from gradtx.live import set_hyperparams
 from gradtx.loop import Hook, Moment
 
 

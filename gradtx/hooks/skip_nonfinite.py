@@ -5,8 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gradtx.core.tree import all_finite
 from gradtx.loop import Hook, Moment, Signal
-from gradtx.tree import all_finite
 
 
 class SkipState(NamedTuple):

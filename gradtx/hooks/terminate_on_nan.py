@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from gradtx.core.tree import all_finite
 from gradtx.loop import Hook, Moment, Signal
-from gradtx.tree import all_finite
 
 
 def terminate_on_nan(*, gradients: bool = True) -> Hook:

@@ -2,10 +2,12 @@
 
 from gradtx.loop.compiled import compiled_epoch, compiled_fit, epoch_order, population, take
 from gradtx.loop.events import EVENTS, Signal
-from gradtx.loop.fit import History, Observer, Report, fit
+from gradtx.loop.fit import fit
+from gradtx.loop.history import History
 from gradtx.loop.hook import Hook, compose
 from gradtx.loop.loop import Loop, from_linen
 from gradtx.loop.losses import accuracy, cross_entropy
+from gradtx.loop.observer import Observer, Report
 from gradtx.loop.phases import Stage
 from gradtx.loop.state import Metrics, Moment, TrainState
 from gradtx.loop.step import eval_step, train_step

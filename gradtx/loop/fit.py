@@ -2,11 +2,10 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from numbers import Integral
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,76 +13,17 @@ import numpy as np
 
 from gradtx.loop import phases
 from gradtx.loop.events import Signal
+from gradtx.loop.history import History
+from gradtx.loop.jitted import Programs, prepare
 from gradtx.loop.loop import Loop
+from gradtx.loop.observer import Observer, Report
 from gradtx.loop.phases import Stage
-from gradtx.loop.programs import Programs, prepare
 from gradtx.loop.state import TrainState
 
 Batches = Callable[[int, int], Iterable[Any]] | Iterable[Any]
-Resume = Callable[[TrainState], tuple[TrainState, "History"]]
-OBSERVED = (
-    "before_fit",
-    "before_epoch",
-    "after_batch",
-    "before_validate",
-    "after_epoch",
-    "after_fit",
-)
+Resume = Callable[[TrainState], tuple[TrainState, History]]
 
 _epoch_row = jax.jit(phases.epoch_row)
-
-
-@dataclass(frozen=True)
-class History:
-    """What a fit reports.
-
-    `rows` has a dict for each epoch (epoch, train_loss, valid_loss, metrics, time in seconds);
-    `steps` an array for each entry of the steps' logs (loss, learning_rate, ...), a value a step.
-    """
-
-    rows: list[dict[str, float]] = field(default_factory=list)
-    steps: dict[str, np.ndarray] = field(default_factory=dict)
-
-
-class Report(NamedTuple):
-    """What an observer is told; it only reads.
-
-    The buffers of `state` are donated to the next step: copy what you keep of it. `log` may be
-    kept.
-    """
-
-    event: str
-    state: TrainState
-    epoch: int  # of this fit, from 0
-    epochs: int
-    batch: int  # training batches done in this epoch
-    log: Mapping[str, Any] | None = None  # of the last step; device scalars
-    row: Mapping[str, float] | None = None  # of the epoch that ended
-    history: History | None = None  # at after_fit; at before_fit of the epochs done before
-
-
-@dataclass(frozen=True)
-class Observer:
-    """Effects on the host: progress, files, checkpoints. Called in the order given.
-
-    `on` maps events (before_fit, before_epoch, after_batch, before_validate, after_epoch,
-    after_fit; after_batch is of training batches) to functions of a `Report`. `flush` writes what
-    is still held back: a checkpoint calls it, so that no file is behind it.
-
-    Raises:
-        ValueError: if `on` has another event.
-    """
-
-    on: Mapping[str, Callable[[Report], None]]
-    flush: Callable[[], None] = lambda: None
-
-    def __post_init__(self) -> None:
-        for event in self.on:
-            if event not in OBSERVED:
-                raise ValueError(
-                    f"Observer: `on` must have events that are observed; got {event!r}. Use one of:"
-                    f" {', '.join(OBSERVED)}; a Hook for others."
-                )
 
 
 def fit(
@@ -107,7 +47,7 @@ def fit(
     of `state`, and the history of the fit until then: see `gradtx.checkpoint.resume`.
 
     The given `state` stays as it is; with `donate` it is used up, which saves the memory of one
-    copy. A state on many devices stays where `gradtx.sharding` has put it. The host keeps one step
+    copy. A state on a mesh stays where `gradtx.parallel` has put it. The host keeps one step
     ahead of the device: it learns that a phase has ended after it has started one step more, which
     changes nothing, since the state knows, and is not reported.
 

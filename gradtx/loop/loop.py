@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gradtx.base import as_transformation
-from gradtx.live import hyperparams
+from gradtx.core.runtime_hyperparams import hyperparams
+from gradtx.core.transformation import as_transformation
 from gradtx.loop.hook import Hook, compose
 from gradtx.loop.state import PyTree, TrainState, empty_metrics
 

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gradtx.tree import compute_dtype
+from gradtx.core.tree import compute_dtype
 
 
 def cross_entropy(

@@ -10,8 +10,8 @@ from enum import IntEnum
 import jax
 import jax.numpy as jnp
 
+from gradtx.loop.dispatch import choose, fire
 from gradtx.loop.events import Signal
-from gradtx.loop.firing import choose, fire
 from gradtx.loop.loop import Loop
 from gradtx.loop.state import Metrics, Moment, TrainState, empty_metrics
 from gradtx.loop.step import drop

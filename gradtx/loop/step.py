@@ -9,13 +9,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gradtx.base import apply_updates
-from gradtx.live import hyperparams
+from gradtx.core.runtime_hyperparams import hyperparams
+from gradtx.core.transformation import apply_updates
+from gradtx.core.tree import compute_dtype
+from gradtx.loop.dispatch import HookStates, choose, fire
 from gradtx.loop.events import Signal
-from gradtx.loop.firing import HookStates, choose, fire
 from gradtx.loop.loop import Loop, hook_logs
 from gradtx.loop.state import SMOOTHING, Metrics, Moment, PyTree, TrainState
-from gradtx.tree import compute_dtype
 
 
 def mean_loss(losses: jax.Array, batch: Any) -> jax.Array:

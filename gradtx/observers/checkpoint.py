@@ -9,9 +9,9 @@ from typing import Any
 
 import jax
 
-from gradtx.checkpoint.keep import tidy
 from gradtx.checkpoint.layout import clean
 from gradtx.checkpoint.orbax import require_orbax
+from gradtx.checkpoint.retention import tidy
 from gradtx.checkpoint.saving import start_save
 from gradtx.loop import Observer, Report
 

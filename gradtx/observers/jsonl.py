@@ -10,8 +10,8 @@ import numpy as np
 
 from gradtx.loop import History, Observer, Report, Stage, TrainState
 from gradtx.observers.appending import Appending
-from gradtx.observers.pace import Pace
 from gradtx.observers.step_logs import StepLogs, map_values
+from gradtx.observers.throttle import Pace
 
 PERIOD = 1.0
 OPENING = '{"kind": '

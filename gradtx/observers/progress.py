@@ -5,8 +5,8 @@ import sys
 from typing import Any, TextIO
 
 from gradtx.loop import Observer, Report
-from gradtx.observers.pace import Pace
 from gradtx.observers.table import Lines, format_number
+from gradtx.observers.throttle import Pace
 
 REFRESH = 0.25
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from gradtx.loop import Observer, Report
 from gradtx.observers.appending import Appending
-from gradtx.observers.pace import Pace
 from gradtx.observers.step_logs import StepLogs
+from gradtx.observers.throttle import Pace
 
 PERIOD = 1.0
 

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from gradtx.base import GradientTransformation, chain
-from gradtx.hyper import ScalarOrSchedule
+from gradtx.core.chain import chain
+from gradtx.core.hyperparams import ScalarOrSchedule
+from gradtx.core.transformation import GradientTransformation
 from gradtx.optimizers.parts import Mask, decayed, optional
 from gradtx.transforms.adam import scale_by_adam
 from gradtx.transforms.learning_rate import scale_by_learning_rate

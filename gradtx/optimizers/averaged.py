@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from gradtx.base import GradientTransformation, chain
-from gradtx.hyper import ScalarOrSchedule
+from gradtx.core.chain import chain
+from gradtx.core.hyperparams import ScalarOrSchedule
+from gradtx.core.transformation import GradientTransformation
 from gradtx.optimizers.parts import decayed
-from gradtx.schedules.joining import warmup
+from gradtx.schedules.composite import warmup
 from gradtx.transforms.rms import scale_by_rms
 from gradtx.transforms.schedule_free import schedule_free
 

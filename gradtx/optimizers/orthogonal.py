@@ -6,10 +6,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gradtx.base import GradientTransformation, chain
-from gradtx.hyper import ScalarOrSchedule
+from gradtx.core.chain import chain
+from gradtx.core.hyperparams import ScalarOrSchedule
+from gradtx.core.partition import partition
+from gradtx.core.transformation import GradientTransformation
 from gradtx.optimizers.parts import Mask, decayed
-from gradtx.partition import partition
 from gradtx.transforms.adam import scale_by_adam
 from gradtx.transforms.learning_rate import scale_by_learning_rate
 from gradtx.transforms.muon import QUINTIC, Coefficients, scale_by_muon, scale_by_shape

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from gradtx.base import GradientTransformation
-from gradtx.hyper import ScalarOrSchedule
-from gradtx.partition import masked
+from gradtx.core.hyperparams import ScalarOrSchedule
+from gradtx.core.partition import masked
+from gradtx.core.transformation import GradientTransformation
 from gradtx.transforms.weight_decay import add_decayed_weights
 
 T = TypeVar("T")

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from gradtx.base import GradientTransformation, chain
-from gradtx.hyper import ScalarOrSchedule
+from gradtx.core.chain import chain
+from gradtx.core.hyperparams import ScalarOrSchedule
+from gradtx.core.transformation import GradientTransformation
 from gradtx.optimizers.parts import Mask, decayed
 from gradtx.transforms.adamax import scale_by_adamax
 from gradtx.transforms.amsgrad import scale_by_amsgrad

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from gradtx.report.curves import EACH, best_row, metrics_of, overlay, run_curves
-from gradtx.report.elements import Markup, element, image, page, table
 from gradtx.report.figures import Panels, draw, png_bytes, to_svg
+from gradtx.report.html import Markup, element, image, page, table
 from gradtx.report.run import Run, count_faults, read_run
 from gradtx.report.validation import Validation
 

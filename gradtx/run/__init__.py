@@ -17,7 +17,7 @@ from gradtx.run.guards import failure, with_guards
 from gradtx.run.job import Job, mesh_for, on_mesh
 from gradtx.run.launch import fail, launch
 from gradtx.run.options import RunOptions
-from gradtx.run.predicting import predict
+from gradtx.run.predict import predict
 from gradtx.run.sources import Source, image_source, text_source
 from gradtx.run.training import RunFailed
 

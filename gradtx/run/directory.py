@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gradtx.config import flag, parse, read_words
-from gradtx.distributed import from_first
+from gradtx.parallel.processes import from_first
 from gradtx.run.options import RunOptions
 
 C = TypeVar("C", bound=RunOptions)

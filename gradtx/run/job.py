@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import Mesh
 
-from gradtx.distributed import say
 from gradtx.loop import Loop, TrainState, fit
+from gradtx.parallel.mesh import make_mesh, place_batches, shard_state
+from gradtx.parallel.processes import say
 from gradtx.run.options import RunOptions
 from gradtx.run.sources import Source
-from gradtx.sharding import make_mesh, place_batches, shard_state
 
 
 class Job(NamedTuple):

@@ -10,8 +10,8 @@ from jax.sharding import Mesh
 from gradtx.checkpoint import CheckpointError
 from gradtx.config import check_heeded, parse
 from gradtx.data import DataError
-from gradtx.distributed import is_first, join, say
 from gradtx.observers import Interrupted, MetricsError
+from gradtx.parallel.processes import is_first, join, say
 from gradtx.run.directory import make_directory, resumed_config
 from gradtx.run.job import Job, mesh_for, on_mesh
 from gradtx.run.options import RunOptions

@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from gradtx.config import check_ranges, option
-from gradtx.distributed import check_processes
-from gradtx.sharding import parse_mesh
-from gradtx.sweep import parse_spread
+from gradtx.parallel.mesh import parse_mesh
+from gradtx.parallel.processes import check_processes
+from gradtx.tuning.sweep import parse_spread
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,6 @@ class RunOptions:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The same as `gradtx.sweep` takes them."""
+        """The same as `gradtx.tuning.sweep` takes them."""
         name, values = self.swept
         return {name: values}

@@ -6,19 +6,19 @@ from pathlib import Path
 import jax
 
 from gradtx.loop import epoch_order
-from gradtx.lr_find import lr_find
+from gradtx.report.sweep import write_sweep
 from gradtx.run.job import Job
 from gradtx.run.options import RunOptions
 from gradtx.run.training import RunFailed
-from gradtx.sweep import padded_order, spread, sweep
-from gradtx.sweep_report import write_sweep
+from gradtx.tuning.lr_find import lr_find
+from gradtx.tuning.sweep import padded_order, spread, sweep
 
 LARGE = 1_000_000  # parameters; on a CPU, copies of larger models are trained one by one
 
 
 def find_lr(config: RunOptions, job: Job, out: Path) -> list[str]:
     """Raise the learning rate on a copy of the state; print suggestions, and plot."""
-    from gradtx.plots import plot_lr_find  # matplotlib is an extra
+    from gradtx.report.plots import plot_lr_find  # matplotlib is an extra
 
     del config
     try:

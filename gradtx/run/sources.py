@@ -8,7 +8,7 @@ import jax
 
 from gradtx import data
 from gradtx.data.text import Text, count_batches, text_batches
-from gradtx.sharding import own_rows
+from gradtx.parallel.mesh import own_rows
 
 
 class Source(NamedTuple):

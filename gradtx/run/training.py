@@ -7,14 +7,14 @@ import jax
 
 from gradtx.checkpoint import CheckpointError, entries, restore, resume
 from gradtx.config import write_config
-from gradtx.distributed import is_first, say
 from gradtx.loop import TrainState
 from gradtx.observers import checkpoint, jsonl, progress, stop_on_signals, tensorboard
+from gradtx.parallel.mesh import place, shardings_of
+from gradtx.parallel.processes import is_first, say
 from gradtx.run.directory import decisive
 from gradtx.run.guards import failure
 from gradtx.run.job import Job
 from gradtx.run.options import RunOptions
-from gradtx.sharding import place, shardings_of
 
 
 def begin(config: RunOptions, job: Job, out: Path) -> Job:
@@ -85,7 +85,7 @@ def observers_for(config: RunOptions, job: Job, out: Path, **saving: Any) -> lis
 def report(job: Job, state: TrainState, out: Path) -> list[str]:
     """Write the predictions, the counts of faults and the report; returns the files' names."""
     try:
-        from gradtx.report.finish import finish  # matplotlib is an extra
+        from gradtx.run.artifacts import finish  # matplotlib is an extra
     except ImportError as error:
         say(f"No report.html: {error}")
         return []

@@ -8,11 +8,10 @@ Beside gradtx's names there are Optax's (`cosine_decay_schedule` and so on), wit
 and values.
 """
 
-from gradtx.schedules import curves, optax_names, optax_runs
+from gradtx.schedules import curves, optax_names
+from gradtx.schedules.composite import combine, join, piecewise, sgdr, warmup
 from gradtx.schedules.cycles import OneCycle, flat_cos, one_cycle
-from gradtx.schedules.joining import combine, join, piecewise, sgdr, warmup
 from gradtx.schedules.optax_names import *
-from gradtx.schedules.optax_runs import *
 from gradtx.schedules.simple import (
     constant,
     cosine,
@@ -40,4 +39,3 @@ __all__ = [
     "warmup",
 ]
 __all__ += optax_names.__all__
-__all__ += optax_runs.__all__

@@ -2,10 +2,10 @@
 
 from typing import NamedTuple
 
-from gradtx.hyper import Schedule
+from gradtx.core.hyperparams import Schedule
 from gradtx.schedules import curves
-from gradtx.schedules.joining import combine
-from gradtx.schedules.phases import check_fraction, check_steps
+from gradtx.schedules.composite import combine
+from gradtx.schedules.positions import check_fraction, check_steps
 
 
 class OneCycle(NamedTuple):

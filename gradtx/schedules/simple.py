@@ -3,10 +3,10 @@
 import jax
 import jax.numpy as jnp
 
-from gradtx.hyper import Schedule
+from gradtx.core.hyperparams import Schedule
 from gradtx.schedules import curves
 from gradtx.schedules.curves import like
-from gradtx.schedules.phases import as_float, check_steps, phases
+from gradtx.schedules.positions import as_float, check_steps, phases
 
 
 def constant(value: float) -> Schedule:

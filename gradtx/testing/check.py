@@ -12,8 +12,8 @@ import optax
 from gradtx.testing.claims import Claims, make_claims
 from gradtx.testing.code import counterexample
 from gradtx.testing.law import LAWS, Law, check_only
+from gradtx.testing.promotion import rules
 from gradtx.testing.report import Failure, Report
-from gradtx.testing.rules import rules
 from gradtx.testing.search import Effort, find_counterexample
 
 PyTree = Any

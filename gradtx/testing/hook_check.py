@@ -6,11 +6,11 @@ from typing import Any
 
 from gradtx.loop import Hook, Loop
 from gradtx.testing.code import importable
+from gradtx.testing.fixture import PyTree, Rig, default_rig
 from gradtx.testing.hook_laws import HOOK_LAWS, LOOP_LAWS
 from gradtx.testing.law import Law, LawViolation, select_claims
+from gradtx.testing.promotion import rules
 from gradtx.testing.report import Failure, Report
-from gradtx.testing.rig import PyTree, Rig, default_rig
-from gradtx.testing.rules import rules
 from gradtx.testing.search import Effort, search
 from gradtx.testing.strategies import event_scripts
 
@@ -84,7 +84,7 @@ def _hook_code(law: Law, hook: Any, own_rig: bool) -> str:
     rig = "Rig(loop, params, batches)  # yours" if own_rig else "default_rig()"
     lines = [
         "from gradtx.testing import laws",
-        f"from gradtx.testing.rig import {'Rig' if own_rig else 'default_rig'}",
+        f"from gradtx.testing.fixture import {'Rig' if own_rig else 'default_rig'}",
         *([found[0]] if found else []),
         f"hook = {made}",
         f"laws.{law.name}(hook, {rig})",
@@ -138,7 +138,7 @@ def _loop_code(law: Law, script: Sequence, own_rig: bool) -> str:
         [
             "from gradtx.loop import Signal",
             "from gradtx.testing import laws",
-            f"from gradtx.testing.rig import {'Rig' if own_rig else 'default_rig'}",
+            f"from gradtx.testing.fixture import {'Rig' if own_rig else 'default_rig'}",
             f"rig = {rig}",
             f"laws.{law.name}(rig, [{', '.join(rows)}])",
         ]

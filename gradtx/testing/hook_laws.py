@@ -8,9 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from gradtx.loop import Hook, Signal
-from gradtx.testing.law import Law, law
-from gradtx.testing.laws.memory import through_bytes
-from gradtx.testing.rig import (
+from gradtx.testing.fixture import (
     COUNTS,
     NO_OP,
     OTHERS,
@@ -21,6 +19,8 @@ from gradtx.testing.rig import (
     same_state,
     table,
 )
+from gradtx.testing.law import Law, law
+from gradtx.testing.laws.memory import through_bytes
 from gradtx.testing.run import require
 
 HOOK_LAWS: dict[str, Law] = {}

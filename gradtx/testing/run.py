@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradtx.core.tree import is_none, path_name
 from gradtx.testing.law import Broken
-from gradtx.tree import is_none, path_name
 
 PyTree = Any
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from gradtx.testing.code import expression
 from gradtx.testing.law import Law, LawViolation, law, select_claims
+from gradtx.testing.promotion import rules
 from gradtx.testing.report import Failure, Report
-from gradtx.testing.rules import rules
 from gradtx.testing.run import require
 from gradtx.testing.search import Effort
 

@@ -16,9 +16,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 import gradtx
-from gradtx.hyper import Interval
+from gradtx.core.hyperparams import Interval
 from gradtx.loop import Hook, Signal
-from gradtx.testing.rig import ASKING
+from gradtx.testing.fixture import ASKING
 
 PyTree = Any
 

@@ -4,8 +4,9 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from gradtx.base import GradientTransformation, leafwise, zeros
-from gradtx.hyper import NON_NEGATIVE, UNIT, ScalarOrSchedule
+from gradtx.core.hyperparams import NON_NEGATIVE, UNIT, ScalarOrSchedule
+from gradtx.core.leafwise import leafwise, zeros
+from gradtx.core.transformation import GradientTransformation
 
 
 def scale_by_adadelta(

@@ -4,9 +4,10 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from gradtx.base import GradientTransformation, leafwise, zeros
-from gradtx.hyper import NON_NEGATIVE, UNIT, ScalarOrSchedule, unless_zero
-from gradtx.tree import bias_correction
+from gradtx.core.hyperparams import NON_NEGATIVE, UNIT, ScalarOrSchedule, unless_zero
+from gradtx.core.leafwise import leafwise, zeros
+from gradtx.core.transformation import GradientTransformation
+from gradtx.core.tree import bias_correction
 
 
 def scale_by_adam(

@@ -5,8 +5,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gradtx.base import GradientTransformation, leafwise
-from gradtx.hyper import NON_NEGATIVE, Interval, ScalarOrSchedule
+from gradtx.core.hyperparams import NON_NEGATIVE, Interval, ScalarOrSchedule
+from gradtx.core.leafwise import leafwise
+from gradtx.core.transformation import GradientTransformation
 
 Axes = int | tuple[int, ...]
 

@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from gradtx.base import GradientTransformation, leafwise
+from gradtx.core.leafwise import leafwise
+from gradtx.core.transformation import GradientTransformation
 
 
 def centralize(*, output_axis: int = 0) -> GradientTransformation:

@@ -5,9 +5,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gradtx.base import GradientTransformation, leafwise, transformation
-from gradtx.hyper import Interval, ScalarOrSchedule
-from gradtx.tree import PyTree, global_norm, norm, shrink
+from gradtx.core.hyperparams import Interval, ScalarOrSchedule
+from gradtx.core.leafwise import leafwise
+from gradtx.core.transformation import GradientTransformation, transformation
+from gradtx.core.tree import PyTree, global_norm, norm, shrink
 
 BOUND = Interval(0, closed_high=True)  # an infinite bound never clips
 

@@ -2,8 +2,9 @@
 
 import jax.numpy as jnp
 
-from gradtx.base import GradientTransformation, identity, leafwise
-from gradtx.hyper import NON_NEGATIVE, REAL, ScalarOrSchedule, Schedule
+from gradtx.core.hyperparams import NON_NEGATIVE, REAL, ScalarOrSchedule, Schedule
+from gradtx.core.leafwise import leafwise
+from gradtx.core.transformation import GradientTransformation, identity
 
 
 def scale_by_learning_rate(

@@ -4,8 +4,9 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from gradtx.base import GradientTransformation, leafwise, zeros
-from gradtx.hyper import UNIT, ScalarOrSchedule
+from gradtx.core.hyperparams import UNIT, ScalarOrSchedule
+from gradtx.core.leafwise import leafwise, zeros
+from gradtx.core.transformation import GradientTransformation
 
 
 def scale_by_lion(

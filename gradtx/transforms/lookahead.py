@@ -6,14 +6,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gradtx.base import (
-    GradientTransformation,
-    transformation,
-    uncounted,
-    update_inner,
-)
-from gradtx.hyper import CLOSED_UNIT, ScalarOrSchedule
-from gradtx.tree import PyTree, compute_dtype, is_none
+from gradtx.core.hyperparams import CLOSED_UNIT, ScalarOrSchedule
+from gradtx.core.state import uncounted, update_inner
+from gradtx.core.transformation import GradientTransformation, transformation
+from gradtx.core.tree import PyTree, compute_dtype, is_none
 
 
 def lookahead(

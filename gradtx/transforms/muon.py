@@ -5,9 +5,10 @@ from typing import Any
 
 import jax
 
-from gradtx.base import GradientTransformation, leafwise, zeros
-from gradtx.hyper import NON_NEGATIVE, UNIT, ScalarOrSchedule
-from gradtx.tree import bias_correction, norm
+from gradtx.core.hyperparams import NON_NEGATIVE, UNIT, ScalarOrSchedule
+from gradtx.core.leafwise import leafwise, zeros
+from gradtx.core.transformation import GradientTransformation
+from gradtx.core.tree import bias_correction, norm
 
 Coefficients = Sequence[float] | Sequence[Sequence[float]]
 QUINTIC = (3.4445, -4.7750, 2.0315)

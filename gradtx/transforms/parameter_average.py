@@ -5,9 +5,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gradtx.base import GradientTransformation, is_state, leafwise
-from gradtx.hyper import CLOSED_UNIT, ScalarOrSchedule
-from gradtx.tree import PyTree, bias_correction, compute_dtype, is_none
+from gradtx.core.hyperparams import CLOSED_UNIT, ScalarOrSchedule
+from gradtx.core.leafwise import leafwise
+from gradtx.core.state import is_state
+from gradtx.core.transformation import GradientTransformation
+from gradtx.core.tree import PyTree, bias_correction, compute_dtype, is_none
 
 
 def ema_params(

@@ -6,15 +6,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gradtx.base import (
-    GradientTransformation,
-    states_in,
-    transformation,
-    uncounted,
-    update_inner,
-)
-from gradtx.hyper import NON_NEGATIVE, Interval, ScalarOrSchedule
-from gradtx.tree import PyTree, as_dtype, compute_dtype, is_none
+from gradtx.core.hyperparams import NON_NEGATIVE, Interval, ScalarOrSchedule
+from gradtx.core.state import states_in, uncounted, update_inner
+from gradtx.core.transformation import GradientTransformation, transformation
+from gradtx.core.tree import PyTree, as_dtype, compute_dtype, is_none
 
 MIX = Interval(0, 1, open_low=True)
 

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gradtx.base import GradientTransformation, Slot, leafwise, zeros
-from gradtx.hyper import NON_NEGATIVE, UNIT, Interval, ScalarOrSchedule
-from gradtx.tree import bias_correction
+from gradtx.core.hyperparams import NON_NEGATIVE, UNIT, Interval, ScalarOrSchedule
+from gradtx.core.leafwise import Slot, leafwise, zeros
+from gradtx.core.transformation import GradientTransformation
+from gradtx.core.tree import bias_correction
 
 Step = Callable[..., jax.Array]
 

@@ -4,9 +4,10 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from gradtx.base import GradientTransformation, leafwise
-from gradtx.hyper import NON_NEGATIVE, POSITIVE, ScalarOrSchedule
-from gradtx.tree import norm
+from gradtx.core.hyperparams import NON_NEGATIVE, POSITIVE, ScalarOrSchedule
+from gradtx.core.leafwise import leafwise
+from gradtx.core.transformation import GradientTransformation
+from gradtx.core.tree import norm
 
 
 def scale_by_trust_ratio(

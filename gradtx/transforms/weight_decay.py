@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from gradtx.base import GradientTransformation, leafwise
-from gradtx.hyper import NON_NEGATIVE, ScalarOrSchedule
-from gradtx.partition import masked
+from gradtx.core.hyperparams import NON_NEGATIVE, ScalarOrSchedule
+from gradtx.core.leafwise import leafwise
+from gradtx.core.partition import masked
+from gradtx.core.transformation import GradientTransformation
 
 
 def add_decayed_weights(

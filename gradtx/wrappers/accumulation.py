@@ -6,9 +6,18 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gradtx.base import GradientTransformation, as_transformation, transformation, zeros
-from gradtx.hyper import Interval, ScalarOrSchedule, source_of
-from gradtx.tree import PyTree, all_finite, as_dtype, cast_like, cast_state, check_like, dtype_of
+from gradtx.core.hyperparams import Interval, ScalarOrSchedule, source_of
+from gradtx.core.leafwise import zeros
+from gradtx.core.transformation import GradientTransformation, as_transformation, transformation
+from gradtx.core.tree import (
+    PyTree,
+    all_finite,
+    as_dtype,
+    cast_like,
+    cast_state,
+    check_like,
+    dtype_of,
+)
 
 AT_LEAST_ONE = Interval(1)
 

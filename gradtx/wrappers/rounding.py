@@ -14,14 +14,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gradtx.base import (
-    GradientTransformation,
-    as_transformation,
-    transformation,
-    uncounted,
-    update_inner,
-)
-from gradtx.tree import PyTree, as_dtype, cast_like, compute_dtype, dtype_of, is_none
+from gradtx.core.state import uncounted, update_inner
+from gradtx.core.transformation import GradientTransformation, as_transformation, transformation
+from gradtx.core.tree import PyTree, as_dtype, cast_like, compute_dtype, dtype_of, is_none
 
 
 def _is_low(p: Any) -> bool:

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gradtx.base import GradientTransformation, as_transformation, transformation
-from gradtx.tree import PyTree, all_finite, cast_like, cast_state, select
+from gradtx.core.transformation import GradientTransformation, as_transformation, transformation
+from gradtx.core.tree import PyTree, all_finite, cast_like, cast_state, select
 
 
 def skip_if_not_finite(

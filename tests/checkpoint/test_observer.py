@@ -15,7 +15,7 @@ import pytest
 
 import gradtx.checkpoint.saving as saving
 from gradtx.checkpoint import CheckpointError, Entry, entries, newest_intact, restore, resume
-from gradtx.checkpoint.keep import kept
+from gradtx.checkpoint.retention import kept
 from gradtx.loop import Observer, fit
 from gradtx.observers import Interrupted, checkpoint, jsonl, table
 from gradtx.recipes import fit_one_cycle

@@ -7,8 +7,8 @@ import pytest
 
 import gradtx
 from gradtx import hooks
+from gradtx.core.tree import all_finite
 from gradtx.loop import Metrics, Signal, take, train_step
-from gradtx.tree import all_finite
 from tests.loop import small
 
 BATCH = take(small.DATA, small.orders()[0, 0])

@@ -85,7 +85,7 @@ def test_a_request_for_the_step_leaves_the_gradient_alone():
     """SKIP_STEP outranks SKIP_BACKWARD, but the backward pass is not inside of the step."""
     norm = Hook(
         "norm",
-        {"after_backward": lambda state, m: (gradtx.tree.global_norm(m.grads), m)},
+        {"after_backward": lambda state, m: (gradtx.core.tree.global_norm(m.grads), m)},
         init=lambda state: jnp.zeros(()),
     )
     ask = hook("after_loss", lambda m: m.request(Signal.SKIP_STEP), name="ask")

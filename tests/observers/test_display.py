@@ -97,7 +97,7 @@ def test_progress_lines_read_the_step_before():
 
 def test_progress_on_a_terminal_is_a_bar_below_the_table(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr("gradtx.observers.pace.monotonic", itertools.count().__next__)
+    monkeypatch.setattr("gradtx.observers.throttle.monotonic", itertools.count().__next__)
     file = Terminal()
     reads = play(progress(steps_per_epoch=3, file=file))
     assert len(reads) == 4
@@ -112,7 +112,7 @@ def test_progress_on_a_terminal_is_a_bar_below_the_table(monkeypatch):
 def test_progress_reads_no_more_than_four_times_a_second(monkeypatch):
     # A clock that is looked at once a batch and moves by 10 ms each time: 200 batches in 2 s.
     clock = itertools.count(0, 0.01)
-    monkeypatch.setattr("gradtx.observers.pace.monotonic", clock.__next__)
+    monkeypatch.setattr("gradtx.observers.throttle.monotonic", clock.__next__)
     monkeypatch.setenv("TERM", "dumb")
     reads = play(progress(file=Terminal()), batches=200, epochs=1)
     assert 6 <= len(reads) <= 9

@@ -100,7 +100,7 @@ def test_a_resumed_fit_continues_the_file(tmp_path, event, step):
 
 def test_the_first_step_is_written_as_soon_as_it_has_ended(tmp_path, monkeypatch):
     """While the second may be running; then not before a second has passed, which here it never."""
-    monkeypatch.setattr("gradtx.observers.pace.monotonic", lambda: 0.0)
+    monkeypatch.setattr("gradtx.observers.throttle.monotonic", lambda: 0.0)
     path = tmp_path / "metrics.jsonl"
     loop, state = make()
     seen = []
@@ -159,7 +159,7 @@ def test_a_damaged_file_of_times_is_left_alone_too(tmp_path):
 
 def test_an_observer_of_a_fit_that_raised_begins_anew(tmp_path, monkeypatch):
     """What the first fit had not written yet is not the second's."""
-    monkeypatch.setattr("gradtx.observers.pace.monotonic", lambda: 0.0)
+    monkeypatch.setattr("gradtx.observers.throttle.monotonic", lambda: 0.0)
     path = tmp_path / "metrics.jsonl"
     loop, state = make()
     log = jsonl(path)

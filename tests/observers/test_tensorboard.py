@@ -89,7 +89,7 @@ def test_a_second_fit_hides_what_would_come_after_it(tmp_path, monkeypatch):
 
 def never_due(monkeypatch):
     """After the first look no second ever passes: all else waits for a flush or an epoch's end."""
-    monkeypatch.setattr("gradtx.observers.pace.monotonic", lambda: 0.0)
+    monkeypatch.setattr("gradtx.observers.throttle.monotonic", lambda: 0.0)
 
 
 def steps(folder):

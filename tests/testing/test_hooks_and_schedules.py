@@ -6,7 +6,7 @@ import pytest
 import gradtx
 from gradtx.loop import Hook, Loop, Signal
 from gradtx.testing import check_hook, check_loop, check_schedule
-from gradtx.testing.rig import counting, default_rig
+from gradtx.testing.fixture import counting, default_rig
 
 S = gradtx.schedules
 

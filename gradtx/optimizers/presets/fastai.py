@@ -5,8 +5,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gradtx.base import GradientTransformation, chain
-from gradtx.hyper import ScalarOrSchedule
+from gradtx.core.chain import chain
+from gradtx.core.hyperparams import ScalarOrSchedule
+from gradtx.core.transformation import GradientTransformation
+from gradtx.core.tree import norm
 from gradtx.optimizers.adaptive import adamw, qhadam, radam
 from gradtx.optimizers.descent import sgd
 from gradtx.optimizers.parts import decayed, optional
@@ -20,7 +22,6 @@ from gradtx.transforms.stats import (
     scale_by_stats,
 )
 from gradtx.transforms.weight_decay import add_l2
-from gradtx.tree import norm
 
 Decay = ScalarOrSchedule | None
 

@@ -5,8 +5,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gradtx.base import GradientTransformation, chain
-from gradtx.hyper import NON_NEGATIVE, UNIT, ScalarOrSchedule
+from gradtx.core.chain import chain
+from gradtx.core.hyperparams import NON_NEGATIVE, UNIT, ScalarOrSchedule
+from gradtx.core.transformation import GradientTransformation
 from gradtx.optimizers.parts import optional
 from gradtx.transforms.learning_rate import scale_by_learning_rate
 from gradtx.transforms.momentum import scale_by_momentum

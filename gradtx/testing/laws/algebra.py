@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import optax
 
-from gradtx.base import TransformState
-from gradtx.base import chain as gradtx_chain
+from gradtx.core.chain import chain as gradtx_chain
+from gradtx.core.state import TransformState
 from gradtx.testing.law import law
 from gradtx.testing.run import disturbed, map_floats, run, same_updates, to_float64
 

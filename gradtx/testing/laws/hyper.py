@@ -9,8 +9,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from gradtx.base import TransformState
-from gradtx.live import hyperparams, set_hyperparams
+from gradtx.core.runtime_hyperparams import hyperparams, set_hyperparams
+from gradtx.core.state import TransformState
 from gradtx.testing.law import law
 from gradtx.testing.run import (
     compiled,

@@ -1,0 +1,59 @@
+"""Compose transforms."""
+
+from typing import Any
+
+import jax
+import optax
+
+from gradtx.core.state import TransformState, counted, uncounted
+from gradtx.core.transformation import GradientTransformation, as_transformation, transformation
+from gradtx.core.tree import PyTree, cast_like, upcast
+
+
+def chain(*transforms: optax.GradientTransformation) -> GradientTransformation:
+    """Compose transforms left to right: the output of one feeds the next.
+
+        update(g, (s1, ..., sn), p):   g1, s1' = t1(g, s1, p);   g2, s2' = t2(g1, s2, p);   ...
+
+    gradtx transforms, Optax's and users' own mix freely. Between gradtx's parts the updates are at
+    least float32, and the result has the dtypes of `g`; a part from elsewhere is given updates in
+    the dtypes of `g`, as it would be in `optax.chain`. The chain holds one counter, which all its
+    gradtx parts share. `chain()` is the identity, and composition is associative up to how the
+    states nest.
+
+    Raises:
+        TypeError: if a part is no gradient transformation.
+        ValueError: on `update`, if `state` was made by another chain.
+    """
+    parts = tuple(
+        as_transformation("chain", f"the part at place {i}", t) for i, t in enumerate(transforms)
+    )
+
+    def init(params: PyTree) -> tuple[Any, ...]:
+        return tuple(uncounted(part.init(params)) for part in parts)
+
+    def update(updates: PyTree, states: tuple, params: PyTree, h: Any, **extra: Any):
+        if len(states) != len(parts):
+            kinds = ", ".join(getattr(s, "name", type(s).__name__) for s in states) or "none"
+            raise ValueError(
+                f"chain.update: this chain has {len(parts)} transforms, but `state` holds"
+                f" {len(states)} ({kinds}). Pass the state that `init` of this same chain returned."
+            )
+        given, new = updates, []
+        updates = upcast(updates)
+        for part, state in zip(parts, states, strict=True):
+            if isinstance(state, TransformState):
+                updates, state = part.update(updates, counted(state, h.count), params, **extra)
+                state = uncounted(state)
+            else:
+                updates, state = part.update(_as_given(updates, given), state, params, **extra)
+            new.append(state)
+        return _as_given(updates, given), tuple(new)
+
+    return transformation("chain", init, update, parts=tuple(transforms))
+
+
+def _as_given(updates: PyTree, given: PyTree) -> PyTree:
+    """`updates` in the dtypes of `given`, unless a part has changed the tree's structure."""
+    same = jax.tree.structure(updates) == jax.tree.structure(given)
+    return cast_like(updates, given) if same else updates

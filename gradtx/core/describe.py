@@ -1,0 +1,133 @@
+"""Say which parameter gets which transform, with which hyperparameters."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from gradtx.core.hyperparams import PerGroup, source_of
+from gradtx.core.transformation import as_transformation
+from gradtx.core.tree import PyTree, dtype_of, is_none, path_name, shape_of
+
+
+@dataclass(frozen=True)
+class Row:
+    """One parameter: its path, shape and dtype, and the transforms that it goes through."""
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: str
+    transforms: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Description:
+    """What `describe` found: `rows`, one for each parameter. Prints as a table."""
+
+    rows: tuple[Row, ...]
+
+    def recipes(self) -> dict[tuple[str, ...], str]:
+        """A letter, or two, for each different list of transforms, in order of appearance."""
+        found = dict.fromkeys(row.transforms for row in self.rows)
+        return {transforms: _letters(i) for i, transforms in enumerate(found)}
+
+    def __str__(self) -> str:
+        recipes = self.recipes()
+        table = [("parameter", "shape", "dtype", "recipe")]
+        for row in self.rows:
+            shape = "x".join(map(str, row.shape)) or "scalar"
+            table.append((row.path, shape, row.dtype, recipes[row.transforms]))
+        widths = [max(len(line[i]) for line in table) for i in range(4)]
+        lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in table]
+        for transforms, letter in recipes.items():
+            lines += ["", f"{letter}: {' > '.join(transforms) or 'identity'}"]
+        return "\n".join(lines)
+
+
+def _letters(i: int) -> str:
+    return (_letters(i // 26 - 1) if i >= 26 else "") + chr(ord("A") + i % 26)
+
+
+def describe(tx: Any, params: PyTree) -> Description:
+    """Which parameter gets which transforms, with which hyperparameters.
+
+    `params` may hold arrays or `jax.ShapeDtypeStruct`s. A transform from elsewhere, Optax's for
+    example, is named by its factory, without hyperparameters.
+
+    >>> import gradtx, jax.numpy as jnp
+    >>> decay = gradtx.by_group(gradtx.label_by(no="bias", yes="*"), no=0.0, yes=0.01)
+    >>> tx = gradtx.sgd(0.1, weight_decay=decay)
+    >>> print(gradtx.core.describe(tx, {"bias": jnp.ones(2), "kernel": jnp.ones((2, 2))}))
+    parameter  shape  dtype    recipe
+    bias       2      float32  A
+    kernel     2x2    float32  B
+    <BLANKLINE>
+    A: add_decayed_weights(weight_decay=0) > scale_by_learning_rate(learning_rate=0.1)
+    <BLANKLINE>
+    B: add_decayed_weights(weight_decay=0.01) > scale_by_learning_rate(learning_rate=0.1)
+
+    Raises:
+        TypeError: if `tx` is no gradient transformation.
+    """
+    as_transformation("describe", "`tx`", tx)
+    steps: dict[str, list[str]] = {}
+    for path, name in _visits(tx, params):
+        steps.setdefault(path, []).append(name)
+    rows = [
+        Row(name, shape_of(x), str(dtype_of(x)), tuple(steps.get(name, ())))
+        for name, x in _named_leaves(params)
+    ]
+    return Description(tuple(rows))
+
+
+def _named_leaves(tree: PyTree) -> list[tuple[str, Any]]:
+    return [(path_name(path), x) for path, x in jax.tree_util.tree_leaves_with_path(tree)]
+
+
+def _visits(tx: Any, params: PyTree) -> Iterator[tuple[str, str]]:
+    """(path, transform as text) for each leaf and each transform it passes, in order."""
+    anatomy = getattr(tx.update, "anatomy", None)
+    if anatomy is None:
+        yield from ((path, _foreign_name(tx)) for path, _ in _named_leaves(params))
+        return
+    if anatomy.name != "chain" and not anatomy.select:
+        yield from _labeled(anatomy, params)
+    trees = anatomy.select(params) if anatomy.select else [params] * len(anatomy.parts)
+    for part, tree in zip(anatomy.parts, trees, strict=True):
+        yield from _visits(part, tree)
+
+
+def _foreign_name(tx: Any) -> str:
+    """The package and the factory of a transform that gradtx didn't make."""
+    for f in (tx.update, tx.init):
+        factory, _, local = getattr(f, "__qualname__", "").partition(".<locals>.")
+        if local and factory != "with_extra_args_support":
+            return f"{f.__module__.split('.')[0]}.{factory}"
+    return type(tx).__name__
+
+
+def _labeled(anatomy: Any, params: PyTree) -> Iterator[tuple[str, str]]:
+    labels = {
+        key: jax.tree.leaves(spec.labels(params), is_leaf=is_none)
+        for key, spec in anatomy.hyperparams.items()
+        if isinstance(spec, PerGroup)
+    }
+    flat = jax.tree_util.tree_flatten_with_path(params, is_leaf=is_none)[0]
+    for i, (path, leaf) in enumerate(flat):
+        if leaf is None:
+            continue
+        given = ", ".join(
+            f"{key}={_value(spec, labels[key][i] if key in labels else None)}"
+            for key, spec in anatomy.hyperparams.items()
+        )
+        yield path_name(path), f"{anatomy.name}({given})"
+
+
+def _value(spec: Any, label: Any) -> str:
+    if isinstance(spec, PerGroup):
+        return _value(spec.values[label], None)
+    source = source_of(spec)
+    if source == "number":
+        return f"{float(spec):g}"
+    return "a schedule" if source == "schedule" else "a JAX scalar"

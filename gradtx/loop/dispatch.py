@@ -1,0 +1,108 @@
+"""Calling the hooks of one event."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradtx.core.tree import path_name
+from gradtx.loop.events import DIFFERENTIATED, OPTIONAL
+from gradtx.loop.hook import Hook
+from gradtx.loop.loop import Loop
+from gradtx.loop.state import Moment, PyTree
+
+FIXED = ("training", "step", "epoch", "key")
+PERSISTENT = ("params", "model_state", "opt_state", "metrics", "signal")
+TRANSIENT = ("batch", "pred", "loss", "objective", "grads", "updates")
+HookStates = dict[str, PyTree]
+
+
+def choose(mask: Any, new: PyTree, old: PyTree) -> PyTree:
+    """`new` where `mask` holds, else `old`; a Python bool decides at trace time.
+
+    A leaf that is the same object in both needs no select.
+    """
+    if isinstance(mask, bool):
+        return new if mask else old
+    return jax.tree.map(lambda a, b: a if a is b else jnp.where(mask, a, b), new, old)
+
+
+def fire(
+    loop: Loop, event: str, states: HookStates, moment: Moment, active: Any
+) -> tuple[HookStates, Moment]:
+    """Call every hook that listens to `event`, in order; without effect where not `active`.
+
+    All hooks of an event run: a request by one is seen by those after it, and can't be taken back.
+    """
+    for hook in loop.hooks:
+        if event not in hook.on:
+            continue
+        state = _state_of(hook, states)
+        mine = moment.replace(key=jax.random.fold_in(moment.key, hook.seed))
+        out = hook.on[event](state, mine)
+        _check(hook, event, out, state, moment)
+        states = states | {hook.name: choose(active, out[0], state)}
+        moment = _merge(event, out[1], moment, active)
+    return states, moment
+
+
+def _merge(event: str, new: Moment, old: Moment, active: Any) -> Moment:
+    """What an event leaves behind: of `new` what a hook may change, where `active`.
+
+    What a batch makes on its way is selected only at events that a batch can pass by; where one of
+    the others is not active, the batch was cut short and nothing of it is used. So a hook may
+    change its structure there (a label may become a vector of probabilities).
+    """
+    selected = PERSISTENT + TRANSIENT if event in OPTIONAL else PERSISTENT
+    kept = {name: choose(active, getattr(new, name), getattr(old, name)) for name in selected}
+    kept |= {name: getattr(old, name) for name in FIXED}
+    return new.replace(**kept | {"signal": jnp.maximum(kept["signal"], old.signal)})
+
+
+def _state_of(hook: Hook, states: HookStates) -> PyTree:
+    if hook.name not in states:
+        raise ValueError(
+            f"Hook {hook.name!r}: the training state must hold this hook's state; got only"
+            f" {sorted(states)}. Make the state with this loop's `init` or `with_hooks`."
+        )
+    return states[hook.name]
+
+
+def _check(hook: Hook, event: str, out: Any, state: PyTree, moment: Moment) -> None:
+    where = f"Hook {hook.name!r}.on[{event!r}]"
+    if not (isinstance(out, tuple) and len(out) == 2 and isinstance(out[1], Moment)):
+        raise TypeError(
+            f"{where}: must return (hook_state, moment); got {type(out).__name__}. End it with"
+            " `return state, moment`."
+        )
+    _check_kind(where, "the hook's state", out[0], state)
+    for name in PERSISTENT + TRANSIENT if event in OPTIONAL else PERSISTENT:
+        _check_kind(where, f"`moment.{name}`", getattr(out[1], name), getattr(moment, name))
+    if event in DIFFERENTIATED and out[1].params is not moment.params:
+        raise ValueError(
+            f"{where}: parameters can't be changed while the loss is differentiated; got new ones."
+            " Change them at before_batch or after_step."
+        )
+
+
+def _check_kind(where: str, what: str, new: PyTree, old: PyTree) -> None:
+    """Require that `new` has the structure, shapes and dtypes of `old`."""
+    if new is old:
+        return
+    problem = _difference(new, old)
+    if problem:
+        raise ValueError(
+            f"{where}: {what} must keep its structure, shapes and dtypes; got {problem}. Return"
+            " what came in, or cast the new value to its dtype."
+        )
+
+
+def _difference(new: PyTree, old: PyTree) -> str:
+    if jax.tree.structure(new) != jax.tree.structure(old):
+        return f"{jax.tree.structure(new)} after {jax.tree.structure(old)}"
+    kind = lambda x: f"{jnp.result_type(x)}{list(jnp.shape(x))}"
+    pairs = zip(jax.tree.leaves_with_path(new), jax.tree.leaves(old), strict=True)
+    for (path, a), b in pairs:
+        if a is not b and kind(a) != kind(b):
+            return f"{kind(a)} at {path_name(path)} after {kind(b)}"
+    return ""

@@ -1,0 +1,66 @@
+"""The jitted parts of a fit."""
+
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import Any, NamedTuple
+
+import jax
+
+from gradtx.loop import phases
+from gradtx.loop.state import TrainState
+from gradtx.loop.step import eval_step, train_step
+from gradtx.parallel.mesh import place, shardings_of
+
+
+class Programs(NamedTuple):
+    """Each takes (loop, state, ...); the state is donated."""
+
+    train_step: Callable[..., Any]
+    eval_step: Callable[..., Any]
+    open_fit: Callable[..., Any]
+    open_epoch: Callable[..., Any]
+    close_train: Callable[..., Any]
+    close_epoch: Callable[..., Any]
+    close_fit: Callable[..., Any]
+
+
+def prepare(state: TrainState) -> tuple[Programs, TrainState]:
+    """The programs for this state; if it is on a mesh, what is not comes there too."""
+    shardings = shardings_of(state)
+    if shardings is None:
+        return _programs(()), state
+    return _programs(tuple(jax.tree.leaves(shardings))), place(state, shardings)
+
+
+@lru_cache(maxsize=16)
+def _programs(shardings: tuple[Any, ...]) -> Programs:
+    """The programs that return states with these shardings, a leaf each, or none as XLA likes.
+
+    On a mesh that matters: XLA may give a leaf another sharding than it came with, and the next
+    step would be compiled anew.
+    """
+
+    def kept(state: TrainState) -> TrainState:
+        leaves, structure = jax.tree.flatten(state)
+        if shardings:
+            leaves = jax.lax.with_sharding_constraint(leaves, list(shardings))
+        return jax.tree.unflatten(structure, leaves)
+
+    def program(phase: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+        @wraps(phase)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            out = phase(*args, **kwargs)
+            return kept(out) if isinstance(out, TrainState) else (kept(out[0]), *out[1:])
+
+        # The loop is static: functions and hooks, compared by identity.
+        return jax.jit(run, static_argnums=0, donate_argnums=1, **options)
+
+    return Programs(
+        train_step=program(train_step),
+        eval_step=program(eval_step),
+        open_fit=program(phases.open_fit),
+        open_epoch=program(phases.open_epoch),
+        close_train=program(phases.close_train, static_argnames="validate"),
+        close_epoch=program(phases.close_epoch),
+        close_fit=program(phases.close_fit),
+    )

@@ -1,0 +1,59 @@
+"""What came of a sweep: a table, a JSON file and a plot."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from gradtx.tuning.sweep import Sweep
+
+
+def last_figures(result: Sweep) -> dict[str, np.ndarray]:
+    """The last line of each copy's epoch table, without the epoch: float[n] by column.
+
+    A copy that `terminate_on_nan` or `skip_nonfinite` stopped has NaN, not the figures from before
+    that.
+    """
+    hooks = result.states.hooks
+    stopped = np.asarray(hooks.get("terminate_on_nan", -1)) >= 0
+    if "skip_nonfinite" in hooks:
+        stopped = stopped | np.asarray(hooks["skip_nonfinite"].gave_up)
+    rows = {name: values[:, -1] for name, values in result.rows.items() if name != "epoch"}
+    return {name: np.where(stopped, np.nan, values) for name, values in rows.items()}
+
+
+def best_of(losses: np.ndarray) -> int | None:
+    """The index of the least loss that is finite, or None."""
+    finite = np.isfinite(losses)
+    return int(np.argmin(np.where(finite, losses, np.inf))) if finite.any() else None
+
+
+def sweep_table(columns: Mapping[str, np.ndarray]) -> str:
+    """A line for each copy, of `columns` that are float[n]; the least valid_loss is marked."""
+    best = best_of(columns["valid_loss"])
+    lines = ["  ".join(f"{name:>13}" for name in columns)]
+    for i, row in enumerate(zip(*columns.values(), strict=True)):
+        line = "  ".join(f"{value:13.4g}" for value in row)
+        lines.append(line + ("  <- best" if i == best else ""))
+    return "\n".join(lines)
+
+
+def write_sweep(result: Sweep, name: str, values: np.ndarray, out: Path) -> tuple[str, int | None]:
+    """Write sweep.json and sweep.png, over the `values` of the hyperparameter `name`, to `out`.
+
+    The JSON file has a list for each column, null where a figure is not finite, and the index of
+    the best copy. Returns the table and that index.
+    """
+    from gradtx.report.plots import plot_sweep  # matplotlib is an extra
+
+    figures = last_figures(result)
+    losses = ["train_loss", "valid_loss"]
+    order = losses + sorted(figures.keys() - set(losses))
+    columns = {name: values} | {column: figures[column] for column in order}
+    best = best_of(figures["valid_loss"])
+    number = lambda x: float(x) if np.isfinite(x) else None
+    lists = {column: [number(x) for x in figure] for column, figure in columns.items()}
+    (out / "sweep.json").write_text(json.dumps(lists | {"best": best}, indent=2) + "\n")
+    plot_sweep(name, values, {k: figures[k] for k in order[1:]}, out / "sweep.png")
+    return sweep_table(columns), best

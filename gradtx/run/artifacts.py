@@ -1,0 +1,52 @@
+"""What a run writes when it is over: predictions, counts of faults, the report."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from gradtx.data.image_spec import ImageFacts
+from gradtx.loop import Loop, TrainState
+from gradtx.report.page import write_report
+from gradtx.report.run import count_unreadable, skipped_images
+from gradtx.report.validation import validate, write_validation
+from gradtx.run.predict import predictor
+
+
+def counted(state: TrainState) -> dict[str, int]:
+    """What the hooks that guard against numbers that are not finite have counted, by kind."""
+    hooks, found = jax.device_get(state.hooks), {}
+    if "skip_nonfinite" in hooks:
+        found["batches skipped, not finite"] = int(hooks["skip_nonfinite"].skipped)
+    if "terminate_on_nan" in hooks:
+        found["runs ended by a loss that is not finite"] = int(hooks["terminate_on_nan"] >= 0)
+    return found
+
+
+def finish(
+    out: str | Path,
+    loop: Loop,
+    state: TrainState,
+    valid: Callable[[], Iterable[Mapping[str, Any]]],
+    *,
+    facts: ImageFacts | None = None,
+) -> list[str]:
+    """Write faults.json and report.html to `out`, and for images validation.npz; returns names.
+
+    `valid` gives the validation batches, each with a weight, and `facts` what they are of; without
+    it, as for text, there are no predictions. A job of several processes has none either. The
+    images that could not be read are those of `out`/skipped.jsonl.
+    """
+    out, names, faults = Path(out), ["faults.json"], counted(state)
+    if facts is not None and jax.process_count() == 1:
+        predict = predictor(loop, state.params, state.model_state)
+        found = validate(predict, valid(), mean=facts.mean, std=facts.std)
+        write_validation(found, out / "validation.npz")
+        names.append("validation.npz")
+    if facts is not None:  # only now: validation may have come upon another image
+        faults |= count_unreadable(skipped_images(out / "skipped.jsonl"))
+    (out / "faults.json").write_text(json.dumps(faults) + "\n")
+    write_report(out)
+    return [*names, "report.html"]

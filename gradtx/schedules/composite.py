@@ -1,0 +1,164 @@
+"""Schedules made from others."""
+
+import math
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+
+import jax
+import jax.numpy as jnp
+
+from gradtx.core.hyperparams import Schedule
+from gradtx.schedules.curves import Curve, cosine, like
+from gradtx.schedules.positions import as_float, before, check_steps, phases
+from gradtx.schedules.simple import constant
+
+
+def combine(fractions: Sequence[float], curves: Sequence[Curve], steps: float) -> Schedule:
+    """Follow each curve for its fraction of `steps`; then stay at the end of the last.
+
+        f(t) = curves[i](x)        x = progress within phase i, in [0, 1]
+
+    At a boundary the later phase counts; a phase of no length never does. Boundaries are kept in
+    float64 and compared as integers.
+
+    >>> from gradtx.schedules import curves
+    >>> up_and_down = combine([0.25, 0.75], [curves.linear(0, 1), curves.cosine(1, 0)], 8)
+    >>> [round(float(up_and_down(t)), 3) for t in (0, 1, 2, 5, 8)]
+    [0.0, 0.5, 1.0, 0.5, 0.0]
+
+    Raises:
+        ValueError: if a fraction is negative or they do not sum to 1, if there are not as many
+            of them as curves, or if `steps` is not positive.
+    """
+    check_steps("combine", "steps", steps)
+    if len(fractions) != len(curves) or not curves:
+        raise ValueError(
+            "combine: `fractions` and `curves` must have the same, positive length; got"
+            f" {len(fractions)} and {len(curves)}. Give each curve its fraction."
+        )
+    if not all(f >= 0 for f in fractions) or not math.isclose(math.fsum(fractions), 1):
+        raise ValueError(
+            f"combine: `fractions` must not be negative, and sum to 1; got {list(fractions)}, sum"
+            f" {math.fsum(fractions):g}. Divide them by their sum."
+        )
+    begins = [steps * math.fsum(fractions[:i]) for i in range(len(fractions))]
+    kept = [i for i, fraction in enumerate(fractions) if fraction > 0]
+    return phases([curves[i] for i in kept], [*(begins[i] for i in kept), steps])
+
+
+def join(schedules: Sequence[Schedule | float], boundaries: Sequence[int]) -> Schedule:
+    """Follow each schedule up to its boundary; each one counts from where it begins.
+
+        f(t) = schedules[i](t - boundaries[i - 1])   for boundaries[i - 1] <= t < boundaries[i]
+
+    A number stands for a constant.
+
+    >>> from gradtx.schedules import linear
+    >>> there_and_back = join([linear(0, 1, 2), linear(1, 0, 2)], [2])
+    >>> [float(there_and_back(t)) for t in range(5)]
+    [0.0, 0.5, 1.0, 0.5, 0.0]
+
+    Raises:
+        ValueError: if there is not one boundary fewer than schedules, or they do not increase.
+        TypeError: if a boundary is no integer.
+    """
+    _check_boundaries("join", "schedules", len(schedules), boundaries)
+    parts = [_schedule(s) for s in schedules]
+    begins = [0, *boundaries]
+
+    def schedule(count: jax.Array) -> jax.Array:
+        count = jnp.asarray(count)
+        # The counts outside a part's own phase are not used; kept at 0, they do no harm there.
+        values = [
+            as_float(part(jnp.maximum(count - begin, 0)))
+            for part, begin in zip(parts, begins, strict=True)
+        ]
+        value = values[-1]
+        for earlier, end in reversed(list(zip(values[:-1], boundaries, strict=True))):
+            value = jnp.where(before(count, end), earlier, value)
+        return value
+
+    return schedule
+
+
+def piecewise(values: Sequence[float], boundaries: Sequence[int]) -> Schedule:
+    """Constant between integer boundaries.
+
+        f(t) = values[i]   for boundaries[i - 1] <= t < boundaries[i]
+
+    >>> steps = piecewise([0.1, 0.01], [3])
+    >>> [round(float(steps(t)), 6) for t in (2, 3)]
+    [0.1, 0.01]
+
+    Raises:
+        ValueError: if there is not one boundary fewer than values, or they do not increase.
+        TypeError: if a boundary is no integer.
+    """
+    _check_boundaries("piecewise", "values", len(values), boundaries)
+    return join([constant(v) for v in values], boundaries)
+
+
+def warmup(schedule: Schedule | float, steps: int, *, start: float = 0.0) -> Schedule:
+    """A straight line from `start` to the first value of `schedule`, which then begins.
+
+        f(t) = start + (schedule(0) - start) t / steps    for t < steps,   else  schedule(t - steps)
+
+    Raises:
+        ValueError: if `steps` is not positive.
+        TypeError: if `steps` is no integer.
+    """
+    check_steps("warmup", "steps", steps)
+    after = _schedule(schedule)
+
+    def rise(count: jax.Array) -> jax.Array:
+        x = as_float(count) / steps
+        first = as_float(after(jnp.zeros_like(count)))
+        return like(start, x) + (first - like(start, x)) * x
+
+    return join([rise, after], [steps])
+
+
+def sgdr(
+    peak: float, steps: float, *, cycles: int, multiplier: float = 2.0, end: float = 0.0
+) -> Schedule:
+    """Warm restarts: a cosine from `peak` to `end`, again and again, each cycle longer.
+
+        f = end + (peak - end) (1 + cos(pi x)) / 2        x = progress within the cycle, in [0, 1)
+
+    Cycle i, from 0, takes `steps * multiplier^i` updates. After the last one the value is `end`.
+
+    Raises:
+        ValueError: if `steps`, `cycles` or `multiplier` is not positive.
+    Source: Loshchilov and Hutter (2017), section 3.
+    """
+    check_steps("sgdr", "steps", steps)
+    if not (cycles >= 1 and multiplier > 0):
+        raise ValueError(
+            f"sgdr: `cycles` must be at least 1 and `multiplier` positive; got {cycles} and"
+            f" {multiplier}. Pass for example cycles=3, multiplier=2."
+        )
+    ends = list(accumulate(steps * multiplier**i for i in range(cycles)))
+    check_steps("sgdr", "steps of all cycles", ends[-1])
+    return phases([cosine(peak, end)] * cycles, [0, *ends])
+
+
+def _schedule(value: Schedule | float) -> Schedule:
+    return value if callable(value) else constant(value)
+
+
+def _check_boundaries(where: str, name: str, parts: int, boundaries: Sequence[int]) -> None:
+    if parts != len(boundaries) + 1:
+        raise ValueError(
+            f"{where}: there must be one boundary between each two {name}; got {parts} {name} and"
+            f" {len(boundaries)} boundaries."
+        )
+    for boundary in boundaries:
+        if int(boundary) != boundary:
+            raise TypeError(
+                f"{where}: `boundaries` must be whole numbers of updates; got {boundary}. Round it."
+            )
+    if any(b < 0 for b in boundaries) or any(a > b for a, b in pairwise(boundaries)):
+        raise ValueError(
+            f"{where}: `boundaries` must not be negative and must increase; got"
+            f" {list(boundaries)}. Sort them."
+        )

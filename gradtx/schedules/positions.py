@@ -1,0 +1,90 @@
+"""Positions: which phase of a schedule a step is in, and how far into it.
+
+The step is compared with whole numbers and only ever subtracted from whole numbers, so no boundary
+is missed by rounding, and positions keep all their digits up to step 2^31 - 1.
+"""
+
+import math
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from gradtx.core.hyperparams import Schedule
+from gradtx.schedules.curves import Curve
+
+LAST = 2**31 - 1
+
+
+def phases(curves: Sequence[Curve], boundaries: Sequence[float]) -> Schedule:
+    """Follow `curves[i]` from step `boundaries[i]` to step `boundaries[i + 1]`; then stay.
+
+    `boundaries` increase, start at 0 and may be fractions of a step.
+    """
+    bounds = [snap(b) for b in boundaries]
+    spans = list(zip(curves, bounds[:-1], bounds[1:], strict=True))
+
+    def schedule(count: jax.Array) -> jax.Array:
+        count = jnp.asarray(count)
+        values = [curve(*progress(count, begin, end)) for curve, begin, end in spans]
+        value = values[-1]
+        for earlier, end in reversed(list(zip(values[:-1], bounds[1:-1], strict=True))):
+            value = jnp.where(before(count, end), earlier, value)
+        return value
+
+    return schedule
+
+
+def progress(count: jax.Array, begin: float, end: float) -> tuple[jax.Array, jax.Array]:
+    """(x, 1 - x) for x = (count - begin) / (end - begin) held in [0, 1], each exact to rounding."""
+    share = lambda part: jnp.clip(part / (end - begin), 0, 1)
+    return share(since(count, begin)), share(-since(count, end))
+
+
+def since(count: jax.Array, begin: float) -> jax.Array:
+    """Count - begin as a float, exact to rounding."""
+    whole = math.floor(begin)
+    return as_float(count - whole) - (begin - whole)
+
+
+def before(count: jax.Array, boundary: float) -> jax.Array:
+    """Count < boundary, exactly: an integer is compared with an integer."""
+    return jnp.asarray(count) < min(math.ceil(boundary), LAST)
+
+
+def as_float(x: jax.Array) -> jax.Array:
+    """`x` in JAX's default float dtype: float32, or float64 where that is enabled."""
+    return jnp.asarray(x).astype(jnp.result_type(float))
+
+
+def snap(boundary: float) -> float:
+    """A boundary that float64 puts a hair beside a whole number is meant to be that number."""
+    boundary = float(boundary)
+    whole = round(boundary)
+    return whole if abs(boundary - whole) <= 1e-9 * max(1.0, abs(boundary)) else boundary
+
+
+def check_steps(where: str, name: str, steps: float) -> None:
+    """Require that a number of steps is positive and fits an int32 counter.
+
+    Raises:
+        ValueError: naming the argument.
+    """
+    if not 0 < steps <= LAST:
+        raise ValueError(
+            f"{where}: `{name}` must be positive and at most 2^31 - 1; got {steps}. Pass a number"
+            " of updates."
+        )
+
+
+def check_fraction(where: str, name: str, value: float) -> None:
+    """Require that `value` lies in [0, 1].
+
+    Raises:
+        ValueError: naming the argument.
+    """
+    if not 0 <= value <= 1:
+        raise ValueError(
+            f"{where}: `{name}` must be a fraction of `steps`, in [0, 1]; got {value}. Pass for"
+            " example 0.25."
+        )

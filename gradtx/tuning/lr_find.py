@@ -1,0 +1,214 @@
+"""Find a learning rate: train on a copy while the rate rises, and look at the losses."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradtx.core.runtime_hyperparams import set_hyperparams
+from gradtx.loop import Hook, Loop, Moment, Observer, Signal, TrainState, fit
+from gradtx.loop.fit import Batches
+
+NAME = "lr_find"
+SLIDE_WIDTH = 15
+SLIDE_THRESHOLD = 0.005
+
+
+@dataclass(frozen=True)
+class LrFind:
+    """The losses of a sweep over learning rates, one entry for each step that was made.
+
+    `losses` are smoothed, `raw_losses` as they came; the last ones may not be finite.
+    `suggestions` has a learning rate under minimum, steep, valley and slide, or None where the
+    curve has too few points for it; `valley` is a good first choice.
+    """
+
+    learning_rates: np.ndarray  # float64[n]
+    losses: np.ndarray  # float64[n]
+    raw_losses: np.ndarray  # float64[n]
+    suggestions: dict[str, float | None]
+
+
+class _Sweep(NamedTuple):
+    count: jax.Array  # int32[]: batches so far
+    best: jax.Array  # float32[]: least smooth loss so far
+
+
+def lr_find(
+    loop: Loop,
+    state: TrainState,
+    train: Batches,
+    *,
+    start: float = 1e-7,
+    end: float = 10.0,
+    steps: int = 100,
+    stop: float = 4.0,
+    observers: Sequence[Observer] = (),
+) -> LrFind:
+    """Train a copy of `state` with a learning rate that rises from step to step.
+
+        learning_rate_i = start (end / start)^(i / steps)        i = 0 ... steps - 1
+        losses_i        = the smooth training loss after step i (decay 0.98, debiased)
+
+    It stops early once the smooth loss exceeds `stop` times its least value, or is not finite.
+    The batches repeat, an epoch after another, when one epoch has fewer than `steps`. `state` and
+    the loop are left as they are. The loop's hooks run, but for those that judge whole epochs
+    (`Hook.in_lr_find`), and none can change the learning rate. All groups of a learning rate by
+    group get the same. It is one compiled step for all rates.
+
+    Raises:
+        ValueError: if `start`, `end`, `steps` or `stop` make no sweep, if the optimizer has no live
+            learning rate, or if the loss was not finite so soon that there is no curve.
+    Source: Smith (2017), "Cyclical Learning Rates for Training Neural Networks", section 3.3; the
+        smoothing and the rule to stop are fastai's.
+    """
+    _check(state, start, end, steps, stop)
+    rates = start * (end / start) ** (np.arange(steps) / steps)
+    fresh = state.replace(stage=jnp.zeros_like(state.stage), signal=jnp.zeros_like(state.signal))
+    loop = replace(loop, hooks=[hook for hook in loop.hooks if hook.in_lr_find])
+    sweeping, fresh = loop.with_hooks(loop.without_hooks(fresh), [_sweep(rates, stop)])
+    # An epoch has one batch at least, so the sweep always ends before the epochs do.
+    _, history = fit(sweeping, fresh, train, epochs=steps, observers=observers)
+    raw, losses = (history.steps[name].astype(np.float64) for name in ("loss", "train_loss"))
+    losses[-1] = np.nan if np.isnan(raw[-1]) else losses[-1]
+    rates = rates[: len(losses)]
+    if len(usable(losses, steps)) < 2 and np.isfinite(raw).all():
+        raise ValueError(
+            f"lr_find: nothing but a loss that blows up may end the sweep; a hook ended it at step"
+            f" {len(losses)} of {steps}. Leave that hook out of the loop, or make it with"
+            " `in_lr_find=False`."
+        )
+    if len(usable(losses, steps)) < 2:
+        raise ValueError(
+            f"lr_find: the loss must stay finite long enough for a curve; the sweep ended at step"
+            f" {len(losses)} of {steps}, at the learning rate {rates[-1]:.3g}, with the losses"
+            f" {_some(raw)}. Lower `start`, or look for the NaN in the model or the data."
+        )
+    return LrFind(rates, losses, raw, suggest(rates, losses, steps))
+
+
+def _sweep(rates: np.ndarray, stop: float) -> Hook:
+    """Set the rate of each batch; end the fit when the loss has blown up or the rates are over."""
+    table = jnp.asarray(rates, jnp.float32)
+
+    def before_batch(sweep: _Sweep, moment: Moment):
+        opt_state = set_hyperparams(moment.opt_state, learning_rate=table[sweep.count])
+        return sweep, moment.replace(opt_state=opt_state)
+
+    def after_batch(sweep: _Sweep, moment: Moment):
+        smooth = moment.metrics.train_loss
+        begun = moment.metrics.count > 0
+        best = jnp.where(begun, jnp.minimum(sweep.best, smooth), sweep.best)
+        # Written so that it holds for NaN.
+        bad = begun & ~((smooth <= stop * best) & jnp.isfinite(smooth))
+        count = sweep.count + 1
+        over = bad | (count >= len(rates))
+        return _Sweep(count, best), moment.request(Signal.END_FIT, over)
+
+    return Hook(
+        NAME,
+        {"before_batch": before_batch, "after_batch": after_batch},
+        init=lambda state: _Sweep(jnp.zeros((), jnp.int32), jnp.full((), jnp.inf, jnp.float32)),
+        priority=1000,  # after a hook that sets the learning rate itself
+    )
+
+
+def _check(state: TrainState, start: float, end: float, steps: int, stop: float) -> None:
+    if not 0 < start < end:
+        raise ValueError(
+            f"lr_find: needs 0 < start < end; got start={start} and end={end}. The defaults are"
+            " 1e-7 and 10."
+        )
+    if steps < 10:
+        raise ValueError(
+            f"lr_find: `steps` must be at least 10, since the first tenth and the last 5 points are"
+            f" not used; got {steps}. Use about 100."
+        )
+    if not stop > 1:
+        raise ValueError(f"lr_find: `stop` must be greater than 1; got {stop}. The default is 4.")
+    set_hyperparams(state.opt_state, learning_rate=start)
+
+
+def _some(values: Any) -> str:
+    return ", ".join(f"{value:.4g}" for value in values[:5]) + (" ..." if len(values) > 5 else "")
+
+
+def usable(losses: np.ndarray, steps: int) -> range:
+    """Which points of a sweep of `steps` steps the rules look at.
+
+        steps // 10 <= i < n - 5, up to the first NaN       n = points in the sweep
+
+    The first tenth says nothing yet and the last points belong to the explosion. A sweep that ends
+    with NaN counts as `steps` points, all NaN from there on.
+    """
+    bad = np.flatnonzero(np.isnan(losses))
+    points = steps if bad.size else len(losses)
+    end = min(points - 5, bad[0]) if bad.size else points - 5
+    return range(steps // 10, end)
+
+
+def suggest(rates: np.ndarray, losses: np.ndarray, steps: int) -> dict[str, float | None]:
+    """The four suggestions, from the smooth losses; None where there are too few points."""
+    kept = usable(losses, steps)
+    rates, losses = rates[kept.start : kept.stop], losses[kept.start : kept.stop]
+    rules = {"minimum": minimum, "steep": steep, "valley": valley, "slide": slide}
+    return {name: rule(rates, losses) for name, rule in rules.items()}
+
+
+def minimum(rates: np.ndarray, losses: np.ndarray) -> float | None:
+    """A tenth of the rate with the least loss.
+
+    rates[argmin losses] / 10
+    """
+    return float(rates[losses.argmin()]) / 10 if len(losses) else None
+
+
+def steep(rates: np.ndarray, losses: np.ndarray) -> float | None:
+    """The rate at which the loss falls most steeply over the logarithm of the rate.
+
+    rates[argmin_i (losses_i+1 - losses_i) / (log rates_i+1 - log rates_i)]
+    """
+    if len(losses) < 2:
+        return None
+    return float(rates[np.argmin(np.diff(losses) / np.diff(np.log(rates)))])
+
+
+def valley(rates: np.ndarray, losses: np.ndarray) -> float | None:
+    """The rate two thirds down the longest valley.
+
+        rates[start + floor(s) + floor(s / 2)]       s = (end - start) / 3
+
+    The valley ends at the point `end` where the longest strictly decreasing subsequence of the
+    losses ends (the first such point), and `start` is `end` less its length.
+    """
+    if len(losses) < 2:
+        return None
+    length = np.ones(len(losses), int)  # of the longest decreasing subsequence that ends here
+    for i in range(1, len(losses)):
+        length[i] += max(length[:i][losses[:i] > losses[i]], default=0)
+    end = int(length.argmax())
+    # A curve that never falls has no valley; its first point stands for it.
+    start = end - int(length[end]) if end else 0
+    third = (end - start) / 3
+    return float(rates[max(start + int(third) + int(third / 2), 0)])
+
+
+def slide(rates: np.ndarray, losses: np.ndarray) -> float | None:
+    """The left end of a window of 15 points, slid left from the end until it is on even slope.
+
+        while |g_r - g_l| > 0.005:  l, r = l - 1, r - 1       g = gradient of losses, l = r - 15
+
+    The suggestion is the rate at the last such l.
+    """
+    left = len(losses) - 1 - SLIDE_WIDTH
+    if left < 0:
+        return None
+    slope = np.gradient(losses)
+    rate = rates[left]
+    while left >= 0 and abs(slope[left + SLIDE_WIDTH] - slope[left]) > SLIDE_THRESHOLD:
+        rate = rates[left]
+        left -= 1
+    return float(rate)

@@ -1,0 +1,136 @@
+"""Train copies of one state side by side, each with hyperparameters of its own, in one program."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradtx.core.runtime_hyperparams import set_hyperparams
+from gradtx.loop import Loop, TrainState, population
+
+MOST_COPIES = 1000
+_population = jax.jit(population, static_argnums=0, static_argnames="how", donate_argnums=1)
+
+
+class Sweep(NamedTuple):
+    """What `sweep` returns, for n copies."""
+
+    states: TrainState  # with a leading axis n
+    rows: dict[str, np.ndarray]  # column of the epoch table -> [n, epochs]
+
+
+def sweep(
+    loop: Loop,
+    state: TrainState,
+    train: Any,
+    orders: jax.Array,
+    valid: Any = None,
+    valid_order: jax.Array | None = None,
+    *,
+    how: str = "map",
+    **hyperparams: Any,
+) -> Sweep:
+    """Train copies of `state`, the i-th with the i-th value of each hyperparameter.
+
+        states_i, rows_i = compiled_fit(loop, set_hyperparams(state, **hyperparams_i), ...)
+
+    The data, the orders and `how` are those of `population`: one jitted program for all copies,
+    which see the same batches and draw the same random numbers. Hyperparameters are as in `spread`.
+    `state` stays as it is.
+
+    Raises:
+        ValueError: as `spread` and `population`, or if `valid` and `valid_order` are not together.
+    """
+    if (valid is None) != (valid_order is None):
+        given = "valid_order" if valid is None else "valid"
+        raise ValueError(
+            f"sweep: `valid` and `valid_order` go together; got `{given}` alone. Pass both, for"
+            " example from padded_order."
+        )
+    states = spread(state, **hyperparams)
+    states, _, rows = _population(loop, states, train, orders, valid, valid_order, how=how)
+    return Sweep(states, {name: np.asarray(values) for name, values in rows.items()})
+
+
+def spread(state: Any, **hyperparams: Any) -> Any:
+    """Copies of `state` along a new leading axis, each with its own live hyperparameters.
+
+    A hyperparameter is an array [n], or a dict of them by group, named as for `set_hyperparams`.
+
+    >>> import gradtx
+    >>> state = gradtx.sgd(0.1).init(jnp.ones(2))
+    >>> states = spread(state, learning_rate=[0.5, 0.25])
+    >>> gradtx.hyperparams(states)["learning_rate"].tolist()
+    [0.5, 0.25]
+
+    Raises:
+        ValueError: if there are no values, they are not 1-D or not equally many, or if
+            `set_hyperparams` does not accept one.
+    """
+    is_leaf = lambda x: not isinstance(x, Mapping)
+    values = jax.tree.map(np.asarray, hyperparams, is_leaf=is_leaf)
+    shapes = [v.shape for v in jax.tree.leaves(values)]
+    if not shapes or len(shapes[0]) != 1 or not shapes[0][0] or len(set(shapes)) > 1:
+        names = jax.tree_util.tree_leaves_with_path(values)
+        got = [f"{jax.tree_util.keystr(k, simple=True)} {v.shape}" for k, v in names]
+        raise ValueError(
+            "spread: hyperparameters must be 1-D arrays of one length; got"
+            f" {', '.join(got) or 'none'}. Pass as many values of each as there shall be copies."
+        )
+    n = shapes[0][0]
+    pick = lambda i: jax.tree.map(lambda v: v[i], values)
+    copies = [set_hyperparams(state, **pick(i)) for i in range(n)]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *copies)
+
+
+def parse_spread(text: str, where: str = "parse_spread: text") -> tuple[str, np.ndarray]:
+    """The name and the values of "NAME=LOW:HIGH:N": N numbers, spread geometrically.
+
+        value_i = LOW (HIGH / LOW)^(i / (N - 1))
+
+    >>> parse_spread("learning_rate=0.25:1:3")
+    ('learning_rate', array([0.25, 0.5 , 1.  ]))
+
+    Raises:
+        ValueError: beginning with `where`, unless 0 < LOW < HIGH and N is from 2 to 1000.
+    """
+    try:
+        name, numbers = text.split("=")
+        low, high, n = numbers.split(":")
+        start, end, count = float(low), float(high), int(n)
+        if not (name and 0 < start < end < math.inf and 2 <= count <= MOST_COPIES):
+            raise ValueError
+    except ValueError:
+        raise ValueError(
+            f"{where} must be NAME=LOW:HIGH:N, for example lr=1e-4:1e-1:8, with 0 < LOW < HIGH and"
+            f" N from 2 to {MOST_COPIES}; got {text!r}."
+        ) from None
+    return name, np.geomspace(start, end, count)
+
+
+def padded_order(data: Mapping[str, Any], *, batch_size: int) -> tuple[dict[str, Any], np.ndarray]:
+    """`data` with one example of weight 0 more, and an order that shows each example once.
+
+        order = [0, 1, ... count - 1, count, count, ...]        int32[ceil(count / B), B]
+
+    `data` is a dict of arrays [count, ...]; its entry "weight", float[count], is 1 where it is
+    missing. The added example fills up the last batch, so weighted means are exact.
+
+    Raises:
+        ValueError: if `data` has no examples, or `batch_size` is not positive.
+    """
+    count = len(next(iter(data.values()))) if data else 0
+    if not count or batch_size < 1:
+        raise ValueError(
+            f"padded_order: needs an example and a positive `batch_size`; got {count} examples and"
+            f" batch_size={batch_size}. Leave validation out if there is no data for it."
+        )
+    weighted = {"weight": np.ones(count, np.float32), **data}
+    more = {name: np.concatenate([values, values[:1]]) for name, values in weighted.items()}
+    more["weight"][-1] = 0
+    steps = -(-count // batch_size)
+    order = np.minimum(np.arange(steps * batch_size, dtype=np.int32), count)
+    return more, order.reshape(steps, batch_size)

@@ -1,0 +1,183 @@
+"""Several real processes on this machine, talking by gloo."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import train as script
+from gradtx import distributed
+
+# Real processes and disks, on a machine that may be busy; what fails three times fails.
+pytestmark = pytest.mark.flaky(reruns=2)
+
+ROOT = Path(__file__).parents[2]
+EPOCHS, STEPS = 6, 6
+RUN = f"--model mlp --batch-size 32 --limit-batches {STEPS} --epochs {EPOCHS}".split()
+# Sums are made in another order; relative.
+TOLERANCE = 1e-5
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("localhost", 0))
+        return sock.getsockname()[1]
+
+
+def start(argv, *, devices=1, **environment):
+    """A process of the job; its output is read at its end."""
+    flags = f"--xla_force_host_platform_device_count={devices}"
+    environment = os.environ | {"XLA_FLAGS": flags} | environment
+    return subprocess.Popen(
+        [sys.executable, *map(str, argv)], cwd=ROOT, env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def start_both(*argv, second=("train.py",), **how):
+    where = ["--coordinator", f"localhost:{free_port()}", "--processes", 2, "--process-id"]
+    first = start(["train.py", *argv, *where, 0], **how)
+    return [first, start([*second, *argv, *where, 1], **how)]
+
+
+def end(processes, timeout=300):
+    """(status, stdout, stderr) of each."""
+    try:
+        ended = [(*p.communicate(timeout=timeout), p.returncode) for p in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    own = lambda text: "".join(x for x in text.splitlines(True) if not x.startswith("[Gloo]"))
+    return [(status, own(out), error) for out, error, status in ended]
+
+
+def numbers(out, kind):
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    keys = ("loss", "step") if kind == "step" else ("train_loss", "valid_loss", "accuracy")
+    return np.array([[line[key] for key in keys] for line in lines if line["kind"] == kind])
+
+
+# train.py, but killed in the fourth epoch, by when the second's save has ended.
+DOOMED = """
+import os, signal, sys
+import train
+from gradtx import data
+real = data.train_batches
+def doomed(*args, epoch, **options):
+    for number, batch in enumerate(real(*args, epoch=epoch, **options)):
+        if (epoch, number) == (3, 2):
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield batch
+data.train_batches = doomed
+sys.exit(train.main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    """The run that all are compared with: one process, one device."""
+    out = tmp_path_factory.mktemp("one")
+    ((status, _, error),) = end([start(["train.py", *RUN, "--out", out])])
+    assert status == 0, error
+    return out
+
+
+def test_two_processes_train_as_one(one, tmp_path):
+    """Each with two devices and its half of every batch; the first alone writes and prints."""
+    first, second = end(start_both(*RUN, "--out", tmp_path, "--mesh", "data=2,fsdp=2", devices=2))
+    assert first[0] == second[0] == 0, first[2] + second[2]
+    assert "Devices: 4 of 2 process(es), as data=2,fsdp=2." in first[1]
+    assert "Validation accuracy" in first[1] and second[1] == ""
+    for kind in ("step", "epoch"):
+        got, want = numbers(tmp_path, kind), numbers(one, kind)
+        assert len(want) == {"step": STEPS * EPOCHS, "epoch": EPOCHS}[kind]
+        np.testing.assert_allclose(got, want, rtol=TOLERANCE)
+
+
+def test_a_killed_process_ends_the_job_which_resumes(one, tmp_path):
+    job = start_both(*RUN, "--out", tmp_path, "--mesh", "fsdp=2", second=["-c", DOOMED])
+    (status, _, error), killed = end(job)
+    assert killed[0] == -signal.SIGKILL
+    assert status == 1
+    assert error.splitlines()[-1].startswith("error: process 0 of 2 has lost another one")
+    assert error.splitlines()[-1].endswith("with --resume and the run's directory.")
+    assert 2 <= len(numbers(tmp_path, "epoch")) < EPOCHS
+    again = end(start_both("--resume", tmp_path, "--mesh", "data=2"))
+    assert [status for status, _, _ in again] == [0, 0], again
+    assert f"Going on from {tmp_path}" in again[0][1] and again[1][1] == ""
+    for kind in ("step", "epoch"):
+        np.testing.assert_allclose(numbers(tmp_path, kind), numbers(one, kind), rtol=TOLERANCE)
+
+
+JOIN = """
+import jax
+from gradtx.parallel.processes import from_first, is_first, join
+assert join()
+print(jax.process_index(), jax.process_count(), from_first(7 + jax.process_index()), is_first())
+"""
+
+
+def test_tasks_of_slurm_find_each_other():
+    job = str(os.getpid())  # it decides the port
+    step = {"SLURM_JOB_ID": job, "SLURM_STEP_ID": "0", "SLURM_STEP_NODELIST": "localhost"}
+    tasks = [
+        start(["-c", JOIN], SLURM_NTASKS="2", SLURM_PROCID=str(i), SLURM_LOCALID="0", **step)
+        for i in range(2)
+    ]
+    first, second = end(tasks)
+    assert first[0] == second[0] == 0, first[2] + second[2]
+    assert first[1].split() == ["0", "2", "7", "True"]
+    assert second[1].split() == ["1", "2", "7", "False"]
+
+
+def test_one_task_and_a_login_shell_are_alone(monkeypatch):
+    monkeypatch.delenv("SLURM_STEP_ID", raising=False)
+    monkeypatch.setenv("SLURM_NTASKS", "4")  # as `sbatch` sets it, without `srun`
+    assert distributed.slurm_tasks() == 1 and not distributed.join()
+    monkeypatch.setenv("SLURM_STEP_ID", "0")
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    assert distributed.slurm_tasks() == 4 and not distributed.join(detect="off")
+    monkeypatch.setenv("SLURM_NTASKS", "1")
+    assert not distributed.join()
+
+
+@pytest.mark.parametrize(
+    "argv, said",
+    [
+        ("--mesh data", "train.py: --mesh must be NAME=SIZE, for example data=4,fsdp=2"),
+        ("--mesh data=8,model=1", "--mesh has the axes data and fsdp; got 'model'. Use those."),
+        ("--mesh data=4", "train.py: --mesh must multiply to the number of devices, 8; got"),
+        ("--mesh data=8 --batch-size 12", "multiple of the number of devices, 8; got 12. Use 16."),
+        ("--mesh data=8 --sweep lr=1:2:3", "`--sweep` and `--find-lr` are for one process"),
+        ("--processes 2", "train.py: --coordinator, processes and process-id go together"),
+        (
+            "--coordinator a:1 --processes 2 --process-id 2",
+            "must be from 0 to processes - 1; got 2",
+        ),
+        ("--coordinator a --processes 2 --process-id 0", "must be HOST:PORT of process 0"),
+        ("--coordinator a:99999 --processes 2 --process-id 0", "must be HOST:PORT of process 0"),
+    ],
+)
+def test_bad_places_are_one_line(argv, said, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert script.main([*"--model mlp --out".split(), str(out), *argv.split()]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("error: ") and said in line
+    assert not out.exists()
+
+
+def test_errors_of_one_process_are_left_alone():
+    with pytest.raises(ZeroDivisionError), distributed.ending_together():
+        raise ZeroDivisionError
+
+
+def test_leaving_alone_is_exiting():
+    with pytest.raises(SystemExit) as stop:
+        distributed.leave(3)
+    assert stop.value.code == 3

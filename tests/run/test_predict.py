@@ -1,0 +1,53 @@
+"""Probabilities of a trained model, apart from any file."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gradtx
+from gradtx.loop import Loop
+from gradtx.loop.losses import cross_entropy
+from gradtx.run.predict import predict_images, predictor, top
+
+CLASSES = 3
+
+
+def apply(params, model_state, batch, *, key, training):
+    """Outside training the statistics are used and stay."""
+    assert not training
+    x = batch["image"].reshape(len(batch["image"]), -1) - model_state["mean"]
+    return x @ params["w"], model_state
+
+
+LOOP = Loop(apply=apply, loss=cross_entropy, tx=gradtx.sgd(0.1))
+RNG = np.random.default_rng(0)
+PARAMS = {"w": jnp.asarray(RNG.standard_normal((4, CLASSES)), jnp.float32)}
+STATE = {"mean": jnp.full((1, 4), 0.5)}
+IMAGES = RNG.standard_normal((7, 2, 2, 1)).astype(np.float32)
+
+
+def want(images):
+    logits = (np.float64(images).reshape(len(images), -1) - 0.5) @ np.float64(PARAMS["w"])
+    p = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return p / p.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 32])
+def test_each_image_gets_its_own_probabilities(batch_size):
+    got = predict_images(LOOP, PARAMS, STATE, IMAGES, batch_size=batch_size)
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, want(IMAGES), rtol=1e-5)
+
+
+def test_half_precision_logits_give_probabilities_that_add_up_to_one():
+    half = lambda *a, **k: (apply(*a, **k)[0].astype(jnp.bfloat16), STATE)
+    loop = Loop(apply=half, loss=cross_entropy, tx=gradtx.sgd(0.1))
+    got = predictor(loop, PARAMS, STATE)({"image": IMAGES})
+    assert got.dtype == jnp.float32
+    np.testing.assert_allclose(got.sum(axis=1), 1, rtol=1e-6)
+
+
+def test_the_most_probable_come_first_and_equal_ones_in_order():
+    assert top(np.array([0.25, 0.5, 0.25]), "abc", 9) == [("b", 0.5), ("a", 0.25), ("c", 0.25)]
+    with pytest.raises(ValueError, match="`count` must be positive; got 0"):
+        top(np.ones(1), "a", 0)
