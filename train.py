@@ -220,13 +220,13 @@ def image_job(config: Config) -> Job:
         shift=config.shift,
         limit=config.limit_batches,
     )
-    loop, state = image_loop(config, data.ImageFacts.of(dataset, size=size))
+    loop, state = image_loop(config, data.ImageSpec.of(dataset, size=size))
     remark = lambda row: f"Validation accuracy {row['accuracy']:.2%}."
     return Job(loop, state, source, make_fit(config, source.steps), remark)
 
 
 def image_loop(
-    config: Config, facts: data.ImageFacts, start: Callable[..., Any] = run_once
+    config: Config, facts: data.ImageSpec, start: Callable[..., Any] = run_once
 ) -> tuple[Loop, TrainState]:
     """The network for images of that kind."""
     head: dict[str, Any] = {} if config.model == "mlp" else {"head": config.head}

@@ -61,7 +61,7 @@ def ten_hooks(args):
         hooks.clip_gradients(1.0),
         hooks.skip_nonfinite(),
         hooks.terminate_on_nan(),
-        hooks.ema_weights(0.99),
+        hooks.ema_params(0.99),
         hooks.save_best("train_loss"),
         hooks.early_stopping("train_loss", patience=100),
         hooks.reduce_on_plateau("train_loss", patience=100),

@@ -77,7 +77,7 @@ def check_ranges(config: Any, where: str) -> None:
             )
 
 
-def check_heeded(argv: Sequence[str], idle: Mapping[str, Collection[str]], where: str) -> None:
+def check_ignored(argv: Sequence[str], idle: Mapping[str, Collection[str]], where: str) -> None:
     """Require that `argv` has no option that is idle; `idle` is fields by what does not heed them.
 
     Raises:

@@ -19,7 +19,7 @@ from gradtx.core.groups import LabelBy, Rule, discriminative, labels_of, matchin
 from gradtx.core.hyperparams import Schedule
 from gradtx.core.runtime_hyperparams import hyperparams, qualified_names
 from gradtx.hooks.schedule_hyperparams import schedule_hyperparams
-from gradtx.loop import History, Hook, Loop, Signal, Stage, TrainState, fit
+from gradtx.loop import History, Hook, Level, Loop, Request, TrainState, fit
 from gradtx.schedules import constant, flat_cos, one_cycle
 
 Rates = float | Mapping[str, float]
@@ -148,7 +148,7 @@ def fine_tune(
         **options,
     )  # fmt: skip
     begun = loop.without_hooks(begun)
-    if len(first.rows) < freeze_epochs or int(first.steps["signal"][-1]) == Signal.END_FIT:
+    if len(first.rows) < freeze_epochs or int(first.steps["requested"][-1]) == Request.END_FIT:
         return begun, first
     top = learning_rate / 2
     rates = discriminative(groups, top, start=top / ratio).values
@@ -170,7 +170,7 @@ def _check_fine_tune(state: TrainState, groups: LabelBy) -> None:
             f" {list(groups.rules)}. Build the optimizer with by_group(groups, ...) as its"
             " learning_rate."
         )
-    if int(state.stage) != Stage.OUTSIDE:
+    if int(state.level) != Level.OUTSIDE:
         raise ValueError(
             "fine_tune: the state must not be in the middle of a fit, since it does not say in"
             " which part; got one that is. Begin again, or go on with fit_one_cycle."
@@ -191,11 +191,11 @@ def _freeze(mask: Any) -> Hook:
     def zero(tree: Any) -> Any:
         return jax.tree.map(lambda still, x: jnp.zeros_like(x) if still else x, mask, tree)
 
-    def after_backward(state: Any, moment: Any):
-        return state, moment.replace(grads=zero(moment.grads))
+    def after_backward(state: Any, context: Any):
+        return state, context.replace(grads=zero(context.grads))
 
-    def after_update(state: Any, moment: Any):
-        return state, moment.replace(updates=zero(moment.updates))  # decay needs no gradient
+    def after_update(state: Any, context: Any):
+        return state, context.replace(updates=zero(context.updates))  # decay needs no gradient
 
     # First of all hooks, so that none clips by the norm of gradients that are not used.
     on = {"after_backward": after_backward, "after_update": after_update}
@@ -207,7 +207,7 @@ def _fit_with(
 ) -> tuple[TrainState, History]:
     """`fit` with more hooks, which the loop and the state do not keep."""
     more, begun = loop.with_hooks(state, hooks)
-    if int(state.stage) != Stage.OUTSIDE:
+    if int(state.level) != Level.OUTSIDE:
         for hook in hooks:
             if hook.name not in state.hooks:
                 raise ValueError(

@@ -50,7 +50,7 @@ class ConcatHead(nn.Module):
     Shapes: `x` [batch, height, width, features] to [batch, num_classes], in `dtype`. Training
     draws from the `dropout` stream of random numbers.
 
-    Source: the reference system's image head, see README.
+    Source: fastai's image head, see README.
     """
 
     num_classes: int

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gradtx
-from gradtx.loop import Hook, Loop, Observer, Signal, fit
+from gradtx.loop import Hook, Loop, Observer, Request, fit
 from gradtx.optimizers.presets import fastai_adam
 from gradtx.recipes import fine_tune, fit_flat_cos, fit_one_cycle
 
@@ -113,7 +113,7 @@ def test_hyperparameters_are_the_fits_own():
 
 
 def test_a_fit_that_is_ended_early_puts_hyperparameters_back():
-    stop = Hook("stop", {"after_step": lambda s, m: (s, m.request(Signal.END_FIT, m.step == 2))})
+    stop = Hook("stop", {"after_step": lambda s, m: (s, m.request(Request.END_FIT, m.step == 2))})
     loop, state = make(gradtx.sgd(0.5), hooks=[stop])
     after, history = fit_one_cycle(loop, state, BATCHES, epochs=2, learning_rate=0.1)
     assert len(history.steps["loss"]) == 3
@@ -248,7 +248,7 @@ def test_fine_tune_trains_the_head_alone_and_then_all():
 
 def test_fine_tune_can_freeze_norms_too():
     loop, state = make_deep()
-    stop = Hook("stop", {"after_epoch": lambda s, m: (s, m.request(Signal.END_FIT))})
+    stop = Hook("stop", {"after_epoch": lambda s, m: (s, m.request(Request.END_FIT))})
     loop, state = loop.with_hooks(state, [stop])
     after, history = fine_tune(
         loop, state, BATCHES, groups=GROUPS, epochs=2, freeze_epochs=2, never_frozen=None
@@ -263,7 +263,7 @@ def test_fine_tune_needs_a_learning_rate_by_group_and_a_fit_that_has_not_begun()
         fine_tune(loop, state, BATCHES, groups=GROUPS, epochs=1)
     loop, state = make_deep()
     with pytest.raises(ValueError, match="must not be in the middle of a fit"):
-        fine_tune(loop, state.replace(stage=jnp.int32(3)), BATCHES, groups=GROUPS, epochs=1)
+        fine_tune(loop, state.replace(level=jnp.int32(3)), BATCHES, groups=GROUPS, epochs=1)
 
 
 def test_rates_by_group():

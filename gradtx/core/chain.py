@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import optax
 
-from gradtx.core.state import TransformState, counted, uncounted
+from gradtx.core.state import TransformState, with_count, without_count
 from gradtx.core.transformation import GradientTransformation, as_transformation, transformation
 from gradtx.core.tree import PyTree, cast_like, upcast
 
@@ -30,7 +30,7 @@ def chain(*transforms: optax.GradientTransformation) -> GradientTransformation:
     )
 
     def init(params: PyTree) -> tuple[Any, ...]:
-        return tuple(uncounted(part.init(params)) for part in parts)
+        return tuple(without_count(part.init(params)) for part in parts)
 
     def update(updates: PyTree, states: tuple, params: PyTree, h: Any, **extra: Any):
         if len(states) != len(parts):
@@ -43,8 +43,8 @@ def chain(*transforms: optax.GradientTransformation) -> GradientTransformation:
         updates = upcast(updates)
         for part, state in zip(parts, states, strict=True):
             if isinstance(state, TransformState):
-                updates, state = part.update(updates, counted(state, h.count), params, **extra)
-                state = uncounted(state)
+                updates, state = part.update(updates, with_count(state, h.count), params, **extra)
+                state = without_count(state)
             else:
                 updates, state = part.update(_as_given(updates, given), state, params, **extra)
             new.append(state)

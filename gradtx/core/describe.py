@@ -87,14 +87,14 @@ def _named_leaves(tree: PyTree) -> list[tuple[str, Any]]:
 
 def _visits(tx: Any, params: PyTree) -> Iterator[tuple[str, str]]:
     """(path, transform as text) for each leaf and each transform it passes, in order."""
-    anatomy = getattr(tx.update, "anatomy", None)
-    if anatomy is None:
+    structure = getattr(tx.update, "structure", None)
+    if structure is None:
         yield from ((path, _foreign_name(tx)) for path, _ in _named_leaves(params))
         return
-    if anatomy.name != "chain" and not anatomy.select:
-        yield from _labeled(anatomy, params)
-    trees = anatomy.select(params) if anatomy.select else [params] * len(anatomy.parts)
-    for part, tree in zip(anatomy.parts, trees, strict=True):
+    if structure.name != "chain" and not structure.select:
+        yield from _labeled(structure, params)
+    trees = structure.select(params) if structure.select else [params] * len(structure.parts)
+    for part, tree in zip(structure.parts, trees, strict=True):
         yield from _visits(part, tree)
 
 
@@ -107,10 +107,10 @@ def _foreign_name(tx: Any) -> str:
     return type(tx).__name__
 
 
-def _labeled(anatomy: Any, params: PyTree) -> Iterator[tuple[str, str]]:
+def _labeled(structure: Any, params: PyTree) -> Iterator[tuple[str, str]]:
     labels = {
         key: jax.tree.leaves(spec.labels(params), is_leaf=is_none)
-        for key, spec in anatomy.hyperparams.items()
+        for key, spec in structure.hyperparams.items()
         if isinstance(spec, PerGroup)
     }
     flat = jax.tree_util.tree_flatten_with_path(params, is_leaf=is_none)[0]
@@ -119,9 +119,9 @@ def _labeled(anatomy: Any, params: PyTree) -> Iterator[tuple[str, str]]:
             continue
         given = ", ".join(
             f"{key}={_value(spec, labels[key][i] if key in labels else None)}"
-            for key, spec in anatomy.hyperparams.items()
+            for key, spec in structure.hyperparams.items()
         )
-        yield path_name(path), f"{anatomy.name}({given})"
+        yield path_name(path), f"{structure.name}({given})"
 
 
 def _value(spec: Any, label: Any) -> str:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from gradtx.core.groups import Grouping, labels_of, matching, some
-from gradtx.core.state import counted, uncounted
+from gradtx.core.state import with_count, without_count
 from gradtx.core.transformation import (
     GradientTransformation,
     as_transformation,
@@ -84,7 +84,7 @@ def _partition(
 
     def init(params: PyTree) -> dict[Hashable, Any]:
         given = split(params)
-        return {label: uncounted(part.init(given[label])) for label, part in parts.items()}
+        return {label: without_count(part.init(given[label])) for label, part in parts.items()}
 
     def update(updates: PyTree, states: dict, params: PyTree, h: Any, **extra: Any):
         if not isinstance(states, dict) or set(states) != set(parts):
@@ -104,9 +104,9 @@ def _partition(
                 new[label] = states[label]
                 continue
             mine = extra | {k: v[label] for k, v in like.items()} if divide_extra else extra
-            u, state = part.update(gs[label], counted(states[label], h.count), ps[label], **mine)
+            u, state = part.update(gs[label], with_count(states[label], h.count), ps[label], **mine)
             outs.append(u)
-            new[label] = uncounted(state)
+            new[label] = without_count(state)
         return _merge(updates, outs), new
 
     select = lambda params: tuple(split(params).values())

@@ -43,8 +43,8 @@ class TransformState:
 
 
 @dataclass(frozen=True)
-class Anatomy:
-    """What a transform was built from, for `describe`: found as `tx.update.anatomy`.
+class Structure:
+    """What a transform was built from, for `describe`: found as `tx.update.structure`.
 
     `select` maps a tree of parameters to what each of `parts` sees of it, `None` for the leaves
     that it does not see; without it, every part sees all.
@@ -69,24 +69,24 @@ def states_in(tree: Any) -> Iterator[TransformState]:
             yield from states_in(node.slots)
 
 
-def uncounted(state: Any) -> Any:
+def without_count(state: Any) -> Any:
     """`state` without its counter, if it is a gradtx state: for a transform that counts for it."""
     return replace(state, count=None) if is_state(state) else state
 
 
-def counted(state: Any, count: jax.Array) -> Any:
-    """The inverse of `uncounted`."""
+def with_count(state: Any, count: jax.Array) -> Any:
+    """The inverse of `without_count`."""
     return replace(state, count=count) if is_state(state) else state
 
 
 def update_inner(
     inner: Any, updates: PyTree, state: Any, params: PyTree, count: jax.Array, /, **extra: Any
 ) -> tuple[PyTree, Any]:
-    """The update of a transform inside another that counts for it, and its state uncounted.
+    """The update of a transform inside another that counts for it, and its state without_count.
 
     A gradtx transform is given updates in at least float32, so that its steps are not rounded to
     the gradients' dtype before the outer one adds them up.
     """
     precise = upcast(updates) if is_state(state) else updates
-    updates, state = inner.update(precise, counted(state, count), params, **extra)
-    return updates, uncounted(state)
+    updates, state = inner.update(precise, with_count(state, count), params, **extra)
+    return updates, without_count(state)

@@ -28,7 +28,7 @@ from gradtx.core.hyperparams import (
     resolve,
     values_of,
 )
-from gradtx.core.state import Anatomy, TransformState
+from gradtx.core.state import Structure, TransformState
 from gradtx.core.tree import (
     PyTree,
     as_dtype,
@@ -97,7 +97,7 @@ def transformation(
     updates made so far) and `h.step` (float32: count + 1). Each entry of `hyperparams` is a pair
     (number, schedule or JAX scalar; the interval that it must lie in). `per_group` says that
     `update` understands values that differ between groups of parameters. `parts` are the
-    transforms inside this one and `select` what each sees, for `describe` (see `Anatomy`).
+    transforms inside this one and `select` what each sees, for `describe` (see `Structure`).
     `clock` reads off the slots the count that schedules are given, in place of `h.count`.
 
     Raises:
@@ -149,7 +149,7 @@ def transformation(
         return updates, TransformState(name, count, resolved, slots)
 
     made: Any = update_fn
-    made.anatomy = Anatomy(name, specs, parts, select)
+    made.structure = Structure(name, specs, parts, select)
     start: Any = init_fn
     return GradientTransformation(start, made)
 

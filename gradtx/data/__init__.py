@@ -23,7 +23,7 @@ from gradtx.data.dataset import Dataset
 from gradtx.data.embedded import embedded
 from gradtx.data.errors import DataError
 from gradtx.data.folder import folder
-from gradtx.data.image_spec import ImageFacts, read_images
+from gradtx.data.image_spec import ImageSpec, read_images
 from gradtx.data.imagenette import imagenette
 from gradtx.data.pipeline import (
     Batch,
@@ -39,7 +39,7 @@ __all__ = [
     "Batch",
     "DataError",
     "Dataset",
-    "ImageFacts",
+    "ImageSpec",
     "SkippedImages",
     "arrays",
     "device_arrays",

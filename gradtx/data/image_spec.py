@@ -16,7 +16,7 @@ from gradtx.data.pipeline import reader
 
 
 @dataclass(frozen=True)
-class ImageFacts:
+class ImageSpec:
     """A data set without its images: enough to prepare an image for a model trained on it.
 
     `size` is the side in pixels that the model gets. `photos` tells whether images are cropped to
@@ -33,7 +33,7 @@ class ImageFacts:
     photos: bool
 
     @classmethod
-    def of(cls, dataset: Dataset, *, size: int) -> "ImageFacts":
+    def of(cls, dataset: Dataset, *, size: int) -> "ImageSpec":
         """Return the facts of a data set whose images a model gets at `size`."""
         shared = {f.name: getattr(dataset, f.name) for f in fields(cls) if hasattr(dataset, f.name)}
         return cls(**shared, size=size, photos=isinstance(dataset.valid, PhotoSource))
@@ -45,7 +45,7 @@ class ImageFacts:
         new.replace(path)
 
     @classmethod
-    def read(cls, path: str | Path) -> "ImageFacts":
+    def read(cls, path: str | Path) -> "ImageSpec":
         """Read what `write` has written.
 
         Raises:
@@ -63,7 +63,7 @@ class ImageFacts:
             ) from error
 
 
-def read_images(paths: Sequence[str | Path], facts: ImageFacts) -> np.ndarray:
+def read_images(paths: Sequence[str | Path], facts: ImageSpec) -> np.ndarray:
     """Return image files as float32[n, size, size, channels], prepared as for validation.
 
     Images of any mode become RGB, or gray where the model was trained on gray images.
@@ -74,7 +74,7 @@ def read_images(paths: Sequence[str | Path], facts: ImageFacts) -> np.ndarray:
     return np.concatenate([_read(Path(path), facts) for path in paths])
 
 
-def _read(path: Path, facts: ImageFacts) -> np.ndarray:
+def _read(path: Path, facts: ImageSpec) -> np.ndarray:
     mode = "L" if facts.channels == 1 else "RGB"
     # Decoders raise errors of many kinds on damaged files.
     try:

@@ -3,25 +3,25 @@
 from gradtx.hooks.accumulate_gradients import accumulate_gradients
 from gradtx.hooks.clip_gradients import clip_gradients
 from gradtx.hooks.early_stopping import early_stopping
-from gradtx.hooks.ema_weights import averaged_weights, ema_weights
+from gradtx.hooks.ema_params import averaged_params, ema_params
 from gradtx.hooks.loss_scaling import loss_scaling
 from gradtx.hooks.mixup import mixup
 from gradtx.hooks.record import record, recorded
 from gradtx.hooks.reduce_on_plateau import reduce_on_plateau
 from gradtx.hooks.reset_model_state import reset_model_state
 from gradtx.hooks.rnn_regularizer import rnn_regularizer
-from gradtx.hooks.save_best import best_weights, save_best
+from gradtx.hooks.save_best import best_params, save_best
 from gradtx.hooks.schedule_hyperparams import schedule_hyperparams
 from gradtx.hooks.skip_nonfinite import skip_nonfinite
 from gradtx.hooks.terminate_on_nan import terminate_on_nan
 
 __all__ = [
     "accumulate_gradients",
-    "averaged_weights",
-    "best_weights",
+    "averaged_params",
+    "best_params",
     "clip_gradients",
     "early_stopping",
-    "ema_weights",
+    "ema_params",
     "loss_scaling",
     "mixup",
     "record",

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from gradtx.core.tree import cast_like, upcast
-from gradtx.loop import Hook, Moment, Signal
+from gradtx.loop import Hook, Request, StepContext
 from gradtx.loop.step import batch_weight
 
 
@@ -43,21 +43,21 @@ def accumulate_gradients(examples: int) -> Hook:
         zeros = jax.tree.map(jnp.zeros_like, upcast(state.params))
         return AccumulateState(zeros, jnp.zeros((), jnp.float32))
 
-    def before_fit(state: AccumulateState, moment: Moment):
-        return jax.tree.map(jnp.zeros_like, state), moment
+    def before_fit(state: AccumulateState, context: StepContext):
+        return jax.tree.map(jnp.zeros_like, state), context
 
-    def before_step(state: AccumulateState, moment: Moment):
-        counts = moment.signal < Signal.SKIP_STEP
-        n = batch_weight(moment.batch)
+    def before_step(state: AccumulateState, context: StepContext):
+        counts = context.requested < Request.SKIP_STEP
+        n = batch_weight(context.batch)
         add = lambda total, g: total + n.astype(total.dtype) * g.astype(total.dtype)
-        total = jax.tree.map(add, state.total, moment.grads)
+        total = jax.tree.map(add, state.total, context.grads)
         seen = state.examples + n
         full = seen >= examples
         mean = jax.tree.map(lambda t: t / jnp.maximum(seen, 1e-12).astype(t.dtype), total)
-        grads = cast_like(mean, moment.grads)
+        grads = cast_like(mean, context.grads)
         start = jax.tree.map(lambda x: jnp.where(full, 0, x), AccumulateState(total, seen))
         new = jax.tree.map(lambda a, b: jnp.where(counts, a, b), start, state)
-        return new, moment.replace(grads=grads).request(Signal.SKIP_STEP, ~full)
+        return new, context.replace(grads=grads).request(Request.SKIP_STEP, ~full)
 
     return Hook(
         "accumulate_gradients",

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from gradtx.core.tree import global_norm, shrink
-from gradtx.loop import Hook, Moment
+from gradtx.loop import Hook, StepContext
 
 
 def clip_gradients(max_norm: float = 1.0) -> Hook:
@@ -28,11 +28,11 @@ def clip_gradients(max_norm: float = 1.0) -> Hook:
             f"clip_gradients: `max_norm` must be positive; got {max_norm}. Pass for example 1.0."
         )
 
-    def before_step(state: jax.Array, moment: Moment):
-        norm = global_norm(moment.grads)
+    def before_step(state: jax.Array, context: StepContext):
+        norm = global_norm(context.grads)
         if not math.isinf(max_norm):
-            moment = moment.replace(grads=shrink(moment.grads, norm, max_norm))
-        return norm.astype(jnp.float32), moment
+            context = context.replace(grads=shrink(context.grads, norm, max_norm))
+        return norm.astype(jnp.float32), context
 
     return Hook(
         "clip_gradients",

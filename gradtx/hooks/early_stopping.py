@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from gradtx.hooks.improvement import Improvement
-from gradtx.loop import Hook, Moment, Signal
+from gradtx.loop import Hook, Request, StepContext
 
 
 class StoppingState(NamedTuple):
@@ -48,10 +48,10 @@ def early_stopping(
         watch.check(state)
         return start()
 
-    def after_epoch(state: StoppingState, moment: Moment):
-        better, best = watch.of(moment, state.best)
+    def after_epoch(state: StoppingState, context: StepContext):
+        better, best = watch.of(context, state.best)
         wait = jnp.where(better, 0, state.wait + 1)
-        return StoppingState(best, wait), moment.request(Signal.END_FIT, wait >= patience)
+        return StoppingState(best, wait), context.request(Request.END_FIT, wait >= patience)
 
-    on = {"before_fit": lambda state, moment: (start(), moment), "after_epoch": after_epoch}
+    on = {"before_fit": lambda state, context: (start(), context), "after_epoch": after_epoch}
     return Hook("early_stopping", on, init, priority=63, in_lr_find=False)

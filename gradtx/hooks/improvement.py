@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gradtx.loop import Moment
+from gradtx.loop import StepContext
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ class Improvement:
         """What any value is better than: float32[]."""
         return jnp.full((), jnp.inf if self.mode == "min" else -jnp.inf, jnp.float32)
 
-    def of(self, moment: Moment, best: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def of(self, context: StepContext, best: jax.Array) -> tuple[jax.Array, jax.Array]:
         """bool[]: whether this epoch's value is better than `best`; and the best of both."""
-        value = moment.metrics.row[self.metric]
+        value = context.metrics.row[self.metric]
         if self.mode == "min":
             better = value < best - self.min_delta
         else:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from gradtx.core.runtime_hyperparams import hyperparams, set_hyperparams
-from gradtx.loop import Moment
+from gradtx.loop import StepContext
 
 
 def named(opt_state: Any, *names: str) -> dict[str, Any]:
@@ -12,6 +12,6 @@ def named(opt_state: Any, *names: str) -> dict[str, Any]:
     return {full: x for full, x in values.items() if {full, full.rpartition(".")[2]} & set(names)}
 
 
-def restore(moment: Moment, originals: dict[str, Any]) -> Moment:
-    """`moment` with the values that `named` has read before."""
-    return moment.replace(opt_state=set_hyperparams(moment.opt_state, **originals))
+def restore(context: StepContext, originals: dict[str, Any]) -> StepContext:
+    """`context` with the values that `named` has read before."""
+    return context.replace(opt_state=set_hyperparams(context.opt_state, **originals))

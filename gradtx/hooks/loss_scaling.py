@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from gradtx.core.tree import all_finite, compute_dtype
-from gradtx.loop import Hook, Moment, Signal
+from gradtx.loop import Hook, Request, StepContext
 
 SMALLEST = 2.0**-24
 
@@ -62,24 +62,24 @@ def loss_scaling(
             skipped=state.skipped + overflow.astype(jnp.int32),
         )
 
-    def after_loss(state: ScalingState, moment: Moment):
-        if not moment.training:
-            return state, moment
-        overflow = ~jnp.isfinite(moment.objective) & (moment.signal < Signal.SKIP_BATCH)
+    def after_loss(state: ScalingState, context: StepContext):
+        if not context.training:
+            return state, context
+        overflow = ~jnp.isfinite(context.objective) & (context.requested < Request.SKIP_BATCH)
         shrunk = next_state(state, overflow)
         state = jax.tree.map(lambda a, b: jnp.where(overflow, a, b), shrunk, state)
-        return state, moment.request(Signal.SKIP_BATCH, overflow)
+        return state, context.request(Request.SKIP_BATCH, overflow)
 
-    def before_backward(state: ScalingState, moment: Moment):
-        scale = state.scale.astype(moment.objective.dtype)
-        return state, moment.replace(objective=moment.objective * scale)
+    def before_backward(state: ScalingState, context: StepContext):
+        scale = state.scale.astype(context.objective.dtype)
+        return state, context.replace(objective=context.objective * scale)
 
-    def after_backward(state: ScalingState, moment: Moment):
+    def after_backward(state: ScalingState, context: StepContext):
         back = lambda x: (x.astype(compute_dtype(x)) / state.scale).astype(x.dtype)
-        grads = jax.tree.map(back, moment.grads)
+        grads = jax.tree.map(back, context.grads)
         overflow = ~all_finite(grads)
-        moment = moment.replace(grads=grads, objective=back(moment.objective))
-        return next_state(state, overflow), moment.request(Signal.SKIP_BATCH, overflow)
+        context = context.replace(grads=grads, objective=back(context.objective))
+        return next_state(state, overflow), context.request(Request.SKIP_BATCH, overflow)
 
     zero = lambda: jnp.zeros((), jnp.int32)
     return Hook(

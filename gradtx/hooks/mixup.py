@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gradtx.loop import Hook, Moment
+from gradtx.loop import Hook, StepContext
 
 
 def mixup(alpha: float = 0.4, *, classes: int, inputs: str = "image", label: str = "label") -> Hook:
@@ -27,10 +27,10 @@ def mixup(alpha: float = 0.4, *, classes: int, inputs: str = "image", label: str
             f"mixup: `alpha` must be positive; got {alpha}. Leave the hook out for no mixing."
         )
 
-    def before_batch(state: tuple, moment: Moment):
-        if not moment.training:
-            return state, moment
-        return state, moment.replace(batch=mix(moment.batch, moment.key))
+    def before_batch(state: tuple, context: StepContext):
+        if not context.training:
+            return state, context
+        return state, context.replace(batch=mix(context.batch, context.key))
 
     def mix(batch: dict[str, Any], key: jax.Array) -> dict[str, Any]:
         x, y = batch[inputs], batch[label]

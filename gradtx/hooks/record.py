@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradtx.core.runtime_hyperparams import hyperparams
-from gradtx.loop import Hook, Moment, TrainState
+from gradtx.loop import Hook, StepContext, TrainState
 
 
 class RecordState(NamedTuple):
@@ -41,27 +41,27 @@ def record(size: int = 1000) -> Hook:
         zero = jnp.zeros((), jnp.int32)
         return RecordState(zero, jnp.full((size,), -1, jnp.int32), nan(), values)
 
-    def with_hyperparams(state: RecordState, moment: Moment, row: jax.Array) -> RecordState:
+    def with_hyperparams(state: RecordState, context: StepContext, row: jax.Array) -> RecordState:
         put = lambda column, value: column.at[row].set(value.astype(column.dtype))
-        values = jax.tree.map(put, state.hyperparams, hyperparams(moment.opt_state))
+        values = jax.tree.map(put, state.hyperparams, hyperparams(context.opt_state))
         return state._replace(hyperparams=values)
 
-    def before_batch(state: RecordState, moment: Moment):
-        if not moment.training:
-            return state, moment
+    def before_batch(state: RecordState, context: StepContext):
+        if not context.training:
+            return state, context
         row = state.count % size
-        step, loss = state.step.at[row].set(moment.step), state.loss.at[row].set(jnp.nan)
+        step, loss = state.step.at[row].set(context.step), state.loss.at[row].set(jnp.nan)
         state = state._replace(count=state.count + 1, step=step, loss=loss)
-        return with_hyperparams(state, moment, row), moment
+        return with_hyperparams(state, context, row), context
 
-    def after_loss(state: RecordState, moment: Moment):
-        if not moment.training:
-            return state, moment
+    def after_loss(state: RecordState, context: StepContext):
+        if not context.training:
+            return state, context
         row = (state.count - 1) % size
-        return state._replace(loss=state.loss.at[row].set(moment.loss)), moment
+        return state._replace(loss=state.loss.at[row].set(context.loss)), context
 
-    def after_update(state: RecordState, moment: Moment):
-        return with_hyperparams(state, moment, (state.count - 1) % size), moment
+    def after_update(state: RecordState, context: StepContext):
+        return with_hyperparams(state, context, (state.count - 1) % size), context
 
     on = {"before_batch": before_batch, "after_loss": after_loss, "after_update": after_update}
     return Hook("record", on, init, priority=50)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from gradtx.core.runtime_hyperparams import set_hyperparams
 from gradtx.hooks.improvement import Improvement
 from gradtx.hooks.live import named, restore
-from gradtx.loop import Hook, Moment
+from gradtx.loop import Hook, StepContext
 
 RATE = "learning_rate"
 
@@ -60,8 +60,8 @@ def reduce_on_plateau(
         set_hyperparams(state.opt_state, **first.originals or {RATE: 0.0})  # raises if it can't
         return first
 
-    def after_epoch(state: PlateauState, moment: Moment):
-        better, best = watch.of(moment, state.best)
+    def after_epoch(state: PlateauState, context: StepContext):
+        better, best = watch.of(context, state.best)
         wait = jnp.where(better, 0, state.wait + 1)
         act = wait >= patience
 
@@ -69,12 +69,12 @@ def reduce_on_plateau(
             low = jnp.maximum(factor * rate, jnp.minimum(rate, min_learning_rate))
             return jnp.where(act, low, rate)
 
-        rates = jax.tree.map(reduced, named(moment.opt_state, RATE))
-        return PlateauState(best, jnp.where(act, 0, wait), state.originals), restore(moment, rates)
+        rates = jax.tree.map(reduced, named(context.opt_state, RATE))
+        return PlateauState(best, jnp.where(act, 0, wait), state.originals), restore(context, rates)
 
     on = {
-        "before_fit": lambda state, moment: (start(moment.opt_state), moment),
+        "before_fit": lambda state, context: (start(context.opt_state), context),
         "after_epoch": after_epoch,
-        "after_fit": lambda state, moment: (state, restore(moment, state.originals)),
+        "after_fit": lambda state, context: (state, restore(context, state.originals)),
     }
     return Hook("reduce_on_plateau", on, init, priority=62, in_lr_find=False)

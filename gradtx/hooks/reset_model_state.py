@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gradtx.loop import Hook, Moment
+from gradtx.loop import Hook, StepContext
 
 EVENTS = ("before_train", "before_validate", "after_fit")
 
@@ -37,7 +37,7 @@ def reset_model_state(reset: str | Callable[[Any], Any] = "carry") -> Hook:
 
     function = zero if isinstance(reset, str) else reset
 
-    def event(state: tuple, moment: Moment):
-        return state, moment.replace(model_state=function(moment.model_state))
+    def event(state: tuple, context: StepContext):
+        return state, context.replace(model_state=function(context.model_state))
 
     return Hook("reset_model_state", dict.fromkeys(EVENTS, event), init)

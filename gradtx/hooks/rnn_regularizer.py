@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gradtx.loop import Hook, Moment
+from gradtx.loop import Hook, StepContext
 
 
 def rnn_regularizer(alpha: float = 2.0, beta: float = 1.0) -> Hook:
@@ -32,16 +32,16 @@ def rnn_regularizer(alpha: float = 2.0, beta: float = 1.0) -> Hook:
                 " term out."
             )
 
-    def after_loss(state: tuple, moment: Moment):
-        if not moment.training:
-            return state, moment
-        raw, dropped = _outputs(moment.pred)
+    def after_loss(state: tuple, context: StepContext):
+        if not context.training:
+            return state, context
+        raw, dropped = _outputs(context.pred)
         penalty = jnp.zeros((), jnp.float32)
         if alpha:
             penalty += alpha * jnp.mean(jnp.square(dropped))
         if beta and raw.shape[1] > 1:
             penalty += beta * jnp.mean(jnp.square(raw[:, 1:] - raw[:, :-1]))
-        return state, moment.replace(objective=moment.objective + penalty)
+        return state, context.replace(objective=context.objective + penalty)
 
     return Hook("rnn_regularizer", {"after_loss": after_loss}, priority=1)
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from gradtx.core.tree import select
 from gradtx.hooks.improvement import Improvement
-from gradtx.loop import Hook, Moment, TrainState
+from gradtx.loop import Hook, StepContext, TrainState
 
 
 class BestState(NamedTuple):
@@ -31,8 +31,8 @@ def save_best(
         after_validate:  if better:  kept' = (params, model_state)
 
     `metric`, `min_delta` and `mode` are as in `early_stopping`. What is kept is what was validated,
-    so with `ema_weights` it is the average; for `metric="train_loss"` it is what the epoch ended
-    with. `best_weights` reads it; with `restore` it is put back after the fit. The copy is in the
+    so with `ema_params` it is the average; for `metric="train_loss"` it is what the epoch ended
+    with. `best_params` reads it; with `restore` it is put back after the fit. The copy is in the
     state, on the device, and is saved with every checkpoint. A fit starts anew.
 
     Raises:
@@ -46,26 +46,26 @@ def save_best(
         watch.check(state)
         return BestState(watch.worst(), never(), state.params, state.model_state)
 
-    def before_fit(state: BestState, moment: Moment):
-        return BestState(watch.worst(), never(), moment.params, moment.model_state), moment
+    def before_fit(state: BestState, context: StepContext):
+        return BestState(watch.worst(), never(), context.params, context.model_state), context
 
-    def keep(state: BestState, moment: Moment):
-        better, value = watch.of(moment, state.value)
-        new = BestState(value, moment.epoch, moment.params, moment.model_state)
-        return select(better, new, state), moment
+    def keep(state: BestState, context: StepContext):
+        better, value = watch.of(context, state.value)
+        new = BestState(value, context.epoch, context.params, context.model_state)
+        return select(better, new, state), context
 
-    def after_fit(state: BestState, moment: Moment):
+    def after_fit(state: BestState, context: StepContext):
         kept = (state.params, state.model_state)
-        kept = select(state.epoch >= 0, kept, (moment.params, moment.model_state))
-        return state, moment.replace(params=kept[0], model_state=kept[1])
+        kept = select(state.epoch >= 0, kept, (context.params, context.model_state))
+        return state, context.replace(params=kept[0], model_state=kept[1])
 
     ended = "after_epoch" if metric == "train_loss" else "after_validate"
     on = {"before_fit": before_fit, ended: keep} | ({"after_fit": after_fit} if restore else {})
-    before = ("ema_weights", "reset_model_state")
+    before = ("ema_params", "reset_model_state")
     return Hook("save_best", on, init, run_before=before, priority=61, in_lr_find=False)
 
 
-def best_weights(state: TrainState) -> tuple[Any, Any]:
+def best_params(state: TrainState) -> tuple[Any, Any]:
     """The parameters and the model's state that `save_best` keeps in `state`.
 
     Those from before the fit, if no epoch has had a value.
@@ -75,7 +75,7 @@ def best_weights(state: TrainState) -> tuple[Any, Any]:
     """
     if "save_best" not in state.hooks:
         raise ValueError(
-            f"best_weights: the state must be one of a loop with save_best; its hooks are"
+            f"best_params: the state must be one of a loop with save_best; its hooks are"
             f" {sorted(state.hooks)}. Add the hook to the loop."
         )
     best = state.hooks["save_best"]

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from gradtx.core.hyperparams import Schedule
 from gradtx.core.runtime_hyperparams import set_hyperparams
 from gradtx.hooks.live import named, restore
-from gradtx.loop import Hook, Moment
+from gradtx.loop import Hook, StepContext
 
 
 class ScheduleState(NamedTuple):
@@ -53,19 +53,19 @@ def schedule_hyperparams(**schedules: Schedule) -> Hook:
         set_hyperparams(state.opt_state, **jax.jit(at)(zero))  # a wrong name or value is found here
         return ScheduleState(zero, named(state.opt_state, *schedules))
 
-    def before_fit(state: ScheduleState, moment: Moment):
+    def before_fit(state: ScheduleState, context: StepContext):
         return ScheduleState(
-            jnp.zeros_like(state.count), named(moment.opt_state, *schedules)
-        ), moment
+            jnp.zeros_like(state.count), named(context.opt_state, *schedules)
+        ), context
 
-    def before_batch(state: ScheduleState, moment: Moment):
-        if not moment.training:
-            return state, moment
-        opt_state = set_hyperparams(moment.opt_state, **at(state.count))
-        return state._replace(count=state.count + 1), moment.replace(opt_state=opt_state)
+    def before_batch(state: ScheduleState, context: StepContext):
+        if not context.training:
+            return state, context
+        opt_state = set_hyperparams(context.opt_state, **at(state.count))
+        return state._replace(count=state.count + 1), context.replace(opt_state=opt_state)
 
-    def after_fit(state: ScheduleState, moment: Moment):
-        return state, restore(moment, state.originals)
+    def after_fit(state: ScheduleState, context: StepContext):
+        return state, restore(context, state.originals)
 
     on = {"before_fit": before_fit, "before_batch": before_batch, "after_fit": after_fit}
     return Hook("schedule_hyperparams", on, init)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from gradtx.core.tree import all_finite
-from gradtx.loop import Hook, Moment, Signal
+from gradtx.loop import Hook, Request, StepContext
 
 
 class SkipState(NamedTuple):
@@ -37,28 +37,28 @@ def skip_nonfinite(*, max_in_a_row: int = 5) -> Hook:
 
     fresh = lambda: (jnp.zeros((), jnp.int32), jnp.zeros((), bool))
 
-    def skip(state: SkipState, moment: Moment, bad: jax.Array):
+    def skip(state: SkipState, context: StepContext, bad: jax.Array):
         one = bad.astype(jnp.int32)
         skipped, in_a_row = state.skipped + one, state.in_a_row + one
         over = bad & (in_a_row >= max_in_a_row)
-        moment = moment.request(Signal.SKIP_BATCH, bad)
+        context = context.request(Request.SKIP_BATCH, bad)
         state = SkipState(skipped, in_a_row, state.gave_up | over)
-        return state, moment.request(Signal.END_FIT, over)
+        return state, context.request(Request.END_FIT, over)
 
-    def before_fit(state: SkipState, moment: Moment):
-        return SkipState(state.skipped, *fresh()), moment
+    def before_fit(state: SkipState, context: StepContext):
+        return SkipState(state.skipped, *fresh()), context
 
-    def after_loss(state: SkipState, moment: Moment):
-        if not moment.training:
-            return state, moment
-        return skip(state, moment, ~jnp.isfinite(moment.objective))
+    def after_loss(state: SkipState, context: StepContext):
+        if not context.training:
+            return state, context
+        return skip(state, context, ~jnp.isfinite(context.objective))
 
-    def after_backward(state: SkipState, moment: Moment):
-        open_ = moment.signal < Signal.SKIP_BATCH
-        bad = open_ & ~all_finite(moment.grads)
-        state, moment = skip(state, moment, bad)
+    def after_backward(state: SkipState, context: StepContext):
+        open_ = context.requested < Request.SKIP_BATCH
+        bad = open_ & ~all_finite(context.grads)
+        state, context = skip(state, context, bad)
         in_a_row = jnp.where(open_ & ~bad, 0, state.in_a_row)
-        return state._replace(in_a_row=in_a_row), moment
+        return state._replace(in_a_row=in_a_row), context
 
     return Hook(
         "skip_nonfinite",

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from gradtx.core.tree import all_finite
-from gradtx.loop import Hook, Moment, Signal
+from gradtx.loop import Hook, Request, StepContext
 
 
 def terminate_on_nan(*, gradients: bool = True) -> Hook:
@@ -19,14 +19,14 @@ def terminate_on_nan(*, gradients: bool = True) -> Hook:
     the step at which it happened, int32[], or -1. `gradients=False` leaves out the second test.
     """
 
-    def check(step: jax.Array, moment: Moment, finite: jax.Array):
-        bad = ~finite & (moment.signal < Signal.SKIP_BATCH)
+    def check(step: jax.Array, context: StepContext, finite: jax.Array):
+        bad = ~finite & (context.requested < Request.SKIP_BATCH)
         first = bad & (step < 0)
-        return jnp.where(first, moment.step, step), moment.request(Signal.END_FIT, bad)
+        return jnp.where(first, context.step, step), context.request(Request.END_FIT, bad)
 
     on = {
-        "before_fit": lambda step, moment: (jnp.full_like(step, -1), moment),
-        "after_loss": lambda step, moment: check(step, moment, jnp.isfinite(moment.objective)),
+        "before_fit": lambda step, context: (jnp.full_like(step, -1), context),
+        "after_loss": lambda step, context: check(step, context, jnp.isfinite(context.objective)),
     }
     if gradients:
         on["after_backward"] = lambda step, m: check(step, m, all_finite(m.grads))

@@ -1,28 +1,28 @@
 """The training loop: pure functions over one state, hooks at its events, three drivers."""
 
 from gradtx.loop.compiled import compiled_epoch, compiled_fit, epoch_order, population, take
-from gradtx.loop.events import EVENTS, Signal
+from gradtx.loop.events import EVENTS, Request
 from gradtx.loop.fit import fit
 from gradtx.loop.history import History
 from gradtx.loop.hook import Hook, compose
 from gradtx.loop.loop import Loop, from_linen
 from gradtx.loop.losses import accuracy, cross_entropy
 from gradtx.loop.observer import Observer, Report
-from gradtx.loop.phases import Stage
-from gradtx.loop.state import Metrics, Moment, TrainState
+from gradtx.loop.phases import Level
+from gradtx.loop.state import Metrics, StepContext, TrainState
 from gradtx.loop.step import eval_step, train_step
 
 __all__ = [
     "EVENTS",
     "History",
     "Hook",
+    "Level",
     "Loop",
     "Metrics",
-    "Moment",
     "Observer",
     "Report",
-    "Signal",
-    "Stage",
+    "Request",
+    "StepContext",
     "TrainState",
     "accuracy",
     "compiled_epoch",

@@ -9,10 +9,10 @@ from gradtx.core.tree import path_name
 from gradtx.loop.events import DIFFERENTIATED, OPTIONAL
 from gradtx.loop.hook import Hook
 from gradtx.loop.loop import Loop
-from gradtx.loop.state import Moment, PyTree
+from gradtx.loop.state import PyTree, StepContext
 
 FIXED = ("training", "step", "epoch", "key")
-PERSISTENT = ("params", "model_state", "opt_state", "metrics", "signal")
+PERSISTENT = ("params", "model_state", "opt_state", "metrics", "requested")
 TRANSIENT = ("batch", "pred", "loss", "objective", "grads", "updates")
 HookStates = dict[str, PyTree]
 
@@ -27,9 +27,9 @@ def choose(mask: Any, new: PyTree, old: PyTree) -> PyTree:
     return jax.tree.map(lambda a, b: a if a is b else jnp.where(mask, a, b), new, old)
 
 
-def fire(
-    loop: Loop, event: str, states: HookStates, moment: Moment, active: Any
-) -> tuple[HookStates, Moment]:
+def dispatch(
+    loop: Loop, event: str, states: HookStates, context: StepContext, active: Any
+) -> tuple[HookStates, StepContext]:
     """Call every hook that listens to `event`, in order; without effect where not `active`.
 
     All hooks of an event run: a request by one is seen by those after it, and can't be taken back.
@@ -38,15 +38,15 @@ def fire(
         if event not in hook.on:
             continue
         state = _state_of(hook, states)
-        mine = moment.replace(key=jax.random.fold_in(moment.key, hook.seed))
+        mine = context.replace(key=jax.random.fold_in(context.key, hook.seed))
         out = hook.on[event](state, mine)
-        _check(hook, event, out, state, moment)
+        _check(hook, event, out, state, context)
         states = states | {hook.name: choose(active, out[0], state)}
-        moment = _merge(event, out[1], moment, active)
-    return states, moment
+        context = _merge(event, out[1], context, active)
+    return states, context
 
 
-def _merge(event: str, new: Moment, old: Moment, active: Any) -> Moment:
+def _merge(event: str, new: StepContext, old: StepContext, active: Any) -> StepContext:
     """What an event leaves behind: of `new` what a hook may change, where `active`.
 
     What a batch makes on its way is selected only at events that a batch can pass by; where one of
@@ -56,7 +56,7 @@ def _merge(event: str, new: Moment, old: Moment, active: Any) -> Moment:
     selected = PERSISTENT + TRANSIENT if event in OPTIONAL else PERSISTENT
     kept = {name: choose(active, getattr(new, name), getattr(old, name)) for name in selected}
     kept |= {name: getattr(old, name) for name in FIXED}
-    return new.replace(**kept | {"signal": jnp.maximum(kept["signal"], old.signal)})
+    return new.replace(**kept | {"requested": jnp.maximum(kept["requested"], old.requested)})
 
 
 def _state_of(hook: Hook, states: HookStates) -> PyTree:
@@ -68,17 +68,17 @@ def _state_of(hook: Hook, states: HookStates) -> PyTree:
     return states[hook.name]
 
 
-def _check(hook: Hook, event: str, out: Any, state: PyTree, moment: Moment) -> None:
+def _check(hook: Hook, event: str, out: Any, state: PyTree, context: StepContext) -> None:
     where = f"Hook {hook.name!r}.on[{event!r}]"
-    if not (isinstance(out, tuple) and len(out) == 2 and isinstance(out[1], Moment)):
+    if not (isinstance(out, tuple) and len(out) == 2 and isinstance(out[1], StepContext)):
         raise TypeError(
-            f"{where}: must return (hook_state, moment); got {type(out).__name__}. End it with"
-            " `return state, moment`."
+            f"{where}: must return (hook_state, context); got {type(out).__name__}. End it with"
+            " `return state, context`."
         )
     _check_kind(where, "the hook's state", out[0], state)
     for name in PERSISTENT + TRANSIENT if event in OPTIONAL else PERSISTENT:
-        _check_kind(where, f"`moment.{name}`", getattr(out[1], name), getattr(moment, name))
-    if event in DIFFERENTIATED and out[1].params is not moment.params:
+        _check_kind(where, f"`context.{name}`", getattr(out[1], name), getattr(context, name))
+    if event in DIFFERENTIATED and out[1].params is not context.params:
         raise ValueError(
             f"{where}: parameters can't be changed while the loss is differentiated; got new ones."
             " Change them at before_batch or after_step."

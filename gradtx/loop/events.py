@@ -1,8 +1,8 @@
 """The events of a training loop, and what a request to skip or to end something does.
 
-A hook asks for it by raising `moment.signal`; requests are combined by max, so the outermost wins:
+A hook asks for it by `context.request(...)`; requests combine by max, so the outermost wins:
 
-| Signal          | what is skipped                         | what it leaves unchanged           |
+| Request          | what is skipped                         | what it leaves unchanged           |
 |-----------------|-----------------------------------------|------------------------------------|
 | `SKIP_BACKWARD` | the gradient: it is zero, the step runs | -                                  |
 | `SKIP_STEP`     | the optimizer's step                    | params, optimizer state            |
@@ -23,7 +23,7 @@ every `before_` has exactly one `after_`.
 from enum import IntEnum
 
 
-class Signal(IntEnum):
+class Request(IntEnum):
     """A request to skip or to end something; the greater wins."""
 
     CONTINUE = 0

@@ -12,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradtx.loop import phases
-from gradtx.loop.events import Signal
+from gradtx.loop.events import Request
 from gradtx.loop.history import History
-from gradtx.loop.jitted import Programs, prepare
+from gradtx.loop.jitted import Jitted, prepare
 from gradtx.loop.loop import Loop
 from gradtx.loop.observer import Observer, Report
-from gradtx.loop.phases import Stage
+from gradtx.loop.phases import Level
 from gradtx.loop.state import TrainState
 
 Batches = Callable[[int, int], Iterable[Any]] | Iterable[Any]
@@ -62,12 +62,12 @@ def fit(
     _check(state, train, valid, epochs)
     tell = partial(_tell, observers, epochs=epochs)
     state = state if donate else jax.tree.map(jnp.copy, state)
-    if int(state.stage) == Stage.OUTSIDE:
+    if int(state.level) == Level.OUTSIDE:
         state = run.open_fit(loop, state)
     tell("before_fit", state, history=history)
-    while int(state.epoch) < epochs and int(state.signal) < Signal.END_FIT:
+    while int(state.epoch) < epochs and int(state.requested) < Request.END_FIT:
         began = time.perf_counter()
-        if int(state.stage) == Stage.FIT:
+        if int(state.level) == Level.FIT:
             state = run.open_epoch(loop, state)
         tell("before_epoch", state)
         state = _train_phase(run, loop, state, train, history, tell)
@@ -107,7 +107,7 @@ def _check_kinds(
 def _check(state: TrainState, train: Any, valid: Any, epochs: int) -> None:
     if epochs < 1:
         raise ValueError(f"fit: `epochs` must be positive; got {epochs}. Pass 1 or more.")
-    if int(state.stage) != Stage.OUTSIDE and int(state.epoch) > epochs:
+    if int(state.level) != Level.OUTSIDE and int(state.epoch) > epochs:
         raise ValueError(
             f"fit: `epochs` must not be below what the state's fit has done; got {epochs} after"
             f" {int(state.epoch)} epochs. Pass the number that the fit began with."
@@ -121,11 +121,11 @@ def _check(state: TrainState, train: Any, valid: Any, epochs: int) -> None:
 
 
 def _train_phase(
-    run: Programs, loop: Loop, state: TrainState, train: Batches, history: History, tell: Callable
+    run: Jitted, loop: Loop, state: TrainState, train: Batches, history: History, tell: Callable
 ):
     """The training batches of an epoch, from the state's own position on."""
     epoch, start = int(state.epoch), int(state.batch)
-    if int(state.signal) >= Signal.END_PHASE:
+    if int(state.requested) >= Request.END_PHASE:
         return state
     batches: Any = train(epoch, start) if callable(train) else itertools.islice(train, start, None)
     logs: list[dict[str, Any]] = []
@@ -133,7 +133,7 @@ def _train_phase(
         for number, batch in enumerate(batches, start + 1):
             state, log = run.train_step(loop, state, batch)
             # Only now, with the next step under way, look at how the one before it ended.
-            if logs and int(logs[-1]["signal"]) >= Signal.END_PHASE:
+            if logs and int(logs[-1]["requested"]) >= Request.END_PHASE:
                 break
             logs.append(log)
             tell("after_batch", state, epoch=epoch, batch=number, log=log)

@@ -13,10 +13,10 @@ from gradtx.loop.events import EVENTS
 class Hook:
     """A part of the training loop: pure functions called at its events.
 
-        hook_state = init(train_state)        hook_state', moment' = on[event](hook_state, moment)
+        hook_state = init(train_state)        hook_state', context' = on[event](hook_state, context)
 
-    `moment` is what the event can see and change (`gradtx.loop.Moment`); change it with
-    `moment.replace(...)`. All that the hook remembers is its state, a pytree whose structure,
+    `context` is what the event can see and change (`gradtx.loop.StepContext`); change it with
+    `context.replace(...)`. All that the hook remembers is its state, a pytree whose structure,
     shapes and dtypes never change. `run_before` and `run_after` name other hooks (names that are
     absent are ignored); among hooks that they leave free, a lower `priority` runs first, then the
     earlier in the list. `aliases` are further names that others may use for this hook. `log` makes
@@ -42,7 +42,7 @@ class Hook:
         if not isinstance(self.on, Mapping):
             raise TypeError(
                 f"Hook {self.name!r}: `on` must be a dict, event -> function; got {self.on!r}. Pass"
-                " for example {'after_loss': lambda state, moment: (state, moment)}."
+                " for example {'after_loss': lambda state, context: (state, context)}."
             )
         for event, function in self.on.items():
             if event not in EVENTS:
@@ -52,8 +52,8 @@ class Hook:
                 )
             if not callable(function):
                 raise TypeError(
-                    f"Hook {self.name!r}: `on[{event!r}]` must be a function (hook_state, moment)"
-                    f" -> (hook_state, moment); got {function!r}. Pass the function."
+                    f"Hook {self.name!r}: `on[{event!r}]` must be a function (hook_state, context)"
+                    f" -> (hook_state, context); got {function!r}. Pass the function."
                 )
         for name in ("init", "log"):
             if not callable(getattr(self, name)):

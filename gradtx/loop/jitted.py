@@ -12,7 +12,7 @@ from gradtx.loop.step import eval_step, train_step
 from gradtx.parallel.mesh import place, shardings_of
 
 
-class Programs(NamedTuple):
+class Jitted(NamedTuple):
     """Each takes (loop, state, ...); the state is donated."""
 
     train_step: Callable[..., Any]
@@ -24,7 +24,7 @@ class Programs(NamedTuple):
     close_fit: Callable[..., Any]
 
 
-def prepare(state: TrainState) -> tuple[Programs, TrainState]:
+def prepare(state: TrainState) -> tuple[Jitted, TrainState]:
     """The programs for this state; if it is on a mesh, what is not comes there too."""
     shardings = shardings_of(state)
     if shardings is None:
@@ -33,7 +33,7 @@ def prepare(state: TrainState) -> tuple[Programs, TrainState]:
 
 
 @lru_cache(maxsize=16)
-def _programs(shardings: tuple[Any, ...]) -> Programs:
+def _programs(shardings: tuple[Any, ...]) -> Jitted:
     """The programs that return states with these shardings, a leaf each, or none as XLA likes.
 
     On a mesh that matters: XLA may give a leaf another sharding than it came with, and the next
@@ -55,7 +55,7 @@ def _programs(shardings: tuple[Any, ...]) -> Programs:
         # The loop is static: functions and hooks, compared by identity.
         return jax.jit(run, static_argnums=0, donate_argnums=1, **options)
 
-    return Programs(
+    return Jitted(
         train_step=program(train_step),
         eval_step=program(eval_step),
         open_fit=program(phases.open_fit),

@@ -15,7 +15,7 @@ from gradtx.loop.state import PyTree, TrainState, empty_metrics
 
 # What the epoch table, the steps' log and the lines of `gradtx.observers.jsonl` call their own.
 COLUMNS = ("kind", "step", "epoch", "loss", "train_loss", "valid_loss", "time")
-ENTRIES = ("kind", "step", "epoch", "loss", "train_loss", "signal", "alive")
+ENTRIES = ("kind", "step", "epoch", "loss", "train_loss", "requested", "alive")
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +65,8 @@ class Loop:
             step=zero(),
             epoch=zero(),
             batch=zero(),
-            stage=zero(),
-            signal=zero(),
+            level=zero(),
+            requested=zero(),
             key=_key(seed),
             params=params,
             model_state={} if model_state is None else model_state,

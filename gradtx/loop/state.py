@@ -26,8 +26,8 @@ class TrainState:
     step: jax.Array  # int32[]: training batches seen, over all fits
     epoch: jax.Array  # int32[]: epochs finished in this fit
     batch: jax.Array  # int32[]: training batches seen in this epoch
-    stage: jax.Array  # int32[]: see `Stage` in phases.py
-    signal: jax.Array  # int32[]: the pending request, a `Signal`
+    level: jax.Array  # int32[]: see `Level` in phases.py
+    requested: jax.Array  # int32[]: the pending request, a `Request`
     key: jax.Array  # key[]
     params: PyTree
     model_state: PyTree  # batch statistics, recurrent state
@@ -86,14 +86,14 @@ def empty_metrics(names: Mapping[str, Any]) -> Metrics:
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=[
-        "step", "epoch", "signal", "key", "params", "model_state", "opt_state", "metrics",
+        "step", "epoch", "requested", "key", "params", "model_state", "opt_state", "metrics",
         "batch", "pred", "loss", "objective", "grads", "updates",
     ],
     meta_fields=["training"],
 )  # fmt: skip
 @dataclass(frozen=True)
-class Moment:
-    """What an event sees and may change with `moment.replace(...)`.
+class StepContext:
+    """What an event sees and may change with `context.replace(...)`.
 
     From `batch` on a field is None until the loop has reached it: the batch from `before_batch`,
     the prediction from `after_pred`, both losses from `after_loss`, gradients from
@@ -105,7 +105,7 @@ class Moment:
     training: bool
     step: jax.Array
     epoch: jax.Array
-    signal: jax.Array
+    requested: jax.Array
     key: jax.Array
     params: PyTree
     model_state: PyTree
@@ -118,11 +118,11 @@ class Moment:
     grads: PyTree = None
     updates: PyTree = None
 
-    def replace(self, **changes: Any) -> "Moment":
+    def replace(self, **changes: Any) -> "StepContext":
         """A copy with the given fields changed."""
         return replace(self, **changes)
 
-    def request(self, signal: int, when: Any = True) -> "Moment":
-        """A copy in which `signal` is requested where the bool[] `when` holds."""
-        asked = jnp.where(when, jnp.int32(signal), jnp.int32(0))
-        return replace(self, signal=jnp.maximum(self.signal, asked))
+    def request(self, request: int, when: Any = True) -> "StepContext":
+        """A copy in which `request` is requested where the bool[] `when` holds."""
+        asked = jnp.where(when, jnp.int32(request), jnp.int32(0))
+        return replace(self, requested=jnp.maximum(self.requested, asked))

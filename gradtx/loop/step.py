@@ -12,10 +12,10 @@ import jax.numpy as jnp
 from gradtx.core.runtime_hyperparams import hyperparams
 from gradtx.core.transformation import apply_updates
 from gradtx.core.tree import compute_dtype
-from gradtx.loop.dispatch import HookStates, choose, fire
-from gradtx.loop.events import Signal
+from gradtx.loop.dispatch import HookStates, choose, dispatch
+from gradtx.loop.events import Request
 from gradtx.loop.loop import Loop, hook_logs
-from gradtx.loop.state import SMOOTHING, Metrics, Moment, PyTree, TrainState
+from gradtx.loop.state import SMOOTHING, Metrics, PyTree, StepContext, TrainState
 
 
 def mean_loss(losses: jax.Array, batch: Any) -> jax.Array:
@@ -49,13 +49,13 @@ def batch_weight(batch: Any) -> jax.Array:
     return jnp.full((), len(jax.tree.leaves(batch)[0]), jnp.float32)
 
 
-def _begin(loop: Loop, state: TrainState, batch: Any, training: bool) -> tuple[Any, Moment]:
-    alive = state.signal < Signal.END_PHASE if loop.hooks else True
-    moment = Moment(
+def _begin(loop: Loop, state: TrainState, batch: Any, training: bool) -> tuple[Any, StepContext]:
+    alive = state.requested < Request.END_PHASE if loop.hooks else True
+    context = StepContext(
         training=training,
         step=state.step,
         epoch=state.epoch,
-        signal=state.signal,
+        requested=state.requested,
         key=jax.random.fold_in(state.key, state.step),
         params=state.params,
         model_state=state.model_state,
@@ -63,59 +63,63 @@ def _begin(loop: Loop, state: TrainState, batch: Any, training: bool) -> tuple[A
         metrics=state.metrics,
         batch=batch,
     )
-    return alive, moment
+    return alive, context
 
 
-def _below(moment: Moment, level: Signal, alive: Any) -> Any:
+def _below(context: StepContext, level: Request, alive: Any) -> Any:
     """Whether nothing of `level` or above has been requested."""
-    return True if alive is True else alive & (moment.signal < level)
+    return True if alive is True else alive & (context.requested < level)
 
 
-def _forward(loop: Loop, states: HookStates, moment: Moment, alive: Any):
+def _forward(loop: Loop, states: HookStates, context: StepContext, alive: Any):
     """The model and its loss, with the events around them; differentiated in training."""
     pred, model_state = loop.apply(
-        moment.params, moment.model_state, moment.batch, key=moment.key, training=moment.training
+        context.params,
+        context.model_state,
+        context.batch,
+        key=context.key,
+        training=context.training,
     )
-    moment = moment.replace(pred=pred, model_state=model_state)
-    active = _below(moment, Signal.SKIP_BATCH, alive)
-    states, moment = fire(loop, "after_pred", states, moment, active)
-    loss = mean_loss(loop.loss(moment.pred, moment.batch), moment.batch)
-    moment = moment.replace(loss=jax.lax.stop_gradient(loss), objective=loss)
-    active = _below(moment, Signal.SKIP_BATCH, alive)
-    return fire(loop, "after_loss", states, moment, active)
+    context = context.replace(pred=pred, model_state=model_state)
+    active = _below(context, Request.SKIP_BATCH, alive)
+    states, context = dispatch(loop, "after_pred", states, context, active)
+    loss = mean_loss(loop.loss(context.pred, context.batch), context.batch)
+    context = context.replace(loss=jax.lax.stop_gradient(loss), objective=loss)
+    active = _below(context, Request.SKIP_BATCH, alive)
+    return dispatch(loop, "after_loss", states, context, active)
 
 
-def _gradient(loop: Loop, states: HookStates, moment: Moment, alive: Any):
-    params = moment.params
+def _gradient(loop: Loop, states: HookStates, context: StepContext, alive: Any):
+    params = context.params
 
     def objective(params: PyTree):
-        new_states, new = _forward(loop, states, moment.replace(params=params), alive)
-        opened = _below(new, Signal.SKIP_BATCH, alive)
+        new_states, new = _forward(loop, states, context.replace(params=params), alive)
+        opened = _below(new, Request.SKIP_BATCH, alive)
         new = new.replace(metrics=_record_loss(new, opened))
-        new_states, new = fire(loop, "before_backward", new_states, new, opened)
+        new_states, new = dispatch(loop, "before_backward", new_states, new, opened)
         return new.objective, (new_states, new.replace(params=None), opened)
 
-    grads, (states, moment, opened) = jax.grad(objective, has_aux=True)(params)
-    moment = moment.replace(params=params, grads=grads)
+    grads, (states, context, opened) = jax.grad(objective, has_aux=True)(params)
+    context = context.replace(params=params, grads=grads)
     if loop.hooks:
-        cancelled = opened & (moment.signal == Signal.SKIP_BACKWARD)
+        cancelled = opened & (context.requested == Request.SKIP_BACKWARD)
         nothing = jax.tree.map(jnp.zeros_like, grads)
-        moment = moment.replace(grads=choose(cancelled, nothing, grads))
-        states, moment = fire(loop, "after_cancel_backward", states, moment, cancelled)
-    states, moment = fire(loop, "after_backward", states, moment, opened)
-    return states, drop(moment, Signal.SKIP_BACKWARD)
+        context = context.replace(grads=choose(cancelled, nothing, grads))
+        states, context = dispatch(loop, "after_cancel_backward", states, context, cancelled)
+    states, context = dispatch(loop, "after_backward", states, context, opened)
+    return states, drop(context, Request.SKIP_BACKWARD)
 
 
-def drop(moment: Any, level: Signal) -> Any:
+def drop(context: Any, level: Request) -> Any:
     """End the requests for `level` and for the levels inside it: it has closed."""
-    signal = jnp.where(moment.signal <= level, jnp.int32(0), moment.signal)
-    return moment.replace(signal=signal)
+    request = jnp.where(context.requested <= level, jnp.int32(0), context.requested)
+    return context.replace(requested=request)
 
 
-def _record_loss(moment: Moment, active: Any) -> Metrics:
-    old = moment.metrics
+def _record_loss(context: StepContext, active: Any) -> Metrics:
+    old = context.metrics
     new = Metrics(
-        average=SMOOTHING * old.average + (1 - SMOOTHING) * moment.loss.astype(jnp.float32),
+        average=SMOOTHING * old.average + (1 - SMOOTHING) * context.loss.astype(jnp.float32),
         count=old.count + 1,
         sums=old.sums,
         weight=old.weight,
@@ -123,45 +127,45 @@ def _record_loss(moment: Moment, active: Any) -> Metrics:
     return choose(active, new, old)
 
 
-def _optimizer_step(loop: Loop, states: HookStates, moment: Moment, alive: Any):
-    opened = _below(moment, Signal.SKIP_BATCH, alive)
-    states, moment = fire(loop, "before_step", states, moment, opened)
-    wanted = _below(moment, Signal.SKIP_STEP, alive)
-    extra = {"value": moment.objective, "grad": moment.grads}
-    updates, opt_state = loop.tx.update(moment.grads, moment.opt_state, moment.params, **extra)
-    before = moment
-    moment = moment.replace(updates=updates, opt_state=opt_state)
-    states, moment = fire(loop, "after_update", states, moment, wanted)
-    wanted = _below(moment, Signal.SKIP_STEP, alive)
-    params = choose(wanted, apply_updates(moment.params, moment.updates), before.params)
-    opt_state = choose(wanted, moment.opt_state, before.opt_state)
-    moment = moment.replace(params=params, opt_state=opt_state)
+def _optimizer_step(loop: Loop, states: HookStates, context: StepContext, alive: Any):
+    opened = _below(context, Request.SKIP_BATCH, alive)
+    states, context = dispatch(loop, "before_step", states, context, opened)
+    wanted = _below(context, Request.SKIP_STEP, alive)
+    extra = {"value": context.objective, "grad": context.grads}
+    updates, opt_state = loop.tx.update(context.grads, context.opt_state, context.params, **extra)
+    before = context
+    context = context.replace(updates=updates, opt_state=opt_state)
+    states, context = dispatch(loop, "after_update", states, context, wanted)
+    wanted = _below(context, Request.SKIP_STEP, alive)
+    params = choose(wanted, apply_updates(context.params, context.updates), before.params)
+    opt_state = choose(wanted, context.opt_state, before.opt_state)
+    context = context.replace(params=params, opt_state=opt_state)
     if loop.hooks:
-        cancelled = opened & (moment.signal == Signal.SKIP_STEP)
-        states, moment = fire(loop, "after_cancel_step", states, moment, cancelled)
-    states, moment = fire(loop, "after_step", states, moment, opened)
-    return states, drop(moment, Signal.SKIP_STEP)
+        cancelled = opened & (context.requested == Request.SKIP_STEP)
+        states, context = dispatch(loop, "after_cancel_step", states, context, cancelled)
+    states, context = dispatch(loop, "after_step", states, context, opened)
+    return states, drop(context, Request.SKIP_STEP)
 
 
-def _end(loop: Loop, state: TrainState, states: HookStates, moment: Moment, alive: Any):
+def _end(loop: Loop, state: TrainState, states: HookStates, context: StepContext, alive: Any):
     """Take the batch back if it was cut short, and close it."""
-    whole = _below(moment, Signal.SKIP_BATCH, alive)
-    moment = moment.replace(
-        params=choose(whole, moment.params, state.params),
-        model_state=choose(whole, moment.model_state, state.model_state),
-        opt_state=choose(whole, moment.opt_state, state.opt_state),
+    whole = _below(context, Request.SKIP_BATCH, alive)
+    context = context.replace(
+        params=choose(whole, context.params, state.params),
+        model_state=choose(whole, context.model_state, state.model_state),
+        opt_state=choose(whole, context.opt_state, state.opt_state),
     )
     if loop.hooks:
-        cancelled = alive & (moment.signal == Signal.SKIP_BATCH)
-        states, moment = fire(loop, "after_cancel_batch", states, moment, cancelled)
-    states, moment = fire(loop, "after_batch", states, moment, alive)
-    moment = drop(moment, Signal.SKIP_BATCH)
+        cancelled = alive & (context.requested == Request.SKIP_BATCH)
+        states, context = dispatch(loop, "after_cancel_batch", states, context, cancelled)
+    states, context = dispatch(loop, "after_batch", states, context, alive)
+    context = drop(context, Request.SKIP_BATCH)
     return state.replace(
-        signal=choose(alive, moment.signal, state.signal),
-        params=moment.params,
-        model_state=moment.model_state,
-        opt_state=moment.opt_state,
-        metrics=moment.metrics,
+        requested=choose(alive, context.requested, state.requested),
+        params=context.params,
+        model_state=context.model_state,
+        opt_state=context.opt_state,
+        metrics=context.metrics,
         hooks=states,
     )
 
@@ -170,22 +174,22 @@ def train_step(loop: Loop, state: TrainState, batch: Any) -> tuple[TrainState, d
     """One training batch: the state after it, and what to log of it.
 
     The log holds `loss` (NaN where the batch was cut short before it had one), `train_loss` (the
-    smooth one), `signal`, `alive` (False where the phase was over already, and nothing happened),
+    smooth one), `request`, `alive` (False where the phase was over already, and nothing happened),
     the hyperparameters that the step used, and what the hooks add.
     """
-    alive, moment = _begin(loop, state, batch, training=True)
-    states, moment = fire(loop, "before_batch", state.hooks, moment, alive)
+    alive, context = _begin(loop, state, batch, training=True)
+    states, context = dispatch(loop, "before_batch", state.hooks, context, alive)
     seen = state.metrics.count
-    states, moment = _gradient(loop, states, moment, alive)
-    states, moment = _optimizer_step(loop, states, moment, alive)
-    new = _end(loop, state, states, moment, alive)
+    states, context = _gradient(loop, states, context, alive)
+    states, context = _optimizer_step(loop, states, context, alive)
+    new = _end(loop, state, states, context, alive)
     one = jnp.asarray(alive, jnp.int32)
     new = new.replace(step=state.step + one, batch=state.batch + one)
-    used = hyperparams(moment.opt_state)
+    used = hyperparams(context.opt_state)
     log = {
-        "loss": jnp.where(new.metrics.count > seen, moment.loss, jnp.nan),
+        "loss": jnp.where(new.metrics.count > seen, context.loss, jnp.nan),
         "train_loss": new.metrics.train_loss,
-        "signal": new.signal,
+        "requested": new.requested,
         "alive": jnp.asarray(alive),
     }
     return new, {**log, **used, **hook_logs(loop.hooks, states, used)}
@@ -193,16 +197,16 @@ def train_step(loop: Loop, state: TrainState, batch: Any) -> tuple[TrainState, d
 
 def eval_step(loop: Loop, state: TrainState, batch: Any) -> TrainState:
     """One validation batch: adds weighted sums of the loss and of the metrics to the state."""
-    alive, moment = _begin(loop, state, batch, training=False)
-    states, moment = fire(loop, "before_batch", state.hooks, moment, alive)
-    states, moment = _forward(loop, states, moment, alive)
-    values = {"loss": loop.loss(moment.pred, moment.batch)}
-    values |= {name: metric(moment.pred, moment.batch) for name, metric in loop.metrics.items()}
+    alive, context = _begin(loop, state, batch, training=False)
+    states, context = dispatch(loop, "before_batch", state.hooks, context, alive)
+    states, context = _forward(loop, states, context, alive)
+    values = {"loss": loop.loss(context.pred, context.batch)}
+    values |= {name: metric(context.pred, context.batch) for name, metric in loop.metrics.items()}
     values = {name: value.astype(jnp.float32) for name, value in values.items()}
-    weight = _weight(moment.batch, values["loss"])
-    old = moment.metrics
+    weight = _weight(context.batch, values["loss"])
+    old = context.metrics
     sums = {name: old.sums[name] + jnp.sum(weight * value) for name, value in values.items()}
     new = Metrics(old.average, old.count, sums, old.weight + jnp.sum(weight))
-    whole = _below(moment, Signal.SKIP_BATCH, alive)
-    moment = moment.replace(metrics=choose(whole, new, old))
-    return _end(loop, state, states, moment, alive)
+    whole = _below(context, Request.SKIP_BATCH, alive)
+    context = context.replace(metrics=choose(whole, new, old))
+    return _end(loop, state, states, context, alive)

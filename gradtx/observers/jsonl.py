@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from gradtx.loop import History, Observer, Report, Stage, TrainState
+from gradtx.loop import History, Level, Observer, Report, TrainState
 from gradtx.observers.appending import Appending
 from gradtx.observers.step_logs import StepLogs, map_values
-from gradtx.observers.throttle import Pace
+from gradtx.observers.throttle import Throttle
 
 PERIOD = 1.0
 OPENING = '{"kind": '
@@ -47,7 +47,7 @@ def jsonl(path: str | Path) -> Observer:
     """
     metrics = Appending(Path(path))
     times = Appending(metrics.path.with_suffix(".times.jsonl"))
-    logs, pace = StepLogs(), Pace(PERIOD)
+    logs, throttle = StepLogs(), Throttle(PERIOD)
 
     def before_fit(report: Report) -> None:
         metrics.path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ def jsonl(path: str | Path) -> Observer:
 
     def after_batch(report: Report) -> None:
         logs.after_batch(report)
-        if logs.settled and pace.due():
+        if logs.settled and throttle.due():
             metrics.try_to_write(_steps(logs.take(last=False)))
 
     def after_epoch(report: Report) -> None:
@@ -124,7 +124,7 @@ def _rewind(path: Path, state: TrainState) -> None:
     """Drop what a fit that goes on from `state` will write (again)."""
     if not path.exists():
         return
-    step, inside = int(state.step), int(state.stage) > Stage.FIT
+    step, inside = int(state.step), int(state.level) > Level.FIT
 
     def past(record: dict[str, Any]) -> bool:
         # The epoch's line comes after its last step: inside an epoch it is still to be written.

@@ -6,7 +6,7 @@ from typing import Any, TextIO
 
 from gradtx.loop import Observer, Report
 from gradtx.observers.table import Lines, format_number
-from gradtx.observers.throttle import Pace
+from gradtx.observers.throttle import Throttle
 
 REFRESH = 0.25
 
@@ -43,7 +43,7 @@ def progress(
 
     def after_batch(report: Report) -> None:
         nonlocal newest
-        if newest is not None and display.pace.due():
+        if newest is not None and display.throttle.due():
             batch, log = newest
             display.advance(batch, float(log["train_loss"]))
         newest = report.batch, report.log
@@ -71,14 +71,14 @@ class _Plain:
     """Lines, for a file."""
 
     def __init__(self, stream: TextIO, every: float) -> None:
-        self.stream, self.pace = stream, Pace(every)
+        self.stream, self.throttle = stream, Throttle(every)
 
     def open(self) -> None:
         pass
 
     def begin(self, epoch: int, batch: int, total: int | None) -> None:
         self.epoch, self.total = epoch, total
-        self.pace.restart()
+        self.throttle.restart()
 
     def advance(self, batch: int, loss: float) -> None:
         steps = f"{batch}/{self.total}" if self.total else f"{batch}"
@@ -106,7 +106,7 @@ class _Bar:
                 "gradtx.observers.progress needs rich to draw a bar. Install it with"
                 " `pip install gradtx[train]`, or use gradtx.observers.table."
             ) from error
-        self.pace = Pace(REFRESH)
+        self.throttle = Throttle(REFRESH)
         self.bar: Any = parts.Progress(
             parts.TextColumn("{task.description}"),
             parts.BarColumn(),

@@ -19,7 +19,7 @@ def table(*, file: TextIO | None = None) -> Observer:
 
     A dash stands where an epoch has no value: no validation, or one that was cut short. A resumed
     fit shows the epochs before it too. Lines go to `file`, by default the standard output of the
-    moment.
+    context.
     """
     show = lambda line: print(line, file=file or sys.stdout, flush=True)
     lines = Lines()

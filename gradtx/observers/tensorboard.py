@@ -13,7 +13,7 @@ from typing import Any
 from gradtx.loop import Observer, Report
 from gradtx.observers.appending import Appending
 from gradtx.observers.step_logs import StepLogs
-from gradtx.observers.throttle import Pace
+from gradtx.observers.throttle import Throttle
 
 PERIOD = 1.0
 
@@ -41,7 +41,7 @@ def tensorboard(log_dir: str | Path) -> Observer:
             "gradtx.observers.tensorboard needs tensorboardX. Install it with"
             " `pip install gradtx[train]`."
         ) from error
-    logs, pace = StepLogs(), Pace(PERIOD)
+    logs, throttle = StepLogs(), Throttle(PERIOD)
     file = Appending(Path())
 
     def before_fit(report: Report) -> None:
@@ -55,7 +55,7 @@ def tensorboard(log_dir: str | Path) -> Observer:
 
     def after_batch(report: Report) -> None:
         logs.after_batch(report)
-        if logs.settled and pace.due():
+        if logs.settled and throttle.due():
             file.try_to_write(steps(last=False))
 
     def after_epoch(report: Report) -> None:

@@ -6,7 +6,7 @@ from time import monotonic
 
 
 @dataclass
-class Pace:
+class Throttle:
     """Says yes at most once in `seconds`."""
 
     seconds: float

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from gradtx.data.image_spec import ImageFacts
+from gradtx.data.image_spec import ImageSpec
 from gradtx.loop import Loop, TrainState
 from gradtx.report.page import write_report
 from gradtx.report.run import count_unreadable, skipped_images
@@ -31,7 +31,7 @@ def finish(
     state: TrainState,
     valid: Callable[[], Iterable[Mapping[str, Any]]],
     *,
-    facts: ImageFacts | None = None,
+    facts: ImageSpec | None = None,
 ) -> list[str]:
     """Write faults.json and report.html to `out`, and for images validation.npz; returns names.
 

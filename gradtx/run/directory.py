@@ -80,7 +80,7 @@ def resumed_config(cls: type[C], given: C, argv: Sequence[str]) -> C:
     return config
 
 
-def decisive(config: RunOptions) -> dict[str, Any]:
+def config_key(config: RunOptions) -> dict[str, Any]:
     """The options that decide what a run makes, which must be the same when it goes on."""
     fields = dataclasses.fields(config)
     names = [f.name for f in fields if f.metadata["kept"] and not f.metadata["free"]]

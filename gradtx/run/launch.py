@@ -8,7 +8,7 @@ from typing import TypeVar
 from jax.sharding import Mesh
 
 from gradtx.checkpoint import CheckpointError
-from gradtx.config import check_heeded, parse
+from gradtx.config import check_ignored, parse
 from gradtx.data import DataError
 from gradtx.observers import Interrupted, MetricsError
 from gradtx.parallel.processes import is_first, join, say
@@ -39,7 +39,7 @@ def launch(
         again = config.resume is not None and not config.params_only
         if config.resume is not None:
             config = resumed_config(cls, config, argv)
-        check_heeded(argv, config.idle, config.PROG)
+        check_ignored(argv, config.idle, config.PROG)
         join(**config.processes_named, detect=config.distributed)
         mesh = mesh_for(config)
         job = make_job(config)
@@ -49,7 +49,7 @@ def launch(
     except (ValueError, RuntimeError, MemoryError) as error:
         return fail(error)
     try:
-        return carry_out(config, job, out, mesh=mesh, again=again)
+        return execute(config, job, out, mesh=mesh, again=again)
     except Interrupted as stopped:
         if stopped.path is None:
             return fail(f"stopped after {stopped.step} steps, which could not be saved.", status=1)
@@ -62,7 +62,7 @@ def launch(
         return fail(error)
 
 
-def carry_out(config: RunOptions, job: Job, out: Path, *, mesh: Mesh | None, again: bool) -> int:
+def execute(config: RunOptions, job: Job, out: Path, *, mesh: Mesh | None, again: bool) -> int:
     """What the options ask for, in the run's directory; `again` if the run there goes on."""
     job = on_mesh(job, mesh)
     if not again:

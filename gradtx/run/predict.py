@@ -11,7 +11,7 @@ import numpy as np
 from gradtx.checkpoint import restore
 from gradtx.config import Parser
 from gradtx.core.tree import compute_dtype
-from gradtx.data import ImageFacts, read_images
+from gradtx.data import ImageSpec, read_images
 from gradtx.loop import Loop, TrainState
 from gradtx.parallel.processes import say
 from gradtx.run.directory import read_config
@@ -73,7 +73,7 @@ def predict_images(
 
 def predict(
     cls: type[C],
-    make_loop: Callable[[C, ImageFacts, Callable[..., Any]], tuple[Loop, TrainState]],
+    make_loop: Callable[[C, ImageSpec, Callable[..., Any]], tuple[Loop, TrainState]],
     argv: Sequence[str],
 ) -> int:
     """Print the most probable classes of image files, by a run's newest checkpoint.
@@ -98,7 +98,7 @@ def predict(
                 f"{cls.PROG}: predict needs a training on images; got {args.run}, a search without"
                 " checkpoints. Name another run."
             )
-        facts = ImageFacts.read(args.run / "data.json")
+        facts = ImageSpec.read(args.run / "data.json")
         images = read_images(args.images, facts)
         loop, state = make_loop(config, facts, jax.eval_shape)
         found = restore(args.run / "checkpoints", state, params_only=True)

@@ -19,7 +19,7 @@ class Source(NamedTuple):
     steps: int  # an epoch
     fingerprint: str  # equal fingerprints mean equal data
     arrays: Callable[[str], Any] | None = None  # split -> all of it as one batch, for a sweep
-    facts: data.ImageFacts | None = None
+    facts: data.ImageSpec | None = None
     skipped: data.SkippedImages | None = None
 
 
@@ -58,7 +58,7 @@ def image_source(
         steps,
         dataset.fingerprint,
         lambda split: data.device_arrays(dataset, size=size, split=split, skipped=skipped),
-        data.ImageFacts.of(dataset, size=size),
+        data.ImageSpec.of(dataset, size=size),
         skipped,
     )
 

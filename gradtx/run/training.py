@@ -11,7 +11,7 @@ from gradtx.loop import TrainState
 from gradtx.observers import checkpoint, jsonl, progress, stop_on_signals, tensorboard
 from gradtx.parallel.mesh import place, shardings_of
 from gradtx.parallel.processes import is_first, say
-from gradtx.run.directory import decisive
+from gradtx.run.directory import config_key
 from gradtx.run.guards import failure
 from gradtx.run.job import Job
 from gradtx.run.options import RunOptions
@@ -52,7 +52,7 @@ def train(config: RunOptions, job: Job, out: Path, *, again: bool) -> list[str]:
     Raises:
         RunFailed: if the losses did not stay finite; all is written, too.
     """
-    facts = {"config": decisive(config), "data": job.source.fingerprint}
+    facts = {"config": config_key(config), "data": job.source.fingerprint}
     options: dict[str, Any] = {"epochs": config.epochs, "donate": True}
     if again:
         options["resume"] = resume(out / "checkpoints", facts=facts, say=say)

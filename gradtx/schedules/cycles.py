@@ -1,4 +1,4 @@
-"""The schedules of whole training runs, after the reference system."""
+"""The schedules of whole training runs, after fastai."""
 
 from typing import NamedTuple
 

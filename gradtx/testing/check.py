@@ -14,7 +14,7 @@ from gradtx.testing.code import counterexample
 from gradtx.testing.law import LAWS, Law, check_only
 from gradtx.testing.promotion import rules
 from gradtx.testing.report import Failure, Report
-from gradtx.testing.search import Effort, find_counterexample
+from gradtx.testing.search import Profile, find_counterexample
 
 PyTree = Any
 
@@ -30,7 +30,7 @@ class Subject:
 
     def rebuilt(self) -> Any:
         """The transformation made anew, as after a restart; the same one without a factory."""
-        made = self.tx if self.factory is None else self.factory(**self.claims.live)
+        made = self.tx if self.factory is None else self.factory(**self.claims.hyperparams)
         return made if self.factory is None else _with_extra(made, self.extra_args)
 
     @property
@@ -52,7 +52,7 @@ class Subject:
 def check_transformation(
     tx_or_factory: Any,
     *,
-    effort: str = "quick",
+    profile: str = "quick",
     seed: int | None = 0,
     promotion: str | None = None,
     templates: Sequence[PyTree] | None = None,
@@ -63,8 +63,8 @@ def check_transformation(
 
         for law in laws:  for all (params, grads) that Hypothesis finds:  law(tx, params, grads)
 
-    `tx_or_factory` is a transformation, or a function that makes one: `factory(**live)`, which
-    the laws of hyperparameters need. `claims` say what it claims to be: see `Claims`. `effort` is
+    `tx_or_factory` is a transformation, or a function that makes one, `factory(**hyperparams)`,
+    which the laws of hyperparameters need. `claims` say what it claims to be: see `Claims`. `profile` is
     "quick" (seconds) or "thorough"; `seed=None` looks at new examples every time. `promotion`
     ("standard" or "strict") runs it under these of JAX's rules for mixed dtypes and ranks instead
     of the ones set around the call. `templates` are parameter trees (arrays or shapes) to use
@@ -78,7 +78,7 @@ def check_transformation(
     """
     report = examine(
         tx_or_factory,
-        effort=effort,
+        profile=profile,
         seed=seed,
         promotion=promotion,
         templates=templates,
@@ -91,7 +91,7 @@ def check_transformation(
 def examine(
     tx_or_factory: Any,
     *,
-    effort: str = "quick",
+    profile: str = "quick",
     seed: int | None = 0,
     promotion: str | None = None,
     templates: Sequence[PyTree] | None = None,
@@ -109,14 +109,14 @@ def examine(
     """
     subject = make_subject(tx_or_factory, extra_args, claims)
     return run_laws(
-        subject, effort=effort, seed=seed, promotion=promotion, templates=templates, only=only
+        subject, profile=profile, seed=seed, promotion=promotion, templates=templates, only=only
     )
 
 
 def run_laws(
     subject: "Subject",
     *,
-    effort: str,
+    profile: str,
     seed: int | None,
     promotion: str | None,
     templates: Sequence[PyTree] | None,
@@ -124,7 +124,7 @@ def run_laws(
 ) -> Report:
     """Try the laws that apply to `subject`, of those in `only`."""
     where = "check_transformation"
-    settings = Effort.named(where, effort)
+    settings = Profile.named(where, profile)
     laws = list(applicable(subject))
     if only is not None:
         check_only(where, only, [law.name for law in laws])
@@ -150,15 +150,15 @@ def make_subject(tx_or_factory: Any, extra_args: Any, claims: Mapping[str, Any])
 
     Raises:
         TypeError: if it is neither a transformation nor a factory, or a claim is unknown.
-        ValueError: if `live` hyperparameters are claimed of a transformation already made.
+        ValueError: if `hyperparams` are claimed of a transformation already made.
     """
     where = "check_transformation"
     made = make_claims(where, claims)
     if hasattr(tx_or_factory, "init") and hasattr(tx_or_factory, "update"):
-        if made.live:
+        if made.hyperparams:
             raise ValueError(
-                f"{where}: `live` needs the factory, to make the transformation with other values;"
-                " got a transformation. Pass the function that makes it: adam, not adam(0.1)."
+                f"{where}: `hyperparams` needs the factory, to make the transformation with other"
+                " values; got a transformation. Pass the function that makes it: adam, not adam(0.1)."
             )
         return Subject(_with_extra(tx_or_factory, extra_args), None, made, extra_args)
     if not callable(tx_or_factory):
@@ -166,7 +166,7 @@ def make_subject(tx_or_factory: Any, extra_args: Any, claims: Mapping[str, Any])
             f"{where}: needs a gradient transformation (an init and an update) or a function that"
             f" makes one; got {type(tx_or_factory).__name__}. Pass for example optax.adam(0.1)."
         )
-    tx = _made(where, tx_or_factory, made.live)
+    tx = _made(where, tx_or_factory, made.hyperparams)
     if not (hasattr(tx, "init") and hasattr(tx, "update")):
         raise TypeError(
             f"{where}: the factory must return a gradient transformation (an init and an update);"
@@ -175,20 +175,20 @@ def make_subject(tx_or_factory: Any, extra_args: Any, claims: Mapping[str, Any])
     return Subject(_with_extra(tx, extra_args), tx_or_factory, made, extra_args)
 
 
-def _made(where: str, factory: Callable, live: Mapping[str, Any]) -> Any:
+def _made(where: str, factory: Callable, hyperparams: Mapping[str, Any]) -> Any:
     """What `factory` makes, after a look at whether it can be called at all."""
     try:
-        inspect.signature(factory).bind(**live)
+        inspect.signature(factory).bind(**hyperparams)
     except TypeError as error:
         name = getattr(factory, "__name__", "factory")
         raise TypeError(
-            f"{where}: the factory must be callable as {name}(**live); got live={dict(live)}, and"
-            f" {error}. Pass a transformation, {name}(...), or its arguments as live={{...}}, or"
-            f" lambda: {name}(...)."
+            f"{where}: the factory must be callable as {name}(**hyperparams); got"
+            f" hyperparams={dict(hyperparams)}, and {error}. Pass a transformation, {name}(...), or"
+            f" its arguments as hyperparams={{...}}, or lambda: {name}(...)."
         ) from error
     except ValueError:  # it has no signature to look at
         pass
-    return factory(**live)
+    return factory(**hyperparams)
 
 
 def _with_extra(tx: Any, extra_args: Mapping[str, Any] | None) -> Any:
@@ -209,12 +209,12 @@ def applicable(subject: Subject) -> Iterator[Law]:
 
 
 def try_law(
-    law: Law, subject: Subject, effort: Effort, seed: int | None, templates: Any
+    law: Law, subject: Subject, profile: Profile, seed: int | None, templates: Any
 ) -> Failure | None:
     """Search for a counterexample to one law."""
     first = subject.wrapped_factory if law.of_factory else subject.tx
     constant = law.arguments(subject)
-    found = find_counterexample(law, first, constant, subject.claims, effort, seed, templates)
+    found = find_counterexample(law, first, constant, subject.claims, profile, seed, templates)
     if found is None:
         return None
     violation, arguments = found

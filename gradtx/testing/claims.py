@@ -20,8 +20,8 @@ class Claims:
         needs_params            True: update raises without params; False: gives the same without
         decoupled_weight_decay  c, or c by count, in u(g, p) = u(g, 0) - c p
         masks, frozen           params -> a tree of bools; where it is False, u = g or u = 0
-        live                    {name: value}: arguments of the factory that may be JAX scalars
-        scheduled               those of `live` that may be schedules
+        hyperparams             {name: value}: arguments of the factory, also as JAX scalars
+        scheduled               those of `hyperparams` that may be schedules
         proportional_to         the one of `scheduled` that multiplies the update
         equals                  a transformation that gives the same updates
         oracle                  (init(p), step(g, memory, p, t) -> (u, memory)) on float64 NumPy
@@ -50,7 +50,7 @@ class Claims:
     decoupled_weight_decay: float | Callable[[int], float] | None = None
     masks: Callable[[Any], Any] | None = None
     frozen: Callable[[Any], Any] | None = None
-    live: Mapping[str, float] = field(default_factory=dict)
+    hyperparams: Mapping[str, float] = field(default_factory=dict)
     scheduled: Sequence[str] | None = None
     proportional_to: str | None = None
     equals: Any = None
@@ -63,8 +63,8 @@ class Claims:
 
     @property
     def schedules(self) -> tuple[str, ...]:
-        """The hyperparameters that may be schedules: all live ones, unless said otherwise."""
-        return tuple(self.live if self.scheduled is None else self.scheduled)
+        """The hyperparameters that may be schedules: all of them, unless said otherwise."""
+        return tuple(self.hyperparams if self.scheduled is None else self.scheduled)
 
 
 def make_claims(where: str, claims: Mapping[str, Any]) -> Claims:
@@ -72,15 +72,16 @@ def make_claims(where: str, claims: Mapping[str, Any]) -> Claims:
 
     Raises:
         TypeError: for a name that is no claim, with the nearest and all known ones.
-        ValueError: if `scheduled` or `proportional_to` names no live hyperparameter.
+        ValueError: if `scheduled` or `proportional_to` names no runtime hyperparameter.
     """
     select_claims(where, claims, {f.name: None for f in fields(Claims)})
     made = Claims(**claims)
     wanted = [*made.schedules, *([made.proportional_to] if made.proportional_to else [])]
     for name in wanted:
-        if name not in made.schedules or name not in made.live:
+        if name not in made.schedules or name not in made.hyperparams:
             raise ValueError(
-                f"{where}: `scheduled` and `proportional_to` must name live hyperparameters; got"
-                f" `{name}`, live: {sorted(made.live)}. Add it, as in live={{{name!r}: 0.1}}."
+                f"{where}: `scheduled` and `proportional_to` must name runtime hyperparameters; got"
+                f" `{name}`, hyperparams: {sorted(made.hyperparams)}. Add it, as in"
+                f" hyperparams={{{name!r}: 0.1}}."
             )
     return made

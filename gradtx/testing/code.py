@@ -90,12 +90,12 @@ def subject_lines(subject: Any, *, as_factory: bool) -> list[str]:
         given = [name, *map(expression, subject.factory.args)]
         given += [f"{k}={expression(v)}" for k, v in subject.factory.keywords.items()]
         whole = f"partial({', '.join(given)})"
-    live = ", ".join(f"{k}={expression(v)}" for k, v in subject.claims.live.items())
+    hyperparams = ", ".join(f"{k}={expression(v)}" for k, v in subject.claims.hyperparams.items())
     note = "" if found else "  # the factory that you passed"
     return [
         *imports,
         f"factory = {whole}{note}",
-        *([] if as_factory else [f"tx = factory({live})"]),
+        *([] if as_factory else [f"tx = factory({hyperparams})"]),
     ]
 
 

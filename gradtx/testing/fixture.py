@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradtx.loop import EVENTS, Hook, Loop, Signal, TrainState, eval_step, train_step
+from gradtx.loop import EVENTS, Hook, Loop, Request, TrainState, eval_step, train_step
 from gradtx.loop.phases import close_epoch, close_fit, close_train, open_epoch, open_fit
 from gradtx.optimizers import sgd
 from gradtx.testing.run import flat, jitted, require, to_float64
@@ -17,7 +17,7 @@ from gradtx.testing.run import flat, jitted, require, to_float64
 PyTree = Any
 
 
-Script = Sequence[tuple[str, int, Signal]]
+Script = Sequence[tuple[str, int, Request]]
 ASKING = (
     "before_batch",
     "after_pred",
@@ -40,7 +40,7 @@ class Program:
 
 
 @dataclass(frozen=True)
-class Rig:
+class Fixture:
     """A loop, what it starts from, and the batches of its one epoch."""
 
     loop: Loop
@@ -99,7 +99,7 @@ class Rig:
         return close_fit(loop, close_epoch(loop, state))
 
 
-def default_rig() -> Rig:
+def default_fixture() -> Fixture:
     """Linear regression by SGD with momentum: three batches of four."""
 
     def apply(params: PyTree, model_state: PyTree, batch: PyTree, *, key: Any, training: bool):
@@ -110,19 +110,19 @@ def default_rig() -> Rig:
     rng = np.random.default_rng(0)
     draw = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)
     batches = [{"x": draw(4, 3), "y": draw(4)} for _ in range(3)]
-    return Rig(Loop(apply, loss, sgd(0.1, momentum=0.9)), {"w": draw(3)}, batches)
+    return Fixture(Loop(apply, loss, sgd(0.1, momentum=0.9)), {"w": draw(3)}, batches)
 
 
 def no_op(name: str, **order: Any) -> Hook:
     """A hook that listens to every event and does nothing."""
-    return Hook(name, dict.fromkeys(EVENTS, lambda state, moment: (state, moment)), **order)
+    return Hook(name, dict.fromkeys(EVENTS, lambda state, context: (state, context)), **order)
 
 
 def counting(name: str = "counts") -> Hook:
     """A hook whose state counts how often each event was seen, in int32."""
 
     def count(event: str) -> Callable:
-        return lambda state, moment: (state | {event: state[event] + 1}, moment)
+        return lambda state, context: (state | {event: state[event] + 1}, context)
 
     start = lambda state: {event: jnp.zeros((), jnp.int32) for event in EVENTS}
     return Hook(name, {event: count(event) for event in EVENTS}, start)
@@ -132,7 +132,7 @@ def requesting(name: str = "requests", **order: Any) -> Hook:
     """A hook that follows a script, which is in its state: so one program serves all scripts."""
 
     def ask(row: int) -> Callable:
-        return lambda state, moment: (state, moment.request(state[row, moment.step]))
+        return lambda state, context: (state, context.request(state[row, context.step]))
 
     return Hook(
         name, {event: ask(i) for i, event in enumerate(ASKING)}, lambda state: table(()), **order
@@ -140,11 +140,11 @@ def requesting(name: str = "requests", **order: Any) -> Hook:
 
 
 def table(script: Script) -> jax.Array:
-    """int32[events, steps]: the signal that a script asks for at each event of each step."""
+    """int32[events, steps]: the request that a script asks for at each event of each step."""
     out = np.zeros((len(ASKING), MOST_STEPS), np.int32)
-    for event, step, signal in script:
+    for event, step, request in script:
         row = ASKING.index(event)
-        out[row, step] = max(out[row, step], signal)
+        out[row, step] = max(out[row, step], request)
     return jnp.asarray(out)
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from gradtx.loop import Hook, Loop
 from gradtx.testing.code import importable
-from gradtx.testing.fixture import PyTree, Rig, default_rig
+from gradtx.testing.fixture import Fixture, PyTree, default_fixture
 from gradtx.testing.hook_laws import HOOK_LAWS, LOOP_LAWS
 from gradtx.testing.law import Law, LawViolation, select_claims
 from gradtx.testing.promotion import rules
 from gradtx.testing.report import Failure, Report
-from gradtx.testing.search import Effort, search
+from gradtx.testing.search import Profile, search
 from gradtx.testing.strategies import event_scripts
 
 
@@ -27,7 +27,7 @@ def check_hook(
 ) -> Report:
     """Try every law of hooks on one, in a small fit.
 
-        for law in laws:  law(hook, rig)
+        for law in laws:  law(hook, fixture)
 
     The fit is linear regression unless `loop`, `params` and `batches` (at least two) give another,
     for a hook that needs to see something else. Claim: `observes=True`, that it changes nothing.
@@ -44,14 +44,14 @@ def check_hook(
             f"{where}: needs a Hook or a function that makes one; got {type(made).__name__}. Pass"
             " for example terminate_on_nan()."
         )
-    rig = make_rig(where, loop, params, model_state, batches)
+    fixture = make_fixture(where, loop, params, model_state, batches)
     passed, failures = [], []
     with rules(promotion):
         for law in HOOK_LAWS.values():
             if not law.when(given):
                 continue
             try:
-                law.check(made, rig)
+                law.check(made, fixture)
                 passed.append(law.name)
             except LawViolation as violation:
                 code = _hook_code(law, hook, loop is not None)
@@ -60,34 +60,34 @@ def check_hook(
     return report.or_raise(where)
 
 
-def make_rig(
+def make_fixture(
     where: str, loop: Loop | None, params: PyTree, model_state: PyTree, batches: Any
-) -> Rig:
+) -> Fixture:
     """The fit that was given, or the default one.
 
     Raises:
         ValueError: if only part of one was given.
     """
     if loop is None and params is None and batches is None:
-        return default_rig()
+        return default_fixture()
     if loop is None or params is None or batches is None or len(batches) < 2:
         raise ValueError(
             f"{where}: `loop`, `params` and at least two `batches` go together; got a part of them."
             " Pass all three, or none for a linear regression."
         )
-    return Rig(loop, params, list(batches), model_state)
+    return Fixture(loop, params, list(batches), model_state)
 
 
-def _hook_code(law: Law, hook: Any, own_rig: bool) -> str:
+def _hook_code(law: Law, hook: Any, own_fixture: bool) -> str:
     found = None if isinstance(hook, Hook) else importable(hook)
     made = f"{found[1]}()" if found else "...  # the hook that you passed"
-    rig = "Rig(loop, params, batches)  # yours" if own_rig else "default_rig()"
+    fixture = "Fixture(loop, params, batches)  # yours" if own_fixture else "default_fixture()"
     lines = [
         "from gradtx.testing import laws",
-        f"from gradtx.testing.fixture import {'Rig' if own_rig else 'default_rig'}",
+        f"from gradtx.testing.fixture import {'Fixture' if own_fixture else 'default_fixture'}",
         *([found[0]] if found else []),
         f"hook = {made}",
-        f"laws.{law.name}(hook, {rig})",
+        f"laws.{law.name}(hook, {fixture})",
     ]
     return "\n".join(lines)
 
@@ -98,28 +98,28 @@ def check_loop(
     params: PyTree = None,
     model_state: PyTree = None,
     batches: Sequence[PyTree] | None = None,
-    effort: str = "quick",
+    profile: str = "quick",
     seed: int | None = 0,
     promotion: str | None = None,
 ) -> Report:
     """Try every law of loops on one, with its hooks, under scripts of requests.
 
-        for law in laws:  for scripts that Hypothesis finds:  law(rig, script)
+        for law in laws:  for scripts that Hypothesis finds:  law(fixture, script)
 
-    A script is a list of (event, step, signal). Without arguments the loop is a linear regression.
+    A script is a list of (event, step, request). Without arguments the loop is a linear regression.
 
     Raises:
         AssertionError: with every law that fails, its formula and the shrunken script.
         ValueError: if only part of `loop`, `params` and `batches` was given.
     """
-    rig = make_rig("check_loop", loop, params, model_state, batches)
-    settings = Effort.named("check_loop", effort)
+    fixture = make_fixture("check_loop", loop, params, model_state, batches)
+    settings = Profile.named("check_loop", profile)
     settings = replace(settings, examples=max(2, settings.examples // 3), shrinks=30)
-    cases = event_scripts(steps=len(rig.batches)).map(lambda script: {"script": script})
+    cases = event_scripts(steps=len(fixture.batches)).map(lambda script: {"script": script})
     passed, failures = [], []
     with rules(promotion):
         for law in LOOP_LAWS.values():
-            attempt = lambda case, law=law: law.check(rig, **case)
+            attempt = lambda case, law=law: law.check(fixture, **case)
             found = search(attempt, cases, settings, seed, cost=law.cost)
             if found is None:
                 passed.append(law.name)
@@ -131,15 +131,15 @@ def check_loop(
     return report.or_raise("check_loop")
 
 
-def _loop_code(law: Law, script: Sequence, own_rig: bool) -> str:
-    rows = [f"({event!r}, {step}, Signal.{signal.name})" for event, step, signal in script]
-    rig = "Rig(loop, params, batches)  # yours" if own_rig else "default_rig()"
+def _loop_code(law: Law, script: Sequence, own_fixture: bool) -> str:
+    rows = [f"({event!r}, {step}, Request.{request.name})" for event, step, request in script]
+    fixture = "Fixture(loop, params, batches)  # yours" if own_fixture else "default_fixture()"
     return "\n".join(
         [
-            "from gradtx.loop import Signal",
+            "from gradtx.loop import Request",
             "from gradtx.testing import laws",
-            f"from gradtx.testing.fixture import {'Rig' if own_rig else 'default_rig'}",
-            f"rig = {rig}",
-            f"laws.{law.name}(rig, [{', '.join(rows)}])",
+            f"from gradtx.testing.fixture import {'Fixture' if own_fixture else 'default_fixture'}",
+            f"fixture = {fixture}",
+            f"laws.{law.name}(fixture, [{', '.join(rows)}])",
         ]
     )

@@ -7,13 +7,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gradtx.loop import Hook, Signal
+from gradtx.loop import Hook, Request
 from gradtx.testing.fixture import (
     COUNTS,
     NO_OP,
     OTHERS,
     REQUESTS,
-    Rig,
+    Fixture,
     Script,
     requesting,
     same_state,
@@ -36,63 +36,65 @@ def _trained(state: Any) -> Any:
 
 
 @law(registry=HOOK_LAWS)
-def hook_keeps_its_types(hook: Hook, rig: Rig) -> None:
+def hook_keeps_its_types(hook: Hook, fixture: Fixture) -> None:
     """A fit leaves the hook's state in the tree, the shapes and the dtypes that `init` gave it.
 
     h = init(s),  h' = h after a fit  =>  tree, shapes and dtypes of h' are those of h
     """
     spec = lambda tree: jax.tree.map(lambda x: f"{jnp.result_type(x)}{list(jnp.shape(x))}", tree)
-    before = rig.start(rig.program([hook]).loop).hooks[hook.name]
-    after = rig.fit([hook]).hooks[hook.name]
+    before = fixture.start(fixture.program([hook]).loop).hooks[hook.name]
+    after = fixture.fit([hook]).hooks[hook.name]
     require(spec(before) == spec(after), f"{spec(after)} after a fit, {spec(before)} before")
 
 
 @law(registry=HOOK_LAWS)
-def hook_is_pure(hook: Hook, rig: Rig) -> None:
+def hook_is_pure(hook: Hook, fixture: Fixture) -> None:
     """A hook remembers nothing outside its state: two fits in Python, without jit, are the same.
 
     fit(s) = fit(s)
     """
-    first, second = (rig.fit([hook], jit=False) for _ in range(2))
+    first, second = (fixture.fit([hook], jit=False) for _ in range(2))
     same_state(second, first, 0.0, ("the second fit gives", "the first"))
 
 
 @law(registry=HOOK_LAWS)
-def hook_compiles(hook: Hook, rig: Rig) -> None:
+def hook_compiles(hook: Hook, fixture: Fixture) -> None:
     """Under jit a hook does what it does in Python, and is traced once.
 
     jit(step)(s, batch) = step(s, batch)        traces(jit(step)) = 1
     """
-    got = rig.fit([hook])
-    same_state(got, rig.fit([hook], jit=False), 1e-5, ("jit gives", "Python"))
-    count = rig.program([hook]).traces["train"]
-    require(count == 1, f"the step was traced {count} times for {len(rig.batches)} batches")
+    got = fixture.fit([hook])
+    same_state(got, fixture.fit([hook], jit=False), 1e-5, ("jit gives", "Python"))
+    count = fixture.program([hook]).traces["train"]
+    require(count == 1, f"the step was traced {count} times for {len(fixture.batches)} batches")
 
 
 @law(registry=HOOK_LAWS)
-def hook_ignores_a_no_op(hook: Hook, rig: Rig) -> None:
+def hook_ignores_a_no_op(hook: Hook, fixture: Fixture) -> None:
     """A hook that does nothing changes nothing, bit for bit, before this one or after it.
 
     fit([no_op, hook]) = fit([hook, no_op]) = fit([hook])
     """
-    want = rig.fit([hook])
+    want = fixture.fit([hook])
     for hooks in ([NO_OP, hook], [hook, NO_OP]):
         order = ", ".join(each.name for each in hooks)
-        same_state(_without(rig.fit(hooks), NO_OP.name), want, 0.0, (f"with [{order}]", "alone"))
+        same_state(
+            _without(fixture.fit(hooks), NO_OP.name), want, 0.0, (f"with [{order}]", "alone")
+        )
 
 
 @law(registry=HOOK_LAWS)
-def hook_only_raises_the_signal(hook: Hook, rig: Rig) -> None:
+def hook_only_raises_the_request(hook: Hook, fixture: Fixture) -> None:
     """Requests are combined by max: a hook can add one, and never takes back another's.
 
-    signal' >= signal  at every event
+    requested' >= request  at every event
     """
 
     def watched(event: str) -> Any:
-        def on(state: Any, moment: Any) -> tuple[Any, Any]:
+        def on(state: Any, context: Any) -> tuple[Any, Any]:
             inner, kept = state
-            inner, new = hook.on[event](inner, moment)
-            return (inner, kept | {event: kept[event] & (new.signal >= moment.signal)}), new
+            inner, new = hook.on[event](inner, context)
+            return (inner, kept | {event: kept[event] & (new.requested >= context.requested)}), new
 
         return on
 
@@ -100,38 +102,38 @@ def hook_only_raises_the_signal(hook: Hook, rig: Rig) -> None:
     watch = replace(hook, on={event: watched(event) for event in hook.on}, init=start)
     asks = requesting(run_before=(hook.name,))
     # Requests at different times, so that each event meets one that is pending.
-    skips = [("before_batch", 0, Signal.SKIP_BACKWARD), ("before_batch", 1, Signal.SKIP_STEP)]
+    skips = [("before_batch", 0, Request.SKIP_BACKWARD), ("before_batch", 1, Request.SKIP_STEP)]
     for script in (
         skips,
-        [("after_loss", 0, Signal.SKIP_BATCH), ("after_loss", 1, Signal.END_FIT)],
+        [("after_loss", 0, Request.SKIP_BATCH), ("after_loss", 1, Request.END_FIT)],
     ):
-        kept = rig.fit([asks, watch], scripts={asks.name: script}).hooks[hook.name][1]
+        kept = fixture.fit([asks, watch], scripts={asks.name: script}).hooks[hook.name][1]
         lowered = [event for event, fine in kept.items() if not bool(fine)]
         require(not lowered, f"lowers a pending request at {', '.join(lowered)}")
 
 
 @law(registry=HOOK_LAWS)
-def hook_resumes(hook: Hook, rig: Rig) -> None:
+def hook_resumes(hook: Hook, fixture: Fixture) -> None:
     """A fit that was saved as bytes before every batch goes on as if nothing had happened.
 
     step(load(save(s)), batch) = step(s, batch)
     """
-    got = rig.fit([hook], between=through_bytes)
-    same_state(got, rig.fit([hook]), 0.0, ("resumed", "uninterrupted"))
+    got = fixture.fit([hook], between=through_bytes)
+    same_state(got, fixture.fit([hook]), 0.0, ("resumed", "uninterrupted"))
 
 
 @law(registry=HOOK_LAWS, when=lambda claims: claims["observes"])
-def hook_observes(hook: Hook, rig: Rig) -> None:
+def hook_observes(hook: Hook, fixture: Fixture) -> None:
     """A hook that only observes leaves the training as it was.
 
     params, opt_state, model_state after fit([hook]) = those after fit([])
     """
-    got, want = _trained(rig.fit([hook])), _trained(rig.fit())
+    got, want = _trained(fixture.fit([hook])), _trained(fixture.fit())
     same_state(got, want, 1e-6, ("with the hook", "without"))
 
 
 @law(registry=LOOP_LAWS)
-def signals_combine(rig: Rig, script: Script) -> None:
+def requests_combine(fixture: Fixture, script: Script) -> None:
     """Requests of two hooks combine commutatively, associatively and idempotently, by max.
 
     fit(a: x, b: y) = fit(a: y, b: x) = fit(a: max(x, y), b: none) = fit(a: x + y, b: x + y)
@@ -139,7 +141,7 @@ def signals_combine(rig: Rig, script: Script) -> None:
     half = len(script) // 2
     x, y, both = script[:half], script[half:], list(script)
     fit = lambda a, b: _without(
-        rig.fit([REQUESTS, OTHERS], scripts={"requests": a, "others": b}), "requests", "others"
+        fixture.fit([REQUESTS, OTHERS], scripts={"requests": a, "others": b}), "requests", "others"
     )
     want = fit(x, y)
     for way, (a, b) in {
@@ -151,12 +153,12 @@ def signals_combine(rig: Rig, script: Script) -> None:
 
 
 @law(registry=LOOP_LAWS)
-def events_are_nested(rig: Rig, script: Script) -> None:
+def events_are_nested(fixture: Fixture, script: Script) -> None:
     """Whatever is requested, each level that was opened is closed once.
 
     n(before_x) = n(after_x)  for x = fit, epoch, train, validate, batch, backward, step
     """
-    counts = rig.fit([REQUESTS, COUNTS], scripts={"requests": script}).hooks[COUNTS.name]
+    counts = fixture.fit([REQUESTS, COUNTS], scripts={"requests": script}).hooks[COUNTS.name]
     seen = {event: int(number) for event, number in counts.items()}
     for level in ("fit", "epoch", "train", "validate", "batch", "backward", "step"):
         opened, closed = seen[f"before_{level}"], seen[f"after_{level}"]
@@ -165,25 +167,28 @@ def events_are_nested(rig: Rig, script: Script) -> None:
 
 
 @law(registry=LOOP_LAWS)
-def no_op_changes_nothing(rig: Rig, script: Script) -> None:
+def no_op_changes_nothing(fixture: Fixture, script: Script) -> None:
     """A hook that does nothing changes nothing, bit for bit, whatever is requested.
 
     fit([.., no_op]) = fit([..])
     """
     scripts = {"requests": script}
-    want, got = rig.fit([REQUESTS], scripts=scripts), rig.fit([NO_OP, REQUESTS], scripts=scripts)
+    want, got = (
+        fixture.fit([REQUESTS], scripts=scripts),
+        fixture.fit([NO_OP, REQUESTS], scripts=scripts),
+    )
     same_state(_without(got, NO_OP.name), want, 0.0, ("with a no-op", "without"))
 
 
 @law(registry=LOOP_LAWS)
-def hook_order_is_declared(rig: Rig, script: Script) -> None:
+def hook_order_is_declared(fixture: Fixture, script: Script) -> None:
     """Hooks that do not commute say so: the order of the list never matters.
 
     fit(hooks) = fit(permutation of hooks)
 
     Up to five permutations are tried.
     """
-    hooks, bare = rig.loop.hooks, replace(rig, loop=replace(rig.loop, hooks=()))
+    hooks, bare = fixture.loop.hooks, replace(fixture, loop=replace(fixture.loop, hooks=()))
     scripts = {"requests": script}
     want = bare.fit([REQUESTS, *hooks], scripts=scripts)
     for order in itertools.islice(itertools.permutations(hooks), 1, 6):
@@ -194,38 +199,38 @@ def hook_order_is_declared(rig: Rig, script: Script) -> None:
 
 
 @law(registry=LOOP_LAWS, cost=3)
-def loop_compiles(rig: Rig, script: Script) -> None:
+def loop_compiles(fixture: Fixture, script: Script) -> None:
     """A compiled step does what the step does in Python, whatever is requested.
 
     jit(train_step)(s, batch) = train_step(s, batch)
     """
     scripts = {"requests": script}
     got, want = (
-        rig.fit([REQUESTS], scripts=scripts),
-        rig.fit([REQUESTS], scripts=scripts, jit=False),
+        fixture.fit([REQUESTS], scripts=scripts),
+        fixture.fit([REQUESTS], scripts=scripts, jit=False),
     )
     same_state(got, want, 1e-5, ("jit gives", "Python"))
 
 
 @law(registry=LOOP_LAWS)
-def loop_resumes(rig: Rig, script: Script) -> None:
+def loop_resumes(fixture: Fixture, script: Script) -> None:
     """A state that was written as bytes before every batch goes on as if nothing had happened.
 
     step(load(save(s)), batch) = step(s, batch)
     """
-    fit = lambda between: rig.fit([REQUESTS], scripts={"requests": script}, between=between)
+    fit = lambda between: fixture.fit([REQUESTS], scripts={"requests": script}, between=between)
     same_state(fit(through_bytes), fit(lambda state: state), 0.0, ("resumed", "uninterrupted"))
 
 
 @law(registry=LOOP_LAWS)
-def skipped_batch_leaves_no_trace(rig: Rig, script: Script) -> None:
+def skipped_batch_leaves_no_trace(fixture: Fixture, script: Script) -> None:
     """A batch that is skipped as it begins leaves parameters and optimizer alone.
 
     SKIP_BATCH at before_batch  =>  (params', opt_state', model_state') = (params, ..)
     """
-    program = rig.program([REQUESTS])
-    state = rig.fit([REQUESTS], scripts={"requests": script})
-    always = [("before_batch", int(state.step), Signal.SKIP_BATCH)]
-    state = state.replace(signal=jnp.int32(0), hooks=state.hooks | {"requests": table(always)})
-    after, _ = program.train(state, rig.batches[0])
+    program = fixture.program([REQUESTS])
+    state = fixture.fit([REQUESTS], scripts={"requests": script})
+    always = [("before_batch", int(state.step), Request.SKIP_BATCH)]
+    state = state.replace(requested=jnp.int32(0), hooks=state.hooks | {"requests": table(always)})
+    after, _ = program.train(state, fixture.batches[0])
     same_state(_trained(after), _trained(state), 0.0, ("after it", "before"))

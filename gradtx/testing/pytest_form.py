@@ -9,7 +9,7 @@ from gradtx.testing.check import PyTree, applicable, make_subject, run_laws
 def law_tests(
     tx_or_factory: Any,
     *,
-    effort: str = "quick",
+    profile: str = "quick",
     seed: int | None = 0,
     promotion: str | None = None,
     templates: Sequence[PyTree] | None = None,
@@ -18,7 +18,7 @@ def law_tests(
 ) -> Callable[[str], None]:
     """A pytest test with one case for each law that applies.
 
-        test_mine = law_tests(my_factory, live={"learning_rate": 0.1}, linear=True)
+        test_mine = law_tests(my_factory, hyperparams={"learning_rate": 0.1}, linear=True)
 
     The arguments are those of `check_transformation`. Needs pytest.
 
@@ -34,7 +34,7 @@ def law_tests(
     def test_law(law: str) -> None:
         report = run_laws(
             subject,
-            effort=effort,
+            profile=profile,
             seed=seed,
             promotion=promotion,
             templates=templates,

@@ -12,7 +12,7 @@ from gradtx.testing.law import Law, LawViolation, law, select_claims
 from gradtx.testing.promotion import rules
 from gradtx.testing.report import Failure, Report
 from gradtx.testing.run import require
-from gradtx.testing.search import Effort
+from gradtx.testing.search import Profile
 
 SCHEDULE_LAWS: dict[str, Law] = {}
 
@@ -155,7 +155,7 @@ def check_schedule(
     schedule: Callable,
     *,
     steps: int = 100,
-    effort: str = "quick",
+    profile: str = "quick",
     promotion: str | None = None,
     **claims: Any,
 ) -> Report:
@@ -178,7 +178,7 @@ def check_schedule(
         TypeError: for an unknown claim.
     """
     given = select_claims("check_schedule", claims, CLAIMS) | {"steps": steps}
-    most = {"quick": 400, "thorough": 20_000}[Effort.named("check_schedule", effort).name]
+    most = {"quick": 400, "thorough": 20_000}[Profile.named("check_schedule", profile).name]
     passed, failures = [], []
     with rules(promotion):
         for each in SCHEDULE_LAWS.values():

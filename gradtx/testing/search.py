@@ -16,7 +16,7 @@ from gradtx.testing.trees import trees
 
 
 @dataclass(frozen=True)
-class Effort:
+class Profile:
     """How long to search: examples for each law, and calls spent on shrinking one."""
 
     name: str
@@ -24,16 +24,16 @@ class Effort:
     shrinks: int
 
     @staticmethod
-    def named(where: str, name: str) -> "Effort":
-        """The effort "quick" or "thorough".
+    def named(where: str, name: str) -> "Profile":
+        """The profile "quick" or "thorough".
 
         Raises:
             ValueError: for another name.
         """
-        known = {"quick": Effort("quick", 10, 60), "thorough": Effort("thorough", 200, 600)}
+        known = {"quick": Profile("quick", 10, 60), "thorough": Profile("thorough", 200, 600)}
         if name not in known:
             raise ValueError(
-                f"{where}: `effort` must be one of {', '.join(known)}; got {name!r}. Choose one."
+                f"{where}: `profile` must be one of {', '.join(known)}; got {name!r}. Choose one."
             )
         return known[name]
 
@@ -76,30 +76,30 @@ def find_counterexample(
     subject: Any,
     constant: Mapping[str, Any],
     claims: Any,
-    effort: Effort,
+    profile: Profile,
     seed: int | None,
     templates: Any,
 ) -> tuple[LawViolation, dict[str, Any]] | None:
     """The violation and the arguments of a shrunken counterexample, if there is one."""
     pairs = trees(law.trees, templates, low_precision=claims.low_precision)
     attempt = lambda case: law.check(subject, **case, **constant)
-    found = search(attempt, cases(law, pairs), effort, seed, cost=law.cost)
+    found = search(attempt, cases(law, pairs), profile, seed, cost=law.cost)
     return found and (found[0], found[1] | dict(constant))
 
 
 def search(
     attempt: Callable[[dict[str, Any]], None],
     strategy: st.SearchStrategy[dict[str, Any]],
-    effort: Effort,
+    profile: Profile,
     seed: int | None,
     *,
     cost: float = 1.0,
 ) -> tuple[LawViolation, dict[str, Any]] | None:
     """The violation that `attempt` raises on a shrunken case from `strategy`, and the case."""
-    budget = _Budget(effort.shrinks)
+    budget = _Budget(profile.shrinks)
     run = given(strategy)(lambda case: budget.call(lambda: attempt(case), case))
     run = settings(
-        max_examples=max(1, round(effort.examples / cost)),
+        max_examples=max(1, round(profile.examples / cost)),
         deadline=None,
         database=None,
         derandomize=False,

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import gradtx
 from gradtx.core.hyperparams import Interval
-from gradtx.loop import Hook, Signal
+from gradtx.loop import Hook, Request
 from gradtx.testing.fixture import ASKING
 
 PyTree = Any
@@ -190,10 +190,10 @@ def chains(*, max_size: int = 3) -> st.SearchStrategy[gradtx.GradientTransformat
 
 def event_scripts(
     *, steps: int = 3, max_size: int = 3
-) -> st.SearchStrategy[list[tuple[str, int, Signal]]]:
-    """Requests that a hook makes: lists of (event, training step, signal); shrinks to none."""
+) -> st.SearchStrategy[list[tuple[str, int, Request]]]:
+    """Requests that a hook makes: lists of (event, training step, request); shrinks to none."""
     request = st.tuples(
-        st.sampled_from(ASKING), st.integers(0, steps - 1), st.sampled_from(list(Signal)[1:])
+        st.sampled_from(ASKING), st.integers(0, steps - 1), st.sampled_from(list(Request)[1:])
     )
     return st.lists(request, max_size=max_size)
 
@@ -210,7 +210,7 @@ def hook_lists(*, max_size: int = 4) -> st.SearchStrategy[list[Hook]]:
         hooks = []
         for i, (priority, after) in enumerate(rows):
             earlier = tuple(names[j] for j in sorted(after) if j < i)
-            count = {"after_batch": lambda state, moment: (state + 1, moment)}
+            count = {"after_batch": lambda state, context: (state + 1, context)}
             start = lambda state: jnp.zeros((), jnp.int32)
             hooks.append(Hook(names[i], count, start, run_after=earlier, priority=priority))
         return hooks

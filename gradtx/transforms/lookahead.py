@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from gradtx.core.hyperparams import CLOSED_UNIT, ScalarOrSchedule
-from gradtx.core.state import uncounted, update_inner
+from gradtx.core.state import update_inner, without_count
 from gradtx.core.transformation import GradientTransformation, transformation
 from gradtx.core.tree import PyTree, compute_dtype, is_none
 
@@ -40,7 +40,7 @@ def lookahead(
 
     def init(params: PyTree) -> dict[str, Any]:
         slow = jax.tree.map(lambda p: jnp.array(p, compute_dtype(p)), params)
-        return {"slow": slow, "fast": uncounted(inner.init(params))}
+        return {"slow": slow, "fast": without_count(inner.init(params))}
 
     def update(updates: PyTree, slots: dict, params: PyTree, h: Any, **extra: Any):
         fast, state = update_inner(inner, updates, slots["fast"], params, h.count, **extra)

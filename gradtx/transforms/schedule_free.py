@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from gradtx.core.hyperparams import NON_NEGATIVE, Interval, ScalarOrSchedule
-from gradtx.core.state import states_in, uncounted, update_inner
+from gradtx.core.state import states_in, update_inner, without_count
 from gradtx.core.transformation import GradientTransformation, transformation
 from gradtx.core.tree import PyTree, as_dtype, compute_dtype, is_none
 
@@ -49,7 +49,7 @@ def schedule_free(
         # which is what relates y to x and z.
         scalar = lambda value: jnp.full((), value, jnp.result_type(float))
         totals = {"weight_sum": scalar(0), "max_learning_rate": scalar(0), "b1": scalar(1)}
-        return totals | {"z": z, "base": uncounted(inner.init(params))}
+        return totals | {"z": z, "base": without_count(inner.init(params))}
 
     def update(updates: PyTree, slots: dict, params: PyTree, h: Any, **extra: Any):
         base, state = update_inner(inner, updates, slots["base"], params, h.count, **extra)

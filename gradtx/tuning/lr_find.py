@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradtx.core.runtime_hyperparams import set_hyperparams
-from gradtx.loop import Hook, Loop, Moment, Observer, Signal, TrainState, fit
+from gradtx.loop import Hook, Loop, Observer, Request, StepContext, TrainState, fit
 from gradtx.loop.fit import Batches
 
 NAME = "lr_find"
@@ -67,7 +67,9 @@ def lr_find(
     """
     _check(state, start, end, steps, stop)
     rates = start * (end / start) ** (np.arange(steps) / steps)
-    fresh = state.replace(stage=jnp.zeros_like(state.stage), signal=jnp.zeros_like(state.signal))
+    fresh = state.replace(
+        level=jnp.zeros_like(state.level), requested=jnp.zeros_like(state.requested)
+    )
     loop = replace(loop, hooks=[hook for hook in loop.hooks if hook.in_lr_find])
     sweeping, fresh = loop.with_hooks(loop.without_hooks(fresh), [_sweep(rates, stop)])
     # An epoch has one batch at least, so the sweep always ends before the epochs do.
@@ -94,19 +96,19 @@ def _sweep(rates: np.ndarray, stop: float) -> Hook:
     """Set the rate of each batch; end the fit when the loss has blown up or the rates are over."""
     table = jnp.asarray(rates, jnp.float32)
 
-    def before_batch(sweep: _Sweep, moment: Moment):
-        opt_state = set_hyperparams(moment.opt_state, learning_rate=table[sweep.count])
-        return sweep, moment.replace(opt_state=opt_state)
+    def before_batch(sweep: _Sweep, context: StepContext):
+        opt_state = set_hyperparams(context.opt_state, learning_rate=table[sweep.count])
+        return sweep, context.replace(opt_state=opt_state)
 
-    def after_batch(sweep: _Sweep, moment: Moment):
-        smooth = moment.metrics.train_loss
-        begun = moment.metrics.count > 0
+    def after_batch(sweep: _Sweep, context: StepContext):
+        smooth = context.metrics.train_loss
+        begun = context.metrics.count > 0
         best = jnp.where(begun, jnp.minimum(sweep.best, smooth), sweep.best)
         # Written so that it holds for NaN.
         bad = begun & ~((smooth <= stop * best) & jnp.isfinite(smooth))
         count = sweep.count + 1
         over = bad | (count >= len(rates))
-        return _Sweep(count, best), moment.request(Signal.END_FIT, over)
+        return _Sweep(count, best), context.request(Request.END_FIT, over)
 
     return Hook(
         NAME,

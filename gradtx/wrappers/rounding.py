@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gradtx.core.state import uncounted, update_inner
+from gradtx.core.state import update_inner, without_count
 from gradtx.core.transformation import GradientTransformation, as_transformation, transformation
 from gradtx.core.tree import PyTree, as_dtype, cast_like, compute_dtype, dtype_of, is_none
 
@@ -146,7 +146,7 @@ def master_weights(inner: optax.GradientTransformation) -> GradientTransformatio
     def init(params: PyTree) -> dict[str, Any]:
         master = copy(params)
         full = jax.tree.map(wide, master, params, is_leaf=is_none)
-        return {"master": master, "inner": uncounted(inner.init(full))}
+        return {"master": master, "inner": without_count(inner.init(full))}
 
     def update(updates: PyTree, slots: dict[str, Any], params: PyTree, h: Any, **extra: Any):
         master = _map(_current, slots["master"], params)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import gradtx
-from gradtx.hooks import ema_weights
+from gradtx.hooks import ema_params
 from gradtx.loop import Loop
 
 RNG = np.random.default_rng(0)
@@ -48,5 +48,5 @@ def make(tx=None, *, width=5, seed=0, hooks=None):
     }
     tx = gradtx.adamw(0.05) if tx is None else tx
     mae = lambda pred, batch: jnp.abs(pred - batch["y"])
-    loop = Loop(apply, squares, tx, {"mae": mae}, [ema_weights(0.5)] if hooks is None else hooks)
+    loop = Loop(apply, squares, tx, {"mae": mae}, [ema_params(0.5)] if hooks is None else hooks)
     return loop, loop.init(params, {"mean": jnp.zeros(3)}, seed=seed)

@@ -60,7 +60,7 @@ def wait_for_a_save(directory, count, running):
 
 
 def kill_at_random(directory, pid, rng):
-    """Half of the times in the midst of a save; else at any moment, early ones included."""
+    """Half of the times in the midst of a save; else at any context, early ones included."""
     if rng.random() < 0.5:
         wait_for_a_save(directory, rng.randint(1, 3), lambda: signalled(pid, 0))
         time.sleep(rng.uniform(0, 0.1))

@@ -11,7 +11,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 import gradtx
 from gradtx.checkpoint import CheckpointError, entries, newest_intact, restore, save, start_save
-from gradtx.hooks import early_stopping, ema_weights, reset_model_state
+from gradtx.hooks import early_stopping, ema_params, reset_model_state
 from gradtx.loop import Loop, fit
 from tests.checkpoint.small import BATCHES, make
 
@@ -134,8 +134,8 @@ def difference(directory, state, **options):
         (lambda: make(gradtx.adabelief(0.05))[1], "is scale_by_adam in the checkpoint and"),
         (lambda: make(gradtx.sgd(0.05))[1], "opt_state"),
         (lambda: make(optax.adamw(0.05))[1], "opt_state"),
-        (lambda: make(hooks=[])[1], "hooks/ema_weights"),
-        (lambda: make(hooks=[ema_weights(0.5), early_stopping()])[1], "hooks/early_stopping"),
+        (lambda: make(hooks=[])[1], "hooks/ema_params"),
+        (lambda: make(hooks=[ema_params(0.5), early_stopping()])[1], "hooks/early_stopping"),
     ],
 )
 def test_another_optimizer_or_hook_is_named_and_params_only_is_the_remedy(
@@ -178,7 +178,7 @@ def test_other_facts_are_named(saved):
 def test_a_new_fit_from_parameters_has_them_in_its_hooks_too(trained, saved):
     loop, state = make(seed=1)
     begun = loop.init(**restore(saved, state, params_only=True).state, seed=1)
-    assert_same(begun.hooks["ema_weights"].average, trained[1].params)
+    assert_same(begun.hooks["ema_params"].average, trained[1].params)
     assert int(begun.step) == 0
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 import gradtx
 from gradtx.checkpoint import resume
-from gradtx.hooks import early_stopping, ema_weights
+from gradtx.hooks import early_stopping, ema_params
 from gradtx.loop import Loop
 from gradtx.observers import checkpoint, jsonl, table
 from gradtx.recipes import fit_one_cycle
@@ -46,7 +46,7 @@ def train(directory):
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     params = {"kernel": jnp.ones((6, 64)) / 8, "w": jnp.linspace(-1, 1, 64)}
     loss = lambda pred, batch: jnp.square(pred - batch["y"])
-    hooks = [ema_weights(0.9), early_stopping(patience=9)]
+    hooks = [ema_params(0.9), early_stopping(patience=9)]
     loop = Loop(apply, loss, gradtx.adamw(0.05), hooks=hooks)
     state = loop.init(params, {"mean": jnp.zeros(6)}, seed=3)
     log = jsonl(directory / "metrics.jsonl")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gradtx.data import DataError, ImageFacts, load, read_images, valid_batches
+from gradtx.data import DataError, ImageSpec, load, read_images, valid_batches
 
 
 def test_a_file_is_prepared_as_the_validation_image_it_is(tmp_path):
@@ -14,7 +14,7 @@ def test_a_file_is_prepared_as_the_validation_image_it_is(tmp_path):
         Image.fromarray(dataset.valid.images[i, :, :, 0]).convert("RGB").save(path)
     for size in (28, 32):
         want = next(valid_batches(dataset, batch_size=6, size=size))["image"][[3, 5]]
-        got = read_images(paths, ImageFacts.of(dataset, size=size))
+        got = read_images(paths, ImageSpec.of(dataset, size=size))
         assert got.dtype == np.float32
         np.testing.assert_allclose(got, want, atol=1e-5)
 
@@ -23,7 +23,7 @@ def test_a_photo_is_prepared_as_the_validation_photo_it_is(small_tree):
     dataset = load("folder", data_dir=small_tree)
     want = next(valid_batches(dataset, batch_size=30, size=48))["image"]
     paths = [dataset.valid[i]["image"] for i in range(30)]
-    got = read_images(paths, ImageFacts.of(dataset, size=48))
+    got = read_images(paths, ImageSpec.of(dataset, size=48))
     np.testing.assert_array_equal(got, want)
 
 
@@ -34,24 +34,24 @@ def test_images_of_any_mode_and_shape_fit(tmp_path, mode, channels):
     Image.new("L" if mode == "I;16" else mode, (13, 9)).convert(mode).save(path)
     for photos in (True, False) if channels == 3 else (False,):
         numbers = (0.5,) * channels
-        facts = ImageFacts("x", "x-1", ("a", "b"), channels, numbers, numbers, 8, photos)
+        facts = ImageSpec("x", "x-1", ("a", "b"), channels, numbers, numbers, 8, photos)
         assert read_images([path, path], facts).shape == (2, 8, 8, channels)
 
 
 def test_facts_come_back_from_their_file(tmp_path):
-    facts = ImageFacts.of(load("embedded"), size=28)
+    facts = ImageSpec.of(load("embedded"), size=28)
     facts.write(tmp_path / "data.json")
-    assert ImageFacts.read(tmp_path / "data.json") == facts
+    assert ImageSpec.read(tmp_path / "data.json") == facts
     for text in ("", "[]", "{}", '{"classes": 3}'):
         (tmp_path / "bad.json").write_text(text)
         with pytest.raises(DataError, match=r"bad\.json must be what a run on images wrote"):
-            ImageFacts.read(tmp_path / "bad.json")
+            ImageSpec.read(tmp_path / "bad.json")
     with pytest.raises(DataError, match="got none"):
-        ImageFacts.read(tmp_path / "absent.json")
+        ImageSpec.read(tmp_path / "absent.json")
 
 
 def test_what_is_no_image_is_named(tmp_path):
-    facts = ImageFacts.of(load("embedded"), size=28)
+    facts = ImageSpec.of(load("embedded"), size=28)
     (tmp_path / "x.png").write_text("not an image")
     with pytest.raises(DataError, match=r"x\.png cannot be read \(not an image\)\. Name image"):
         read_images([tmp_path / "x.png"], facts)

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gradtx.loop import Hook, Moment, TrainState
+from gradtx.loop import Hook, StepContext, TrainState
 
 
 def switched(hooks: Sequence[Hook]) -> list[Hook]:
@@ -32,12 +32,14 @@ def turn_on(state: TrainState, *numbers: int) -> TrainState:
 
 
 def _switched(act: Any) -> Any:
-    def event(state: tuple[jax.Array, Any], moment: Moment):
+    def event(state: tuple[jax.Array, Any], context: StepContext):
         on, mine = state
         choose = lambda new, old: jax.tree.map(lambda a, b: jnp.where(on, a, b), new, old)
-        new_mine, new = act(mine, moment)
-        pairs = {f.name: (getattr(new, f.name), getattr(moment, f.name)) for f in fields(Moment)}
+        new_mine, new = act(mine, context)
+        pairs = {
+            f.name: (getattr(new, f.name), getattr(context, f.name)) for f in fields(StepContext)
+        }
         changed = {name: choose(a, b) for name, (a, b) in pairs.items() if a is not b}
-        return (on, choose(new_mine, mine)), moment.replace(**changed)
+        return (on, choose(new_mine, mine)), context.replace(**changed)
 
     return event

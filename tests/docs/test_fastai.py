@@ -14,7 +14,7 @@ from gradtx.loop import Hook, Loop, fit
 from gradtx.observers import read_jsonl
 from tests.docs.fastai_cells import RECORD, REQUEST_AT_STEP, REQUESTED_AT, inputs_of, spoilt
 from tests.docs.switches import switched, turn_on
-from tests.loop.small import moment, numbers
+from tests.loop.small import context, numbers
 from tests.markdown import ROOT, equivalences, executed
 
 PAGE = ROOT / "docs" / "fastai.md"
@@ -108,7 +108,7 @@ def requesting(page, left):
         when = m.training & (m.step == REQUEST_AT_STEP)
         if "Valid" in left:
             when = jnp.asarray(not m.training) & (m.epoch == 0)
-        return state, cell(page, "requests", left, moment=m, when=when)
+        return state, cell(page, "requests", left, context=m, when=when)
 
     return Hook(left, {REQUESTED_AT[left]: act})
 
@@ -203,7 +203,7 @@ def test_mixup_mixes_with_the_same_shares(page):
     label = np.arange(4000) % 3
     batch = {"image": jax.nn.one_hot(label, 3), "label": jnp.asarray(label)}
     hook = cell(page, "callbacks", "MixUp(alpha)")
-    act = jax.jit(lambda batch: hook.on["before_batch"]((), moment(page.state, batch))[1].batch)
+    act = jax.jit(lambda batch: hook.on["before_batch"]((), context(page.state, batch))[1].batch)
     mixed = act(batch)
     np.testing.assert_allclose(mixed["image"], mixed["label"], rtol=1e-6)
     share = np.take_along_axis(np.asarray(mixed["label"]), label[:, None], axis=1)[:, 0]

@@ -12,7 +12,7 @@ import pytest
 
 import gradtx
 from gradtx import presets, schedules
-from gradtx.loop import EVENTS, Signal
+from gradtx.loop import EVENTS, Request
 from tests.docs.fastai_cells import UPDATES
 from tests.loop.rule import Rule
 from tests.markdown import ROOT, blocks, check_output, equivalences, executed
@@ -110,16 +110,16 @@ def test_pytorchs_schedulers_have_the_same_values(row):
 def unwinding():
     """Where each request leads, by the rule that tests/loop holds against the loop itself."""
     fit = lambda asks: Rule(asks).fit(epochs=2, train=2, valid=2).events
-    signals = [signal for signal in Signal if signal]
+    requests = [request for request in Request if request]
     lines = [
-        "| Asked for at | " + " | ".join(f"`{signal.name}`" for signal in signals) + " |",
-        "|---|" + "---|" * len(signals),
+        "| Asked for at | " + " | ".join(f"`{request.name}`" for request in requests) + " |",
+        "|---|" + "---|" * len(requests),
     ]
     plain = fit({})
     for event in [event for event in EVENTS if event in plain]:
         cells = []
-        for signal in signals:
-            pairs = zip(plain, fit({(event, 0): signal}), strict=False)
+        for request in requests:
+            pairs = zip(plain, fit({(event, 0): request}), strict=False)
             other = next((b for a, b in pairs if a != b), None)
             cells.append(f"`{other.removeprefix('after_')}`" if other else "·")
         lines.append(f"| `{event}` | " + " | ".join(cells) + " |")

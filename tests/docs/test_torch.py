@@ -90,7 +90,7 @@ def test_averages_of_weights_are_pytorchs(number, page):
     value = eval(HOOKS[AVERAGE][number], vars(page))
     last = trained(page, make(page, value), page.data)[-1]
     if isinstance(value, Hook):
-        average = page.averaged_weights(last)
+        average = page.averaged_params(last)
     else:
         average = gradtx.averaged_params(last.opt_state, last.params)
     same(average, RECORDED["hooks"][AVERAGE])

@@ -12,7 +12,7 @@ import pytest
 
 import gradtx
 from gradtx import hooks
-from gradtx.loop import Signal, compose, cross_entropy, take, train_step
+from gradtx.loop import Request, compose, cross_entropy, take, train_step
 from tests.loop import small
 
 GOLDEN = json.loads((Path(__file__).parent / "rnn_regularizer.json").read_text())["cases"]
@@ -20,8 +20,8 @@ BATCH = take(small.DATA, small.orders()[0, 0])
 step = jax.jit(train_step, static_argnums=0)
 
 
-def call(hook, event, state, moment):
-    return hook.on[event](state, moment)
+def call(hook, event, state, context):
+    return hook.on[event](state, context)
 
 
 def plain_state(*more, **how):
@@ -44,12 +44,12 @@ def test_rnn_regularizer_replays_the_recorded_values(case):
     hook = hooks.rnn_regularizer(case["alpha"], case["beta"])
     pred = SimpleNamespace(raw=jnp.asarray(raw), dropped=jnp.asarray(out))
     loss = jnp.float32(case["base_loss"])
-    seen = small.moment(plain_state(), pred=pred, loss=loss, objective=loss)
+    seen = small.context(plain_state(), pred=pred, loss=loss, objective=loss)
     _, got = call(hook, "after_loss", (), seen)
     assert float(got.objective) == pytest.approx(want, rel=1e-6)
     assert float(got.loss) == case["base_loss"]
     _, outside = call(
-        hook, "after_loss", (), small.moment(plain_state(), training=False, pred=pred)
+        hook, "after_loss", (), small.context(plain_state(), training=False, pred=pred)
     )
     assert outside.objective is None
 
@@ -57,14 +57,14 @@ def test_rnn_regularizer_replays_the_recorded_values(case):
 def test_rnn_regularizer_takes_means_in_float32():
     big = jnp.full((1, 2, 3), 300.0, jnp.float16)  # the square overflows float16
     pred = SimpleNamespace(raw=big, dropped=big)
-    seen = small.moment(plain_state(), pred=pred, objective=jnp.zeros(()))
+    seen = small.context(plain_state(), pred=pred, objective=jnp.zeros(()))
     _, got = call(hooks.rnn_regularizer(1.0, 0.0), "after_loss", (), seen)
     assert float(got.objective) == 90000.0 and got.objective.dtype == jnp.float32
 
 
 def test_rnn_regularizer_refuses_other_predictions():
     hook = hooks.rnn_regularizer()
-    seen = small.moment(plain_state(), pred=jnp.zeros((2, 3)), objective=jnp.zeros(()))
+    seen = small.context(plain_state(), pred=jnp.zeros((2, 3)), objective=jnp.zeros(()))
     with pytest.raises(ValueError, match=r"rnn_regularizer: the prediction must have `raw`"):
         call(hook, "after_loss", (), seen)
     with pytest.raises(ValueError, match=r"rnn_regularizer: `beta` must not be negative; got -1"):
@@ -105,12 +105,12 @@ def test_accumulation_counts_weights_and_leaves_skipped_batches_out():
     memory = hook.init(state)
     grads = jax.tree.map(jnp.ones_like, state.params)
     batch = BATCH | {"weight": jnp.asarray([1.0] * 3 + [0.0] * 5)}
-    memory, got = call(hook, "before_step", memory, small.moment(state, batch, grads=grads))
-    assert float(memory.examples) == 3 and int(got.signal) == Signal.SKIP_STEP
-    given_up = small.moment(state, batch, grads=grads, signal=jnp.int32(Signal.SKIP_BATCH))
+    memory, got = call(hook, "before_step", memory, small.context(state, batch, grads=grads))
+    assert float(memory.examples) == 3 and int(got.requested) == Request.SKIP_STEP
+    given_up = small.context(state, batch, grads=grads, requested=jnp.int32(Request.SKIP_BATCH))
     after, _ = call(hook, "before_step", memory, given_up)
     small.assert_same(after, memory)
-    start, _ = call(hook, "before_fit", memory, small.moment(state))
+    start, _ = call(hook, "before_fit", memory, small.context(state))
     assert float(start.examples) == 0
     with pytest.raises(ValueError, match=r"accumulate_gradients: `examples` .* got 0"):
         hooks.accumulate_gradients(0)
@@ -123,18 +123,18 @@ def test_clipping_is_that_of_optax_and_records_the_norm():
     state = plain_state()
     grads = jax.tree.map(lambda p: jnp.full_like(p, 3.0), state.params)
     hook = hooks.clip_gradients(1.5)
-    norm, got = call(hook, "before_step", hook.init(state), small.moment(state, grads=grads))
+    norm, got = call(hook, "before_step", hook.init(state), small.context(state, grads=grads))
     want, _ = optax.clip_by_global_norm(1.5).update(grads, optax.EmptyState())
     for name, value in want.items():
         np.testing.assert_allclose(got.grads[name], value, rtol=1e-6)
     assert float(norm) == pytest.approx(3.0 * np.sqrt(20), rel=1e-6)
     for bound in (1e3, float("inf")):
         _, same = call(
-            hooks.clip_gradients(bound), "before_step", norm, small.moment(state, grads=grads)
+            hooks.clip_gradients(bound), "before_step", norm, small.context(state, grads=grads)
         )
         small.assert_same(same.grads, grads)
     bad = grads | {"b": jnp.full(4, jnp.inf)}
-    _, spoilt = call(hook, "before_step", norm, small.moment(state, grads=bad))
+    _, spoilt = call(hook, "before_step", norm, small.context(state, grads=bad))
     assert all(np.isnan(x).all() for x in jax.tree.leaves(spoilt.grads))
     with pytest.raises(ValueError, match=r"clip_gradients: `max_norm` must be positive; got 0"):
         hooks.clip_gradients(0)
@@ -147,7 +147,7 @@ def test_mixup_mixes_inputs_and_labels_alike():
     x = jnp.eye(6, dtype=jnp.float32).reshape(6, 6, 1)  # example i is the i-th unit vector
     batch = {"image": x, "label": jnp.arange(6)}
     hook = hooks.mixup(0.4, classes=6)
-    _, got = call(hook, "before_batch", (), small.moment(plain_state(), batch))
+    _, got = call(hook, "before_batch", (), small.context(plain_state(), batch))
     np.testing.assert_allclose(got.batch["image"][..., 0], got.batch["label"], rtol=1e-6)
     label = np.asarray(got.batch["label"])
     np.testing.assert_allclose(label.sum(axis=1), 1, rtol=1e-6)
@@ -155,14 +155,14 @@ def test_mixup_mixes_inputs_and_labels_alike():
     np.testing.assert_allclose(label.sum(axis=0) - np.diag(label) <= 0.5, True)  # a permutation
     loss = cross_entropy(jnp.zeros((6, 6)), got.batch)
     np.testing.assert_allclose(loss, np.log(6), rtol=1e-6)
-    _, outside = call(hook, "before_batch", (), small.moment(plain_state(), batch, training=False))
+    _, outside = call(hook, "before_batch", (), small.context(plain_state(), batch, training=False))
     assert outside.batch is batch
 
 
 def test_mixup_never_mixes_what_only_fills_up_a_batch():
     weight = jnp.asarray([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
     batch = {"image": jnp.where(weight[:, None] > 0, 1.0, jnp.nan), "label": jnp.arange(6)}
-    seen = small.moment(plain_state(), {k: jnp.nan_to_num(v, nan=9.0) for k, v in batch.items()})
+    seen = small.context(plain_state(), {k: jnp.nan_to_num(v, nan=9.0) for k, v in batch.items()})
     seen = seen.replace(batch=seen.batch | {"weight": weight})
     _, got = call(hooks.mixup(0.4, classes=6), "before_batch", (), seen)
     np.testing.assert_array_equal(got.batch["image"][:3], 1.0)
@@ -188,7 +188,7 @@ def test_mixup_trains_in_a_loop_and_refuses_integers():
 
 def test_a_schedule_lasts_as_long_as_the_fit_and_starts_anew_in_the_next():
     rates = hooks.schedule_hyperparams(learning_rate=lambda n: 0.1 * 0.5 ** n.astype(jnp.float32))
-    skip = small.request("after_loss", Signal.SKIP_BATCH, 1)
+    skip = small.request("after_loss", Request.SKIP_BATCH, 1)
     loop = small.make(rates, skip, tx=gradtx.sgd(0.7))
     state, history = small.run(loop)
     want = 0.1 * 0.5 ** np.arange(2 * small.STEPS)
@@ -210,7 +210,7 @@ def test_a_schedule_of_optax_and_qualified_names_work():
     state = plain_state(tx=tx)
     memory = hook.init(state)
     assert sorted(memory.originals) == sorted(schedules)
-    memory, got = call(hook, "before_batch", memory, small.moment(state, BATCH))
+    memory, got = call(hook, "before_batch", memory, small.context(state, BATCH))
     values = gradtx.hyperparams(got.opt_state)
     assert float(values["scale_by_rms.decay"]) == pytest.approx(0.5)
     _, back = call(hook, "after_fit", memory, got)
@@ -249,10 +249,10 @@ def test_the_scale_follows_pytorchs_rule():
     for overflow in overflows:
         fill = jnp.inf if overflow else 1.0
         grads = jax.tree.map(lambda p: jnp.full_like(p, fill), state.params)  # noqa: B023
-        seen = small.moment(state, grads=grads, objective=jnp.ones(()))
+        seen = small.context(state, grads=grads, objective=jnp.ones(()))
         memory, out = call(hook, "after_backward", memory, seen)
         got.append((float(memory.scale), int(memory.good)))
-        assert int(out.signal) == (Signal.SKIP_BATCH if overflow else 0)
+        assert int(out.requested) == (Request.SKIP_BATCH if overflow else 0)
     assert got == scaler_trace(overflows, 3)
     assert int(memory.skipped) == sum(overflows)
 
@@ -271,12 +271,12 @@ def test_an_overflow_skips_the_batch_bit_for_bit_and_is_not_recorded():
     new, log = step(loop, state, BATCH)
     for name in ("params", "opt_state", "model_state"):
         small.assert_same(getattr(new, name), getattr(state, name))
-    assert int(log["signal"]) == 0  # not the end: the batch was given up before
+    assert int(log["requested"]) == 0  # not the end: the batch was given up before
     assert float(new.hooks["loss_scaling"].scale) == 2.0**126
     bad = BATCH | {"y": BATCH["y"].at[0].set(jnp.inf)}
     new, log = step(loop, new, bad)
     assert float(new.hooks["loss_scaling"].scale) == 2.0**125
-    assert int(new.metrics.count) == 1 and np.isnan(log["loss"]) and int(log["signal"]) == 0
+    assert int(new.metrics.count) == 1 and np.isnan(log["loss"]) and int(log["requested"]) == 0
     with pytest.raises(ValueError, match=r"loss_scaling: must have initial > 0"):
         hooks.loss_scaling(backoff=1.0)
 
@@ -285,7 +285,7 @@ def test_the_scale_stays_finite_and_positive():
     hook = hooks.loss_scaling(initial=2.0**127, interval=1)
     state = plain_state()
     memory = hook.init(state)
-    seen = small.moment(state, grads=state.params, objective=jnp.ones(()))
+    seen = small.context(state, grads=state.params, objective=jnp.ones(()))
     memory, _ = call(hook, "after_backward", memory, seen)
     assert float(memory.scale) == 2.0**127
     tiny = memory._replace(scale=jnp.float32(2.0**-24))

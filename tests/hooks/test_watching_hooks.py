@@ -8,23 +8,23 @@ import pytest
 import gradtx
 from gradtx import hooks
 from gradtx.core.tree import all_finite
-from gradtx.loop import Metrics, Signal, take, train_step
+from gradtx.loop import Metrics, Request, take, train_step
 from tests.loop import small
 
 BATCH = take(small.DATA, small.orders()[0, 0])
 step = jax.jit(train_step, static_argnums=0)
 
 
-def call(hook, event, state, moment):
-    return hook.on[event](state, moment)
+def call(hook, event, state, context):
+    return hook.on[event](state, context)
 
 
 def epoch(state, loss, **fields):
-    """A moment at the end of an epoch with that validation loss."""
+    """A context at the end of an epoch with that validation loss."""
     one = jnp.ones((), jnp.float32)
     sums = {"loss": jnp.float32(loss), "error": one}
     metrics = Metrics(one, jnp.int32(1), sums, one)
-    return small.moment(state, training=False, metrics=metrics, **fields)
+    return small.context(state, training=False, metrics=metrics, **fields)
 
 
 # --- terminate_on_nan and skip_nonfinite ---
@@ -39,7 +39,7 @@ def test_the_fit_ends_before_the_bad_update(where):
     new, log = step(loop, state, BATCH | {"y": y})
     for name in ("params", "opt_state", "model_state"):
         small.assert_same(getattr(new, name), getattr(state, name))
-    assert int(log["signal"]) == Signal.END_FIT
+    assert int(log["requested"]) == Request.END_FIT
     assert int(new.hooks["terminate_on_nan"]) == 0
     assert np.isnan(log["loss"]) == (where == "loss")
 
@@ -65,16 +65,16 @@ def test_single_bad_batches_are_skipped_until_there_are_too_many():
     state = small.start(small.make())
     memory, asked = hook.init(state), []
     for loss, grad in [(1, 1), (np.nan, 1), (1, 1), (1, np.inf), (np.inf, 1)]:
-        seen = small.moment(state, objective=jnp.float32(loss))
+        seen = small.context(state, objective=jnp.float32(loss))
         memory, seen = call(hook, "after_loss", memory, seen)
-        if int(seen.signal) < Signal.SKIP_BATCH:
+        if int(seen.requested) < Request.SKIP_BATCH:
             grads = {"w": jnp.full(2, grad, jnp.float32)}
             memory, seen = call(hook, "after_backward", memory, seen.replace(grads=grads))
-        asked.append(Signal(int(seen.signal)))
-    skip = Signal.SKIP_BATCH
-    assert asked == [Signal.CONTINUE, skip, Signal.CONTINUE, skip, Signal.END_FIT]
+        asked.append(Request(int(seen.requested)))
+    skip = Request.SKIP_BATCH
+    assert asked == [Request.CONTINUE, skip, Request.CONTINUE, skip, Request.END_FIT]
     assert int(memory.skipped) == 3 and bool(memory.gave_up)
-    memory, _ = call(hook, "before_fit", memory, small.moment(state))
+    memory, _ = call(hook, "before_fit", memory, small.context(state))
     assert [int(x) for x in memory] == [3, 0, 0]
     with pytest.raises(ValueError, match=r"skip_nonfinite: `max_in_a_row` .* got 0"):
         hooks.skip_nonfinite(max_in_a_row=0)
@@ -107,17 +107,17 @@ def test_early_stopping_counts_epochs_without_a_better_value(losses, how, end):
     ended = None
     for i, loss in enumerate(losses):
         memory, seen = call(hook, "after_epoch", memory, epoch(state, loss))
-        if ended is None and int(seen.signal) == Signal.END_FIT:
+        if ended is None and int(seen.requested) == Request.END_FIT:
             ended = i
     assert ended == end
-    fresh, _ = call(hook, "before_fit", memory, small.moment(state))
+    fresh, _ = call(hook, "before_fit", memory, small.context(state))
     small.assert_same(fresh, hook.init(state))
 
 
 def test_the_rate_is_reduced_on_a_plateau_and_put_back_after_the_fit():
     hook = hooks.reduce_on_plateau(factor=0.1, patience=1, min_learning_rate=0.005)
     state = small.start(small.make(tx=gradtx.sgd(0.1)))
-    memory, _ = call(hook, "before_fit", hook.init(state), small.moment(state))
+    memory, _ = call(hook, "before_fit", hook.init(state), small.context(state))
     rates, opt_state = [], state.opt_state
     for loss in [3, 2, 2, 1, 1, 1]:
         memory, seen = call(hook, "after_epoch", memory, epoch(state, loss, opt_state=opt_state))
@@ -139,7 +139,7 @@ def test_a_rate_that_can_not_be_set_is_found_when_the_state_is_made():
 def test_the_best_epoch_is_kept_and_put_back():
     hook = hooks.save_best(restore=True)
     state = small.start(small.make())
-    memory, _ = call(hook, "before_fit", hook.init(state), small.moment(state))
+    memory, _ = call(hook, "before_fit", hook.init(state), small.context(state))
     for i, loss in enumerate([3.0, 1.0, 2.0]):
         params = jax.tree.map(lambda p: jnp.full_like(p, i), state.params)  # noqa: B023
         seen = epoch(state, loss, params=params).replace(epoch=jnp.int32(i))
@@ -148,11 +148,11 @@ def test_the_best_epoch_is_kept_and_put_back():
     _, after = call(hook, "after_fit", memory, seen)
     assert all((x == 1).all() for x in jax.tree.leaves(after.params))
     kept = state.replace(hooks={"save_best": memory})
-    assert float(hooks.best_weights(kept)[0]["b"][0]) == 1.0
+    assert float(hooks.best_params(kept)[0]["b"][0]) == 1.0
     _, nothing = call(hook, "after_fit", hook.init(state), seen)
     small.assert_same(nothing.params, seen.params)
-    with pytest.raises(ValueError, match=r"best_weights: the state must be one of a loop with"):
-        hooks.best_weights(state)
+    with pytest.raises(ValueError, match=r"best_params: the state must be one of a loop with"):
+        hooks.best_params(state)
 
 
 @pytest.mark.parametrize(
@@ -171,37 +171,37 @@ def test_watching_hooks_check_what_they_watch(factory):
             factory(patience=0)
 
 
-# --- ema_weights ---
+# --- ema_params ---
 
 
 def test_the_average_moves_with_steps_only_and_stands_in_during_validation():
-    hook = hooks.ema_weights(0.75)
+    hook = hooks.ema_params(0.75)
     state = small.start(small.make())
     memory = hook.init(state)
     twice = jax.tree.map(lambda p: 2 * p, state.params)
-    moved, _ = call(hook, "after_step", memory, small.moment(state, params=twice))
+    moved, _ = call(hook, "after_step", memory, small.context(state, params=twice))
     want = jax.tree.map(lambda p: 1.25 * p, state.params)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), moved.average, want)
-    skipped = small.moment(state, params=twice, signal=jnp.int32(Signal.SKIP_STEP))
+    skipped = small.context(state, params=twice, requested=jnp.int32(Request.SKIP_STEP))
     still, _ = call(hook, "after_step", memory, skipped)
     small.assert_same(still.average, memory.average)
-    inside, seen = call(hook, "before_validate", moved, small.moment(state, params=twice))
+    inside, seen = call(hook, "before_validate", moved, small.context(state, params=twice))
     small.assert_same(seen.params, moved.average)
     _, after = call(hook, "after_validate", inside, seen)
     small.assert_same(after.params, twice)
-    holder = state.replace(hooks={"ema_weights": moved})
-    small.assert_same(hooks.averaged_weights(holder), moved.average)
-    with pytest.raises(ValueError, match=r"ema_weights: `decay` must be in \[0, 1\); got 1"):
-        hooks.ema_weights(1)
-    with pytest.raises(ValueError, match=r"averaged_weights: the state must be"):
-        hooks.averaged_weights(state)
+    holder = state.replace(hooks={"ema_params": moved})
+    small.assert_same(hooks.averaged_params(holder), moved.average)
+    with pytest.raises(ValueError, match=r"ema_params: `decay` must be in \[0, 1\); got 1"):
+        hooks.ema_params(1)
+    with pytest.raises(ValueError, match=r"averaged_params: the state must be"):
+        hooks.averaged_params(state)
 
 
 def test_the_best_of_an_average_is_the_average():
     """save_best keeps what was validated, and the fit goes on with the weights themselves."""
-    together = small.make(hooks.ema_weights(0.5), hooks.save_best())
+    together = small.make(hooks.ema_params(0.5), hooks.save_best())
     state, _ = small.run(together, epochs=1)
-    small.assert_same(hooks.best_weights(state)[0], hooks.averaged_weights(state))
+    small.assert_same(hooks.best_params(state)[0], hooks.averaged_params(state))
     alone, _ = small.run(small.make(), epochs=1)
     small.assert_same(state.params, alone.params)
 
@@ -209,10 +209,10 @@ def test_the_best_of_an_average_is_the_average():
 def test_the_average_of_half_precision_parameters_is_kept_in_float32():
     state = small.start(small.make())
     half = state.replace(params=jax.tree.map(lambda p: p.astype(jnp.bfloat16), state.params))
-    memory = hooks.ema_weights().init(half)
+    memory = hooks.ema_params().init(half)
     assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(memory.average))
     assert (
-        hooks.averaged_weights(half.replace(hooks={"ema_weights": memory}))["b"].dtype == "bfloat16"
+        hooks.averaged_params(half.replace(hooks={"ema_params": memory}))["b"].dtype == "bfloat16"
     )
 
 
@@ -220,7 +220,7 @@ def test_the_average_of_half_precision_parameters_is_kept_in_float32():
 
 
 def test_the_record_has_the_last_steps_in_order():
-    cut = small.request("after_pred", Signal.SKIP_BATCH, 4)
+    cut = small.request("after_pred", Request.SKIP_BATCH, 4)
     rates = hooks.schedule_hyperparams(learning_rate=lambda n: 0.01 * (n + 1))
     loop = small.make(hooks.record(4), cut, rates, tx=gradtx.sgd(0.5, momentum=0.9))
     state, history = small.run(loop)
@@ -260,7 +260,7 @@ def test_the_carried_state_is_reset_before_every_phase_and_after_the_fit():
 def test_what_is_reset_can_be_a_function_and_must_exist():
     hook = hooks.reset_model_state(lambda s: {"mean": s["mean"] + 1})
     state = small.start(small.make())
-    _, got = call(hook, "before_train", (), small.moment(state))
+    _, got = call(hook, "before_train", (), small.context(state))
     assert got.model_state["mean"].tolist() == [1, 1, 1, 1]
     with pytest.raises(ValueError, match=r"reset_model_state: .*'carry'; got \['mean'\]"):
         small.start(small.make(hooks.reset_model_state()))

@@ -19,17 +19,17 @@ CHANGES = {
 
 
 def script(*asks):
-    """Up to two (event, occurrence, signal, factor).
+    """Up to two (event, occurrence, request, factor).
 
-    At that occurrence of the event, `signal` is asked for, and what `CHANGES` names is multiplied.
+    At that occurrence of the event, `request` is asked for, and what `CHANGES` names is multiplied.
     """
     idle = ("after_fit", 0, 0, 1.0)
     rows = [(*ask, 1.0)[:4] for ask in asks] + [idle] * (ASKS - len(asks))
-    events, occurrences, signals, factors = zip(*rows, strict=True)
+    events, occurrences, requests, factors = zip(*rows, strict=True)
     return {
         "event": jnp.asarray([EVENTS.index(event) for event in events], jnp.int32),
         "occurrence": jnp.asarray(occurrences, jnp.int32),
-        "signal": jnp.asarray([int(signal) for signal in signals], jnp.int32),
+        "requested": jnp.asarray([int(request) for request in requests], jnp.int32),
         "factor": jnp.asarray(factors, jnp.float32),
         "seen": jnp.zeros(len(EVENTS), jnp.int32),
     }
@@ -37,15 +37,15 @@ def script(*asks):
 
 def scripted(name, **order):
     def act(code, event):
-        def hook(state, moment):
+        def hook(state, context):
             now = (state["event"] == code) & (state["occurrence"] == state["seen"][code])
             state = state | {"seen": state["seen"].at[code].add(1)}
             field = CHANGES.get(event)
             if field is not None:
                 factor = jnp.prod(jnp.where(now, state["factor"], 1))
-                scaled = jax.tree.map(lambda x: x * factor, getattr(moment, field))
-                moment = moment.replace(**{field: scaled})
-            return state, moment.request(jnp.max(jnp.where(now, state["signal"], 0)))
+                scaled = jax.tree.map(lambda x: x * factor, getattr(context, field))
+                context = context.replace(**{field: scaled})
+            return state, context.request(jnp.max(jnp.where(now, state["requested"], 0)))
 
         return hook
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import gradtx
-from gradtx.loop import Hook, Loop, Moment, compiled_fit, fit, take
+from gradtx.loop import Hook, Loop, StepContext, compiled_fit, fit, take
 
 EXAMPLES, BATCH, STEPS = 24, 8, 3
 
@@ -87,11 +87,20 @@ def numbers(tree):
     return jax.tree.map(lambda x: np.asarray(data(x)), tree)
 
 
-def moment(state, batch=None, *, training=True, **fields):
+def context(state, batch=None, *, training=True, **fields):
     """What a hook sees at an event, for tests that call it alone."""
-    from_state = ("step", "epoch", "signal", "key", "params", "model_state", "opt_state", "metrics")
+    from_state = (
+        "step",
+        "epoch",
+        "requested",
+        "key",
+        "params",
+        "model_state",
+        "opt_state",
+        "metrics",
+    )
     known = {name: getattr(state, name) for name in from_state}
-    return Moment(training=training, batch=batch, **known | fields)
+    return StepContext(training=training, batch=batch, **known | fields)
 
 
 def assert_same(a, b):
@@ -100,13 +109,13 @@ def assert_same(a, b):
     jax.tree.map(np.testing.assert_array_equal, numbers(a), numbers(b))
 
 
-def request(event, signal, step, *, name="ask", training=None):
-    """A hook that asks for `signal` at `event` of training step `step`."""
+def request(event, request, step, *, name="ask", training=None):
+    """A hook that asks for `request` at `event` of training step `step`."""
 
-    def ask(state, moment):
-        here = moment.step == step
+    def ask(state, context):
+        here = context.step == step
         if training is not None:
-            here = here & (moment.training == training)
-        return state, moment.request(signal, here)
+            here = here & (context.training == training)
+        return state, context.request(request, here)
 
     return Hook(name, {event: ask})

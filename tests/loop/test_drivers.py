@@ -12,9 +12,9 @@ from gradtx import hooks
 from gradtx.loop import (
     EVENTS,
     Hook,
+    Level,
     Observer,
-    Signal,
-    Stage,
+    Request,
     compiled_epoch,
     epoch_order,
     fit,
@@ -25,7 +25,7 @@ from tests.loop import small
 from tests.loop.script_loop import LOOP, first_state, fits
 from tests.loop.scripted import script, with_script
 
-REQUESTS = list(Signal)
+REQUESTS = list(Request)
 asks = st.tuples(
     st.sampled_from(EVENTS),
     st.integers(0, 4),
@@ -56,13 +56,13 @@ READY = {
     "clip_gradients": lambda: hooks.clip_gradients(0.5),
     "early_stopping": hooks.early_stopping,
     "reduce_on_plateau": hooks.reduce_on_plateau,
-    "ema_weights": lambda: hooks.ema_weights(0.9),
+    "ema_params": lambda: hooks.ema_params(0.9),
     "save_best": lambda: hooks.save_best(restore=True),
     "record": lambda: hooks.record(4),
     "loss_scaling": lambda: hooks.loss_scaling(interval=2),
     "schedule": lambda: hooks.schedule_hyperparams(learning_rate=lambda n: 0.1 / (n + 1.0)),
-    "skip": lambda: small.request("after_backward", Signal.SKIP_BATCH, 1, name="skip"),
-    "end": lambda: small.request("before_step", Signal.END_PHASE, 4, name="end"),
+    "skip": lambda: small.request("after_backward", Request.SKIP_BATCH, 1, name="skip"),
+    "end": lambda: small.request("before_step", Request.END_PHASE, 4, name="end"),
 }
 
 
@@ -108,12 +108,12 @@ def test_resuming_within_an_epoch_is_the_same_as_never_having_stopped(stop):
             saved.append(jax.tree.map(jnp.copy, report.state))
             raise Stopped
 
-    change = ("before_step", 3, Signal.SKIP_STEP, 0.5)
+    change = ("before_step", 3, Request.SKIP_STEP, 0.5)
     whole, history = small.run(LOOP, with_script(first_state(), change))
     with pytest.raises(Stopped):
         observers = [Observer({"after_batch": save})]
         small.run(LOOP, with_script(first_state(), change), observers=observers)
-    assert int(saved[0].stage) == Stage.TRAIN
+    assert int(saved[0].level) == Level.TRAIN
     resumed, rest = small.run(LOOP, saved[0])
     small.assert_same(resumed, whole)
     np.testing.assert_array_equal(rest.steps["loss"], history.steps["loss"][stop:])
@@ -166,7 +166,7 @@ def test_observers_are_told_of_every_training_batch_and_of_no_other():
         "after_epoch": lambda r: seen.append(("after_epoch", r.row["epoch"])),
         "after_fit": lambda r: seen.append(("after_fit", len(r.history.rows))),
     }
-    state = with_script(first_state(), ("after_batch", 1, Signal.END_PHASE))
+    state = with_script(first_state(), ("after_batch", 1, Request.END_PHASE))
     small.run(LOOP, state, observers=[Observer(on)])
     first = [(0, 1, True), (0, 2, True)]
     second = [(1, 1, True), (1, 2, True), (1, 3, True)]
@@ -202,7 +202,7 @@ def test_fit_refuses_what_would_silently_train_on_nothing():
         fit(loop, state, iter(small.batches(1)(0, 0)), epochs=2)
     with pytest.raises(ValueError, match=r"fit: `train` must give batches; got none in epoch 0"):
         fit(loop, state, [], epochs=1)
-    late = state.replace(stage=jnp.int32(Stage.FIT), epoch=jnp.int32(3))
+    late = state.replace(level=jnp.int32(Level.FIT), epoch=jnp.int32(3))
     with pytest.raises(ValueError, match=r"fit: `epochs` .* got 2 after 3 epochs"):
         fit(loop, late, small.batches(2), epochs=2)
 

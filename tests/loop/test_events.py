@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gradtx.loop import EVENTS, Signal, take
+from gradtx.loop import EVENTS, Request, take
 from gradtx.loop.events import BATCH_EVENTS
 from tests.loop import small
 from tests.loop.rule import Rule
@@ -27,13 +27,13 @@ TRAIN_BATCH = [
     "after_batch",
 ]
 VALID_BATCH = ["before_batch", "after_pred", "after_loss", "after_batch"]
-REQUESTS = [signal for signal in Signal if signal != Signal.CONTINUE]
+REQUESTS = [request for request in Request if request != Request.CONTINUE]
 
 
 def rule_of(*asks):
     wanted = {}
-    for event, occurrence, signal in asks:
-        wanted[event, occurrence] = max(signal, wanted.get((event, occurrence), 0))
+    for event, occurrence, request in asks:
+        wanted[event, occurrence] = max(request, wanted.get((event, occurrence), 0))
     return Rule(wanted).fit(epochs=2, train=small.STEPS, valid=2)
 
 
@@ -41,7 +41,7 @@ def assert_follows(state, rule):
     assert events(state) == rule.events
     assert int(state.opt_state.count) == rule.updates
     assert int(state.step) == rule.batches
-    assert int(state.signal) == 0 and int(state.stage) == 0
+    assert int(state.requested) == 0 and int(state.level) == 0
 
 
 def test_a_fit_that_nothing_interrupts_has_exactly_these_events():
@@ -53,7 +53,7 @@ def test_a_fit_that_nothing_interrupts_has_exactly_these_events():
 
 
 def test_every_request_at_every_event_unwinds_by_the_rule():
-    """All pairs of event and signal, and the second occurrence of the event as well."""
+    """All pairs of event and request, and the second occurrence of the event as well."""
     cases = [(e, k, s) for e in EVENTS for s in REQUESTS for k in (0, 1)]
     reached = set()
     for case, (state, _, _) in zip(cases, fits([script(case) for case in cases]), strict=True):
@@ -101,15 +101,15 @@ def batch_state(state):
     return small.numbers((state.params, state.opt_state, state.model_state))
 
 
-@pytest.mark.parametrize("signal", [s for s in REQUESTS if s >= Signal.SKIP_BATCH])
-def test_a_batch_cut_short_leaves_everything_bit_identical(signal):
+@pytest.mark.parametrize("requested", [s for s in REQUESTS if s >= Request.SKIP_BATCH])
+def test_a_batch_cut_short_leaves_everything_bit_identical(request):
     state = first_state()
     batch = take(small.DATA, small.orders()[0, 0])
     for event in TRAIN_BATCH[:-1]:  # once the batch is closed it is too late
-        asked = with_script(state, (event, 0, signal))
+        asked = with_script(state, (event, 0, request))
         new, log = step(LOOP, asked, batch)
         small.assert_same(batch_state(new), batch_state(state))
-        assert int(log["signal"]) == (0 if signal == Signal.SKIP_BATCH else signal)
+        assert int(log["requested"]) == (0 if request == Request.SKIP_BATCH else request)
         assert int(new.step) == 1
 
 
@@ -118,7 +118,7 @@ def test_what_a_hook_changed_goes_back_with_the_batch():
     batch = take(small.DATA, small.orders()[0, 0])
     change = ("before_batch", 0, 0, 2.0)
     kept, _ = step(LOOP, with_script(state, change), batch)
-    cut = ("after_step", 0, Signal.SKIP_BATCH)
+    cut = ("after_step", 0, Request.SKIP_BATCH)
     new, _ = step(LOOP, with_script(state, change, cut), batch)
     assert not np.array_equal(kept.params["w1"], state.params["w1"])
     small.assert_same(batch_state(new), batch_state(state))
@@ -129,7 +129,7 @@ def test_a_skipped_step_keeps_params_and_optimizer_but_not_batch_statistics():
     batch = take(small.DATA, small.orders()[0, 0])
     plain, _ = step(LOOP, state, batch)
     for event in TRAIN_BATCH[:7]:
-        asked = with_script(state, (event, 0, Signal.SKIP_STEP))
+        asked = with_script(state, (event, 0, Request.SKIP_STEP))
         new, _ = step(LOOP, asked, batch)
         small.assert_same(small.numbers(new.params), small.numbers(state.params))
         small.assert_same(small.numbers(new.opt_state), small.numbers(state.opt_state))
@@ -139,7 +139,7 @@ def test_a_skipped_step_keeps_params_and_optimizer_but_not_batch_statistics():
 def test_a_skipped_gradient_is_zero_and_the_step_runs():
     state = first_state()
     batch = take(small.DATA, small.orders()[0, 0])
-    asked = with_script(state, ("after_loss", 0, Signal.SKIP_BACKWARD))
+    asked = with_script(state, ("after_loss", 0, Request.SKIP_BACKWARD))
     new, _ = step(LOOP, asked, batch)
     zero = jax.tree.map(jnp.zeros_like, state.params)
     updates, _ = LOOP.tx.update(zero, state.opt_state, state.params)

@@ -10,7 +10,7 @@ import pytest
 
 import gradtx
 from gradtx.hooks import clip_gradients
-from gradtx.loop import Hook, Signal, eval_step, take, train_step
+from gradtx.loop import Hook, Request, eval_step, take, train_step
 from tests.loop import small
 
 BATCH = take(small.DATA, small.orders()[0, 0])
@@ -24,7 +24,7 @@ def step(loop, state=None, batch=BATCH):
 
 
 def hook(event, change, name="h", **how):
-    return Hook(name, {event: lambda state, moment: (state, change(moment))}, **how)
+    return Hook(name, {event: lambda state, context: (state, change(context))}, **how)
 
 
 def gradient_of(loss):
@@ -88,22 +88,22 @@ def test_a_request_for_the_step_leaves_the_gradient_alone():
         {"after_backward": lambda state, m: (gradtx.core.tree.global_norm(m.grads), m)},
         init=lambda state: jnp.zeros(()),
     )
-    ask = hook("after_loss", lambda m: m.request(Signal.SKIP_STEP), name="ask")
+    ask = hook("after_loss", lambda m: m.request(Request.SKIP_STEP), name="ask")
     new, _ = step(small.make(ask, norm))
     assert float(new.hooks["norm"]) > 0
     assert int(new.opt_state.count) == 0
 
 
 def test_requests_can_not_be_taken_back():
-    ask = hook("before_batch", lambda m: m.request(Signal.SKIP_BATCH), name="ask")
-    deny = hook("before_batch", lambda m: m.replace(signal=jnp.int32(0)), name="deny")
+    ask = hook("before_batch", lambda m: m.request(Request.SKIP_BATCH), name="ask")
+    deny = hook("before_batch", lambda m: m.replace(requested=jnp.int32(0)), name="deny")
     new, _ = step(small.make(ask, deny))
     small.assert_same(new.params, small.params())
 
 
 def test_no_loss_is_recorded_where_there_was_none():
     """A batch cut short before its loss leaves no stale one, in the log, the mean or the row."""
-    cut = small.request("after_pred", Signal.SKIP_BATCH, 1)
+    cut = small.request("after_pred", Request.SKIP_BATCH, 1)
     plain, cut = small.make(), small.make(cut)
     _, want = small.run(plain, epochs=1)
     state, history = small.run(cut, epochs=1)
@@ -119,15 +119,15 @@ def test_no_loss_is_recorded_where_there_was_none():
 
 
 @pytest.mark.parametrize(
-    ("event", "step_", "signal", "missing"),
+    ("event", "step_", "requested", "missing"),
     [
-        ("before_train", 0, Signal.END_PHASE, {"train_loss"}),
-        ("before_validate", small.STEPS, Signal.END_PHASE, {"valid_loss", "error"}),
-        ("before_epoch", 0, Signal.END_EPOCH, {"train_loss", "valid_loss", "error"}),
+        ("before_train", 0, Request.END_PHASE, {"train_loss"}),
+        ("before_validate", small.STEPS, Request.END_PHASE, {"valid_loss", "error"}),
+        ("before_epoch", 0, Request.END_EPOCH, {"train_loss", "valid_loss", "error"}),
     ],
 )
-def test_the_columns_of_the_epoch_table_are_always_the_same(event, step_, signal, missing):
-    _, history = small.run(small.make(small.request(event, signal, step_)), epochs=1)
+def test_the_columns_of_the_epoch_table_are_always_the_same(event, step_, request, missing):
+    _, history = small.run(small.make(small.request(event, request, step_)), epochs=1)
     (row,) = history.rows
     assert list(row) == ["epoch", "train_loss", "valid_loss", "error", "time"]
     assert {name for name, value in row.items() if np.isnan(value)} == missing
@@ -156,7 +156,7 @@ def wrong_return(m):
         (
             Hook("h", {"after_batch": lambda s, m: m}),
             TypeError,
-            r"Hook 'h'.on\['after_batch'\]: must return \(hook_state, moment\); got Moment",
+            r"Hook 'h'.on\['after_batch'\]: must return \(hook_state, context\); got StepContext",
         ),
         (
             Hook(
@@ -168,7 +168,7 @@ def wrong_return(m):
         (
             hook("after_batch", wrong_return),
             ValueError,
-            r"Hook 'h'.on\['after_batch'\]: `moment.params` must keep its structure",
+            r"Hook 'h'.on\['after_batch'\]: `context.params` must keep its structure",
         ),
         (
             hook("after_loss", lambda m: m.replace(params=jax.tree.map(jnp.copy, m.params))),
@@ -178,7 +178,7 @@ def wrong_return(m):
         (
             hook("after_update", lambda m: m.replace(updates=None)),
             ValueError,
-            r"`moment.updates` must keep its structure",
+            r"`context.updates` must keep its structure",
         ),
     ],
 )
@@ -235,7 +235,7 @@ def test_hooks_add_their_entries_to_the_log():
     small.assert_same(new.params, old.params)
 
 
-TAKEN = ("loss", "train_loss", "signal", "alive", "step", "epoch", "kind", "learning_rate")
+TAKEN = ("loss", "train_loss", "requested", "alive", "step", "epoch", "kind", "learning_rate")
 
 
 @pytest.mark.parametrize("name", [*TAKEN, "mine"])

@@ -12,9 +12,9 @@ def tracer(name="tracer", *, priority=1000):
     """Records the events in its state, in order."""
 
     def write(code):
-        def event(state, moment):
+        def event(state, context):
             count, codes = state
-            return (count + 1, codes.at[count % SIZE].set(code)), moment
+            return (count + 1, codes.at[count % SIZE].set(code)), context
 
         return event
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import gradtx
-from gradtx.loop import Hook, Loop, Signal
+from gradtx.loop import Hook, Loop, Request
 
 RNG = np.random.default_rng(0)
 GROUPS = gradtx.label_by(all="*")
@@ -30,13 +30,13 @@ def absolute(pred, batch):
     return jnp.abs(pred - batch["y"])
 
 
-def at(step, value, signal=Signal.CONTINUE):
-    """The recorded loss of this step is `value`, and `signal` is asked for."""
+def at(step, value, request=Request.CONTINUE):
+    """The recorded loss of this step is `value`, and `request` is asked for."""
 
-    def after_loss(state, moment):
-        here = moment.step == step
-        loss = jnp.where(here, value, moment.loss)
-        return state, moment.replace(loss=loss).request(signal, here)
+    def after_loss(state, context):
+        here = context.step == step
+        loss = jnp.where(here, value, context.loss)
+        return state, context.replace(loss=loss).request(request, here)
 
     return Hook(f"at_{step}", {"after_loss": after_loss})
 
@@ -48,7 +48,7 @@ def nan_at(step):
 
 def end_phase_at(step):
     """The training phase ends in this step."""
-    return at(step, 7.0, Signal.END_PHASE)
+    return at(step, 7.0, Request.END_PHASE)
 
 
 def make(*hooks):

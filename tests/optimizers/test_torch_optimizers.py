@@ -10,7 +10,7 @@ import gradtx
 from gradtx import presets
 from tests.transforms.trajectories import assert_same, gradtx_run
 
-RECORD = json.loads((Path(__file__).parent / "golden" / "torch_optimizers.json").read_text())
+RECORD = json.loads((Path(__file__).parents[1] / "golden" / "torch_optimizers.json").read_text())
 
 OURS = {
     "sgd": gradtx.sgd(0.1),

@@ -5,7 +5,7 @@ import pytest
 
 import gradtx
 from gradtx.checkpoint import restore, save
-from gradtx.hooks import ema_weights
+from gradtx.hooks import ema_params
 from gradtx.parallel.mesh import make_mesh, shard_state, state_shardings
 from tests.sharding import problem
 
@@ -13,7 +13,7 @@ from tests.sharding import problem
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     """A state on a mesh, its loop, and where it was saved."""
-    loop = problem.make_loop(gradtx.adamw(0.01), [ema_weights()])
+    loop = problem.make_loop(gradtx.adamw(0.01), [ema_params()])
     state = shard_state(problem.start(loop), make_mesh("data=4,fsdp=2"))
     # No two leaves alike, so that none can stand in for another.
     count = iter(range(1, 100))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gradtx
-from gradtx.hooks import accumulate_gradients, ema_weights, terminate_on_nan
+from gradtx.hooks import accumulate_gradients, ema_params, terminate_on_nan
 from gradtx.loop import Loop, Observer, compiled_epoch, fit, from_linen, train_step
 from gradtx.loop.jitted import prepare
 from gradtx.loop.losses import cross_entropy
@@ -74,12 +74,12 @@ def test_a_fit_on_a_mesh_is_the_fit_on_one_device():
 
 
 def test_the_hooks_of_a_sharded_loop():
-    hooks = [terminate_on_nan(), accumulate_gradients(2), ema_weights(0.5)]
+    hooks = [terminate_on_nan(), accumulate_gradients(2), ema_params(0.5)]
     loop = problem.make_loop(gradtx.adamw(**ADAM), hooks)
     want, _ = problem.steps_on(None, loop, count=4)
     got, _ = problem.steps_on("data=4,fsdp=2", loop, count=4)
     problem.assert_close(got, want)
-    average = got.hooks["ema_weights"].average["dense"]["kernel"]
+    average = got.hooks["ema_params"].average["dense"]["kernel"]
     assert average.sharding == got.params["dense"]["kernel"].sharding
     assert not average.sharding.is_fully_replicated
 
@@ -97,7 +97,7 @@ def test_a_nan_on_one_device_ends_the_fit_on_all():
 
 
 def test_the_state_keeps_its_shardings_and_the_step_is_compiled_once(caplog):
-    loop = problem.make_loop(gradtx.muon(0.02), [terminate_on_nan(), ema_weights()])
+    loop = problem.make_loop(gradtx.muon(0.02), [terminate_on_nan(), ema_params()])
     mesh = make_mesh("data=4,fsdp=2")
     state = shard_state(problem.start(loop), mesh)
     # A hyperparameter that was set anew is not on the mesh; the fit brings it there.

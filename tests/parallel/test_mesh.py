@@ -8,7 +8,7 @@ import pytest
 from jax import P
 
 import gradtx
-from gradtx.hooks import ema_weights
+from gradtx.hooks import ema_params
 from gradtx.parallel.mesh import (
     leaf_spec,
     make_mesh,
@@ -83,7 +83,7 @@ TRANSFORMS = {
 
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_moments_are_where_their_parameters_are(name):
-    loop = problem.make_loop(TRANSFORMS[name], [ema_weights()])
+    loop = problem.make_loop(TRANSFORMS[name], [ema_params()])
     state = jax.eval_shape(lambda: problem.start(loop))
     mesh = make_mesh("data=4,fsdp=2")
     # Not what the rule says: so nothing but its parameter can tell where a moment is.
@@ -96,7 +96,7 @@ def test_moments_are_where_their_parameters_are(name):
         path for path, x in jax.tree.leaves_with_path(state)
         if x.shape == state.params["dense"]["kernel"].shape
     ]  # fmt: skip
-    assert len(found) == len(like_kernel) >= 4  # it, at least one moment, two averages
+    assert len(found) == len(like_kernel) >= 4  # it, at least one context, two averages
 
 
 def test_specs_are_one_for_each_parameter():

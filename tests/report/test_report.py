@@ -71,7 +71,7 @@ def make_run(path, *, seed=0, steps=6, lr=0.1):
     lines = []
     for step in range(steps):
         more = {"loss": None if step == 2 else 9.0 if step == 4 else 1.0, "train_loss": 1.0}
-        more |= {"signal": 0, "learning_rate": {"body": lr, "head": 2 * lr}, "b1": 0.9}
+        more |= {"requested": 0, "learning_rate": {"body": lr, "head": 2 * lr}, "b1": 0.9}
         lines.append({"kind": "step", "step": step, "epoch": step // 3} | more)
         lines[-1]["gradient_norm"] = float(step)
         if step % 3 == 2:

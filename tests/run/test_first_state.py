@@ -1,4 +1,4 @@
-"""Programs that run once: the same first state as step by step, in one program."""
+"""Jitted that run once: the same first state as step by step, in one program."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gradtx
-from gradtx.hooks import early_stopping, ema_weights
+from gradtx.hooks import early_stopping, ema_params
 from gradtx.loop import Loop
 from gradtx.run.first_state import run_once
 
@@ -16,7 +16,7 @@ def begin(key):
     normal = lambda i, *shape: jax.random.normal(jax.random.fold_in(key, i), shape)
     params = {"kernel": normal(0, 7, 5), "wide": normal(1, 3, 3, 8, 4), "bias": jnp.zeros(5)}
     loss = lambda pred, batch: jnp.square(pred)
-    hooks = [ema_weights(0.9), early_stopping(patience=2)]
+    hooks = [ema_params(0.9), early_stopping(patience=2)]
     loop = Loop(lambda *args, **kwargs: (None, {}), loss, gradtx.adamw(1e-3), hooks=hooks)
     return loop.init(params, {"mean": jnp.ones(5)}, seed=key)
 

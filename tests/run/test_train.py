@@ -13,7 +13,7 @@ from PIL import Image
 import gradtx
 import train as script
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TINY = "--model resnet_tiny --epochs 2 --batch-size 32 --size 28 --limit-batches 3".split()
 
 

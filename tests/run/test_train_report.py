@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import train as script
-from gradtx.data import ImageFacts, read_images
+from gradtx.data import ImageSpec, read_images
 from gradtx.observers import read_jsonl
 from gradtx.report import read_validation
 from gradtx.report.run import count_unreadable
@@ -143,7 +143,7 @@ def test_a_damaged_photo_is_left_out_named_and_reported(photos, tmp_path, capsys
     assert str(bad) in text and "&lt;n01&gt;" in text and "<n01>" not in text
     photo = sorted((tree / "val" / "n02").iterdir())[0]
     assert train("predict", out, photo) == 0
-    facts = ImageFacts.read(out / "data.json")
+    facts = ImageSpec.read(out / "data.json")
     assert facts.photos and read_images([photo], facts).shape == (1, 16, 16, 3)
     bad.with_name("8.JPEG").write_bytes(bad.read_bytes())
     assert train(*argv, "--epochs", 2, "--batch-size", 8, "--out", tmp_path / "more") == 2

@@ -171,7 +171,7 @@ def scheduled(
     return factory
 
 
-SCHEDULED = PLAIN | {"live": {"learning_rate": 0.1}, "proportional_to": "learning_rate"}
+SCHEDULED = PLAIN | {"hyperparams": {"learning_rate": 0.1}, "proportional_to": "learning_rate"}
 also(
     "schedule one step early",
     scheduled(lambda t: t + 1),
@@ -202,15 +202,15 @@ also(
 )
 
 
-@caught_by("live_equals_constant", live={"learning_rate": 0.1}, scheduled=(), **PLAIN)
+@caught_by("traced_equals_constant", hyperparams={"learning_rate": 0.1}, scheduled=(), **PLAIN)
 def branches_on_rate(learning_rate):
     """a Python branch on the learning rate"""
     return optax.identity() if learning_rate == 0 else stateless(lambda g, p: -learning_rate * g)
 
 
-@caught_by("set_equals_constant", live={"factor": 2.0})
+@caught_by("set_equals_constant", hyperparams={"factor": 2.0})
 def hyperparameter_baked_in(factor):
-    """a live hyperparameter that is read from the closure"""
+    """a runtime hyperparameter that is read from the closure"""
     value = factor if not callable(factor) else None
 
     def rule(h):

@@ -28,7 +28,7 @@ def row(name: str, factory: Callable[..., Any], *known: str, **claims: Any) -> O
 # Laws that many break: see gradtx/testing/KNOWN.md.
 DRIFT, HALF = "state_is_fixed_point_mixed", "finite_low_precision"
 
-LR = {"live": {"learning_rate": 0.1}, "scheduled": ("learning_rate",)}
+LR = {"hyperparams": {"learning_rate": 0.1}, "scheduled": ("learning_rate",)}
 RATE = LR | {"proportional_to": "learning_rate"}
 LINEAR = {
     "linear": True,
@@ -86,7 +86,14 @@ ROWS = [
     row("lamb", optax.lamb, DRIFT, HALF, leafwise=True, **RATE),
     row("lars", optax.lars, DRIFT, leafwise=True, **LR),
     row("novograd", optax.novograd, DRIFT, HALF, leafwise=True, **RATE),
-    row("fromage", optax.fromage, HALF, leafwise=True, live={"learning_rate": 0.1}, scheduled=()),
+    row(
+        "fromage",
+        optax.fromage,
+        HALF,
+        leafwise=True,
+        hyperparams={"learning_rate": 0.1},
+        scheduled=(),
+    ),
     row(
         "sm3",
         optax.sm3,
@@ -97,7 +104,7 @@ ROWS = [
         "finite",
         HALF,
         leafwise=True,
-        live={"learning_rate": 0.1},
+        hyperparams={"learning_rate": 0.1},
         scheduled=(),
     ),
     row(
@@ -106,7 +113,7 @@ ROWS = [
         DRIFT,
         leafwise=True,
         scale_invariant=True,
-        live={"learning_rate": 0.1},
+        hyperparams={"learning_rate": 0.1},
         scheduled=(),
     ),
     row("optimistic_gradient_descent", optax.optimistic_gradient_descent, DRIFT, **LINEAR, **RATE),

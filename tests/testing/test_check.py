@@ -40,7 +40,7 @@ def test_counterexample_is_small():
 
 
 def test_importable_factory_needs_no_editing():
-    report = examine(optax.adam, only=["linear"], live={"learning_rate": 0.1}, linear=True,
+    report = examine(optax.adam, only=["linear"], hyperparams={"learning_rate": 0.1}, linear=True,
                      low_precision=False, promotion="standard")  # fmt: skip
     code = report.failures[0].code
     assert "from optax import adam" in code and "tx = factory(learning_rate=0.1)" in code
@@ -76,10 +76,10 @@ def test_unknown_claim_lists_the_known():
     [
         ({"tx_or_factory": 3}, TypeError, "needs a gradient transformation"),
         ({"tx_or_factory": lambda: 3}, TypeError, "the factory must return"),
-        ({"live": {"a": 1.0}}, ValueError, "`live` needs the factory"),
-        ({"effort": "slow"}, ValueError, "`effort` must be one of quick, thorough"),
+        ({"hyperparams": {"a": 1.0}}, ValueError, "`hyperparams` needs the factory"),
+        ({"profile": "slow"}, ValueError, "`profile` must be one of quick, thorough"),
         ({"promotion": "loose"}, ValueError, "`promotion` must be"),
-        ({"proportional_to": "learning_rate"}, ValueError, "must name live hyperparameters"),
+        ({"proportional_to": "learning_rate"}, ValueError, "must name runtime hyperparameters"),
     ],
 )
 def test_bad_arguments(arguments, error, message):
@@ -109,8 +109,8 @@ def test_a_selection_without_laws_is_refused(only, error, message):
 
 def test_a_factory_that_lacks_arguments():
     message = (
-        r"^check_transformation: the factory must be callable as sgd\(\*\*live\); got live=\{\},"
-        r" and missing .* 'learning_rate'\. Pass .* or its arguments as live=\{...\}, or"
+        r"^check_transformation: the factory must be callable as sgd\(\*\*hyperparams\); got"
+        r" hyperparams=\{\}, and missing .* 'learning_rate'\. Pass .* or its arguments as hyperparams=\{...\}, or"
         r" lambda: sgd\("
     )
     with pytest.raises(TypeError, match=message):
@@ -144,7 +144,10 @@ def test_templates_and_extra_args():
 
 
 test_as_one_line = law_tests(
-    scheduled(), live={"learning_rate": 0.1}, proportional_to="learning_rate", low_precision=False
+    scheduled(),
+    hyperparams={"learning_rate": 0.1},
+    proportional_to="learning_rate",
+    low_precision=False,
 )
 
 

@@ -24,10 +24,10 @@ def test_defect_is_caught_by_its_laws(defect):
 def test_without_the_defect_all_laws_hold():
     """The same code, right: what the defects are caught for is what they change."""
     claims = {"scale_invariant": True, "zero_is_fixed_point": True, "bias_corrected": True}
-    live = {"live": {"learning_rate": 0.1}, "proportional_to": "learning_rate"}
+    hyperparams = {"hyperparams": {"learning_rate": 0.1}, "proportional_to": "learning_rate"}
     for factory, mine in (
         (adam, {"oracle": ADAM_ORACLE}),
         (partial(adam, eps=1e-8), claims),
-        (scheduled(), live),
+        (scheduled(), hyperparams),
     ):
         assert examine(factory, low_precision=False, **mine).failed == ()

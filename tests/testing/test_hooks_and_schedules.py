@@ -4,9 +4,9 @@ import jax.numpy as jnp
 import pytest
 
 import gradtx
-from gradtx.loop import Hook, Loop, Signal
+from gradtx.loop import Hook, Loop, Request
 from gradtx.testing import check_hook, check_loop, check_schedule
-from gradtx.testing.fixture import counting, default_rig
+from gradtx.testing.fixture import counting, default_fixture
 
 S = gradtx.schedules
 
@@ -73,32 +73,35 @@ def scalar(dtype=jnp.int32):
 def remembers():
     calls = []
 
-    def on(state, moment):
+    def on(state, context):
         calls.append(None)
-        return state + jnp.int32(len(calls)), moment
+        return state + jnp.int32(len(calls)), context
 
     return Hook("remembers", {"after_batch": on}, scalar())
 
 
 def lowers():
-    on = lambda state, moment: (state, moment.replace(signal=jnp.zeros_like(moment.signal)))
+    on = lambda state, context: (
+        state,
+        context.replace(requested=jnp.zeros_like(context.requested)),
+    )
     return Hook("lowers", {"after_batch": on, "before_step": on})
 
 
 def drifts():
-    on = lambda state, moment: (state + jnp.float32(1), moment)
+    on = lambda state, context: (state + jnp.float32(1), context)
     return Hook("drifts", {"after_batch": on}, scalar(jnp.bfloat16))
 
 
 def branches():
-    on = lambda state, moment: (state + jnp.int32(bool(moment.loss > 0)), moment)
+    on = lambda state, context: (state + jnp.int32(bool(context.loss > 0)), context)
     return Hook("branches", {"after_batch": on}, scalar())
 
 
 def meddles():
-    halve = lambda state, moment: (
+    halve = lambda state, context: (
         state,
-        moment.replace(params={"w": moment.params["w"] * 0.5}),
+        context.replace(params={"w": context.params["w"] * 0.5}),
     )
     return Hook("meddles", {"after_step": halve})
 
@@ -108,7 +111,7 @@ def meddles():
     [
         ("hook_is_pure", remembers, {}),
         ("hook_keeps_its_types", drifts, {}),
-        ("hook_only_raises_the_signal", lowers, {}),
+        ("hook_only_raises_the_request", lowers, {}),
         ("hook_compiles", branches, {}),
         ("hook_observes", meddles, {"observes": True}),
     ],
@@ -124,16 +127,16 @@ def test_loop_keeps_the_laws_under_scripts_of_requests():
 
 
 def test_undeclared_order_is_caught():
-    rig = default_rig()
+    fixture = default_fixture()
     double = lambda s, m: (s, m.replace(objective=m.objective * 2))
     more = lambda s, m: (s, m.replace(objective=m.objective + jnp.sum(m.params["w"] ** 2)))
     first, second = Hook("double", {"after_loss": double}), Hook("more", {"after_loss": more})
-    loop = Loop(rig.loop.apply, rig.loop.loss, rig.loop.tx, hooks=[first, second])
+    loop = Loop(fixture.loop.apply, fixture.loop.loss, fixture.loop.tx, hooks=[first, second])
     with pytest.raises(
         AssertionError, match=r"(?s)breaks 1 of 7 laws.*hook_order_is_declared"
     ) as caught:
-        check_loop(loop, params=rig.params, batches=rig.batches)
-    assert "Signal" in str(caught.value)
+        check_loop(loop, params=fixture.params, batches=fixture.batches)
+    assert "Request" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -151,8 +154,8 @@ def test_bad_arguments(call, error, message):
 
 
 def test_signal_is_a_lattice():
-    for a in Signal:
-        for b in Signal:
-            assert max(a, b) == max(b, a) and max(a, a) == a and max(a, Signal.CONTINUE) == a
-            for c in Signal:
+    for a in Request:
+        for b in Request:
+            assert max(a, b) == max(b, a) and max(a, a) == a and max(a, Request.CONTINUE) == a
+            for c in Request:
                 assert max(a, max(b, c)) == max(max(a, b), c)

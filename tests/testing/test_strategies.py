@@ -97,5 +97,5 @@ def test_hook_lists_have_an_order(hooks):
 
 @given(ours.event_scripts(steps=2))
 def test_event_scripts(script):
-    for event, step, signal in script:
-        assert event in ours.ASKING and step in (0, 1) and signal > 0
+    for event, step, request in script:
+        assert event in ours.ASKING and step in (0, 1) and request > 0

@@ -1,10 +1,10 @@
-"""Every transform of gradtx with what it claims to be: one row each, for tests/test_contracts.py.
+"""Every transform of gradtx with what it claims to be: one row each, for test_contracts.py.
 
-A row is `row(name, factory, **claims)`. `factory(**claims["live"])` makes the transform; the claims
-are those of `gradtx.testing.check_transformation`, which checks each with the law of its name:
+A row is `row(name, factory, **claims)`. `factory(**claims["hyperparams"])` makes the transform; the
+claims are those of `gradtx.testing.check_transformation`, which checks each with the law of its name:
 
-    live={"learning_rate": 0.1}     arguments of the factory that may also be traced JAX scalars
-    scheduled=("learning_rate",)    ... and, of these, schedules (all of `live` unless given)
+    hyperparams={"x": 0.1}          arguments of the factory that may also be traced JAX scalars
+    scheduled=("learning_rate",)    ... and, of these, schedules (all of `hyperparams` unless given)
     proportional_to="learning_rate" u is this hyperparameter, at this count, times something
     needs_params=True / False       update raises without params / gives the same without
     linear, scale_equivariant       u(a g + b h) = a u(g) + b u(h);  u(a g) = a u(g) for a > 0
@@ -100,71 +100,71 @@ TRANSFORMS = [
     row(
         "scale_by_learning_rate",
         gradtx.scale_by_learning_rate,
-        live={"learning_rate": 0.1},
+        hyperparams={"learning_rate": 0.1},
         **LINEAR,
         **RATE,
     ),
-    row("scale_by_momentum", gradtx.scale_by_momentum, live={"momentum": 0.9}, **LINEAR),
+    row("scale_by_momentum", gradtx.scale_by_momentum, hyperparams={"momentum": 0.9}, **LINEAR),
     row(
         "scale_by_momentum, nesterov",
         partial(gradtx.scale_by_momentum, nesterov=True),
-        live={"momentum": 0.9, "dampening": 0.5},
+        hyperparams={"momentum": 0.9, "dampening": 0.5},
         **LINEAR,
     ),
     row(
         "scale_by_momentum, dampening",
         partial(gradtx.scale_by_momentum, dampening=True),
-        live={"momentum": 0.9},
+        hyperparams={"momentum": 0.9},
         **LINEAR,
     ),
-    row("scale_by_rms", gradtx.scale_by_rms, live={"decay": 0.9, "eps": 1e-16}, **ADAPTIVE),
+    row("scale_by_rms", gradtx.scale_by_rms, hyperparams={"decay": 0.9, "eps": 1e-16}, **ADAPTIVE),
     row(
         "scale_by_rms, bias_correction",
         partial(gradtx.scale_by_rms, bias_correction=True),
-        live={"decay": 0.9, "eps": 1e-16},
+        hyperparams={"decay": 0.9, "eps": 1e-16},
         bias_corrected=True,
         **ADAPTIVE,
     ),
     row(
         "scale_by_rms, centered",
         partial(gradtx.scale_by_rms, centered=True, eps_in_sqrt=True),
-        live={"decay": 0.9, "eps": 1e-16},
+        hyperparams={"decay": 0.9, "eps": 1e-16},
         **ADAPTIVE,
     ),
     row(
         "scale_by_adam",
         gradtx.scale_by_adam,
-        live={"b1": 0.9, "b2": 0.999, "eps": 1e-8},
+        hyperparams={"b1": 0.9, "b2": 0.999, "eps": 1e-8},
         bias_corrected=True,
         **ADAPTIVE,
     ),
     row(
         "scale_by_adam, nesterov",
         partial(gradtx.scale_by_adam, nesterov=True),
-        live={"b1": 0.9, "b2": 0.999, "eps": 1e-8},
+        hyperparams={"b1": 0.9, "b2": 0.999, "eps": 1e-8},
         **ADAPTIVE,
     ),
     row(
         "add_decayed_weights",
         gradtx.add_decayed_weights,
-        live={"weight_decay": 0.01},
+        hyperparams={"weight_decay": 0.01},
         needs_params=True,
         leafwise=True,
         decoupled_weight_decay=-0.01,
     ),
-    row("add_l2", gradtx.add_l2, live={"l2": 0.01}, needs_params=True, leafwise=True),
-    row("sgd", gradtx.sgd, live={"learning_rate": 0.1}, **LINEAR, **RATE),
+    row("add_l2", gradtx.add_l2, hyperparams={"l2": 0.01}, needs_params=True, leafwise=True),
+    row("sgd", gradtx.sgd, hyperparams={"learning_rate": 0.1}, **LINEAR, **RATE),
     row(
         "sgd, nesterov",
         partial(gradtx.sgd, nesterov=True),
-        live={"learning_rate": 0.1, "momentum": 0.9},
+        hyperparams={"learning_rate": 0.1, "momentum": 0.9},
         **LINEAR,
         **RATE,
     ),
     row(
         "sgd, weight_decay",
         gradtx.sgd,
-        live={"learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.01},
+        hyperparams={"learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.01},
         needs_params=True,
         leafwise=True,
         decoupled_weight_decay=0.1 * 0.01,
@@ -173,7 +173,7 @@ TRANSFORMS = [
     row(
         "sgd, l2",
         gradtx.sgd,
-        live={"learning_rate": 0.1, "momentum": 0.9, "l2": 0.01},
+        hyperparams={"learning_rate": 0.1, "momentum": 0.9, "l2": 0.01},
         needs_params=True,
         leafwise=True,
         **RATE,
@@ -181,20 +181,20 @@ TRANSFORMS = [
     row(
         "rmsprop",
         partial(gradtx.rmsprop, eps=1e-16),
-        live={"learning_rate": 0.1, "decay": 0.9},
+        hyperparams={"learning_rate": 0.1, "decay": 0.9},
         **ADAPTIVE,
         **RATE,
     ),
     row(
         "rmsprop, momentum",
         partial(gradtx.rmsprop, centered=True, eps_in_sqrt=True, eps=1e-16),
-        live={"learning_rate": 0.1, "momentum": 0.9},
+        hyperparams={"learning_rate": 0.1, "momentum": 0.9},
         **ADAPTIVE,
     ),
     row(
         "adam",
         gradtx.adam,
-        live={"learning_rate": 0.1, "b1": 0.9, "b2": 0.999},
+        hyperparams={"learning_rate": 0.1, "b1": 0.9, "b2": 0.999},
         bias_corrected=True,
         **ADAPTIVE,
         **RATE,
@@ -202,47 +202,60 @@ TRANSFORMS = [
     row(
         "adamw",
         gradtx.adamw,
-        live={"learning_rate": 0.1, "weight_decay": 0.01},
+        hyperparams={"learning_rate": 0.1, "weight_decay": 0.01},
         needs_params=True,
         leafwise=True,
         decoupled_weight_decay=0.1 * 0.01,
         **RATE,
     ),
     row("set_to_zero", gradtx.set_to_zero, **LINEAR),
-    row("scale", gradtx.scale, live={"step_size": 0.5}, **LINEAR),
-    row("trace", gradtx.trace, live={"decay": 0.9}, **LINEAR),
-    row("ema", gradtx.ema, live={"decay": 0.9}, bias_corrected=True, **LINEAR),
+    row("scale", gradtx.scale, hyperparams={"step_size": 0.5}, **LINEAR),
+    row("trace", gradtx.trace, hyperparams={"decay": 0.9}, **LINEAR),
+    row("ema", gradtx.ema, hyperparams={"decay": 0.9}, bias_corrected=True, **LINEAR),
     row("centralize", gradtx.centralize, **LINEAR),
     row("scale_by_sign", gradtx.scale_by_sign, **ADAPTIVE),
     row("scale_by_adadelta", gradtx.scale_by_adadelta, leafwise=True, zero_is_fixed_point=True),
-    row("scale_by_adamax", gradtx.scale_by_adamax, live={"b1": 0.9, "b2": 0.999}, **ADAPTIVE),
-    row("scale_by_amsgrad", gradtx.scale_by_amsgrad, live={"b1": 0.9, "b2": 0.999}, **ADAPTIVE),
-    row("scale_by_belief", gradtx.scale_by_belief, live={"b1": 0.9}, leafwise=True),
-    row("scale_by_lion", gradtx.scale_by_lion, live={"b1": 0.9, "b2": 0.99}, leafwise=True),
-    row("scale_by_radam", gradtx.scale_by_radam, live={"b1": 0.9}, leafwise=True),
-    row("scale_by_rss", gradtx.scale_by_rss, live={"eps": 1e-7}, leafwise=True),
-    row("scale_by_qhadam", gradtx.scale_by_qhadam, live={"b1": 0.9, "b2": 0.999}, **ADAPTIVE),
+    row(
+        "scale_by_adamax", gradtx.scale_by_adamax, hyperparams={"b1": 0.9, "b2": 0.999}, **ADAPTIVE
+    ),
+    row(
+        "scale_by_amsgrad",
+        gradtx.scale_by_amsgrad,
+        hyperparams={"b1": 0.9, "b2": 0.999},
+        **ADAPTIVE,
+    ),
+    row("scale_by_belief", gradtx.scale_by_belief, hyperparams={"b1": 0.9}, leafwise=True),
+    row("scale_by_lion", gradtx.scale_by_lion, hyperparams={"b1": 0.9, "b2": 0.99}, leafwise=True),
+    row("scale_by_radam", gradtx.scale_by_radam, hyperparams={"b1": 0.9}, leafwise=True),
+    row("scale_by_rss", gradtx.scale_by_rss, hyperparams={"eps": 1e-7}, leafwise=True),
+    row(
+        "scale_by_qhadam", gradtx.scale_by_qhadam, hyperparams={"b1": 0.9, "b2": 0.999}, **ADAPTIVE
+    ),
     row("scale_by_trust_ratio", gradtx.scale_by_trust_ratio, needs_params=True, leafwise=True),
     row("scale_by_larc", gradtx.scale_by_larc, needs_params=True, leafwise=True),
-    row("clip", gradtx.clip, live={"max_delta": 1.0}, leafwise=True, zero_is_fixed_point=True),
-    row("clip_by_global_norm", gradtx.clip_by_global_norm, live={"max_norm": 1.0}, **JOINT),
+    row(
+        "clip", gradtx.clip, hyperparams={"max_delta": 1.0}, leafwise=True, zero_is_fixed_point=True
+    ),
+    row("clip_by_global_norm", gradtx.clip_by_global_norm, hyperparams={"max_norm": 1.0}, **JOINT),
     row(
         "clip_by_block_norm",
         gradtx.clip_by_block_norm,
-        live={"max_norm": 1.0},
+        hyperparams={"max_norm": 1.0},
         leafwise=True,
         zero_is_fixed_point=True,
     ),
-    row("clip_by_block_rms", gradtx.clip_by_block_rms, live={"threshold": 1.0}, leafwise=True),
+    row(
+        "clip_by_block_rms", gradtx.clip_by_block_rms, hyperparams={"threshold": 1.0}, leafwise=True
+    ),
     row(
         "adaptive_grad_clip",
         gradtx.adaptive_grad_clip,
-        live={"clipping": 0.1},
+        hyperparams={"clipping": 0.1},
         needs_params=True,
         leafwise=True,
     ),
     *(
-        row(name, getattr(gradtx, name), live={"learning_rate": 0.1}, leafwise=True, **RATE)
+        row(name, getattr(gradtx, name), hyperparams={"learning_rate": 0.1}, leafwise=True, **RATE)
         for name in (
             "adabelief",
             "adagrad",
@@ -256,15 +269,15 @@ TRANSFORMS = [
             "signum",
         )
     ),
-    row("qhadam", gradtx.qhadam, live={"learning_rate": 0.1}, leafwise=True, **RATE),
-    row("lars", gradtx.lars, live={"learning_rate": 0.1}, leafwise=True),
-    row("larc", gradtx.larc, live={"learning_rate": 0.1}, leafwise=True),
+    row("qhadam", gradtx.qhadam, hyperparams={"learning_rate": 0.1}, leafwise=True, **RATE),
+    row("lars", gradtx.lars, hyperparams={"learning_rate": 0.1}, leafwise=True),
+    row("larc", gradtx.larc, hyperparams={"learning_rate": 0.1}, leafwise=True),
     # Its polynomials magnify small singular values, rounding and all, up to 3.4445^5 times.
     row(
         "muon",
         gradtx.muon,
         tolerance=1e-3,
-        live={"learning_rate": 0.1},
+        hyperparams={"learning_rate": 0.1},
         templates=[{"kernel": jnp.zeros((4, 6)), "bias": jnp.zeros(3)}],
     ),
     row("masked", lambda: gradtx.masked(gradtx.sgd(0.1), first_leaf), masks=first_leaf),
@@ -319,7 +332,7 @@ TRANSFORMS = [
         zero_is_fixed_point=True,
         needs_params=False,
     ),
-    row("schedule_free_sgd", gradtx.schedule_free_sgd, live={"learning_rate": 0.1}),
+    row("schedule_free_sgd", gradtx.schedule_free_sgd, hyperparams={"learning_rate": 0.1}),
     row(
         "a chain with a part of Optax's",
         lambda: gradtx.chain(optax.clip(1.0), gradtx.adam(0.1)),
@@ -329,7 +342,7 @@ TRANSFORMS = [
     row(
         "scale_by_stddev",
         partial(gradtx.scale_by_stddev, eps=1e-16),
-        live={"decay": 0.9},
+        hyperparams={"decay": 0.9},
         **ADAPTIVE,
     ),
     row(
@@ -337,14 +350,14 @@ TRANSFORMS = [
         lambda momentum: gradtx.scale_by_stats(
             gradtx.average_grad(momentum), step=gradtx.momentum_step
         ),
-        live={"momentum": 0.9},
+        hyperparams={"momentum": 0.9},
         equals=gradtx.scale_by_momentum(0.9),
         **LINEAR,
     ),
     row(
         "ema_params",
         gradtx.ema_params,
-        live={"decay": 0.9},
+        hyperparams={"decay": 0.9},
         needs_params=True,
         leafwise=True,
         equals=gradtx.identity(),
@@ -352,7 +365,7 @@ TRANSFORMS = [
     row(
         "lookahead",
         lambda slow_step_size: gradtx.lookahead(gradtx.sgd(0.1), 2, slow_step_size),
-        live={"slow_step_size": 0.5},
+        hyperparams={"slow_step_size": 0.5},
         needs_params=True,
         leafwise=True,
         zero_is_fixed_point=True,  # linear only but for the rounding of slow - p
@@ -384,7 +397,7 @@ TRANSFORMS = [
     row(
         "schedule_free_adamw",
         gradtx.schedule_free_adamw,
-        live={"learning_rate": 0.1, "b1": 0.9},
+        hyperparams={"learning_rate": 0.1, "b1": 0.9},
         needs_params=True,
         leafwise=True,
         zero_is_fixed_point=True,
@@ -392,7 +405,7 @@ TRANSFORMS = [
     row(
         "fastai_rmsprop",
         gradtx.presets.fastai_rmsprop,
-        live={"learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.01},
+        hyperparams={"learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.01},
         needs_params=True,
         leafwise=True,
         decoupled_weight_decay=0.1 * 0.01,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import gradtx
 from gradtx.hooks import early_stopping, reduce_on_plateau, save_best
-from gradtx.loop import Hook, Loop, Signal, fit
+from gradtx.loop import Hook, Loop, Request, fit
 from gradtx.tuning.lr_find import lr_find
 
 RNG = np.random.default_rng(0)
@@ -94,9 +94,9 @@ def test_nothing_of_the_caller_changes_and_one_program_serves_all_rates():
 
 
 def test_a_learning_rate_set_by_another_hook_is_overruled():
-    def fixed(state, moment):
-        opt_state = gradtx.set_hyperparams(moment.opt_state, learning_rate=0.5)
-        return state, moment.replace(opt_state=opt_state)
+    def fixed(state, context):
+        opt_state = gradtx.set_hyperparams(context.opt_state, learning_rate=0.5)
+        return state, context.replace(opt_state=opt_state)
 
     found = lr_find(*make(hooks=[Hook("fixed", {"before_batch": fixed})]), BATCHES)
     np.testing.assert_allclose(found.losses, lr_find(*make(), BATCHES).losses, rtol=1e-6)
@@ -110,12 +110,12 @@ def test_groups_sweep_together():
     )
 
 
-def bad_from(step, value=jnp.nan, signal=None):
-    def after_loss(state, moment):
-        loss = jnp.where(moment.step >= step, value, moment.loss)
-        if signal is not None:
-            moment = moment.request(signal, moment.step >= step)
-        return state, moment.replace(loss=loss)
+def bad_from(step, value=jnp.nan, request=None):
+    def after_loss(state, context):
+        loss = jnp.where(context.step >= step, value, context.loss)
+        if request is not None:
+            context = context.request(request, context.step >= step)
+        return state, context.replace(loss=loss)
 
     return Hook("bad", {"after_loss": after_loss})
 
@@ -130,7 +130,7 @@ def test_it_stops_at_the_first_loss_that_is_not_finite(value):
 
 
 def test_a_hook_that_ends_the_fit_at_a_nan_ends_the_sweep():
-    found = lr_find(*make(hooks=[bad_from(40, signal=Signal.END_FIT)]), BATCHES)
+    found = lr_find(*make(hooks=[bad_from(40, requested=Request.END_FIT)]), BATCHES)
     assert len(found.losses) == 41 and np.isnan(found.losses[-1])
 
 
@@ -143,7 +143,7 @@ def test_what_judges_whole_epochs_takes_no_part():
 
 
 def test_a_hook_that_ends_the_sweep_before_there_is_a_curve_is_an_error():
-    end = Hook("end", {"after_batch": lambda s, m: (s, m.request(Signal.END_FIT, m.step >= 3))})
+    end = Hook("end", {"after_batch": lambda s, m: (s, m.request(Request.END_FIT, m.step >= 3))})
     with pytest.raises(ValueError, match=r"a hook ended it at step 4 of 100"):
         lr_find(*make(hooks=[end]), BATCHES)
 

@@ -12,13 +12,13 @@ from gradtx.testing.hook_laws import (
     hook_is_pure,
     hook_keeps_its_types,
     hook_observes,
-    hook_only_raises_the_signal,
+    hook_only_raises_the_request,
     hook_order_is_declared,
     hook_resumes,
     loop_compiles,
     loop_resumes,
     no_op_changes_nothing,
-    signals_combine,
+    requests_combine,
     skipped_batch_leaves_no_trace,
 )
 from gradtx.testing.law import LAWS, Law, LawViolation
@@ -47,12 +47,12 @@ from gradtx.testing.laws.extremes import (
     finite_low_precision,
     skips_nonfinite,
 )
-from gradtx.testing.laws.hyper import (
+from gradtx.testing.laws.hyperparams import (
     constant_schedule_equals_number,
-    live_equals_constant,
     proportional_to,
     schedule_starts_at_zero,
     set_equals_constant,
+    traced_equals_constant,
 )
 from gradtx.testing.laws.memory import (
     counter_saturates,
@@ -118,7 +118,7 @@ __all__ = [
     "hook_is_pure",
     "hook_keeps_its_types",
     "hook_observes",
-    "hook_only_raises_the_signal",
+    "hook_only_raises_the_request",
     "hook_order_is_declared",
     "hook_resumes",
     "init_is_traceable",
@@ -127,7 +127,6 @@ __all__ = [
     "leaf_permutation_equivariant",
     "leafwise",
     "linear",
-    "live_equals_constant",
     "loop_compiles",
     "loop_resumes",
     "masks",
@@ -138,6 +137,7 @@ __all__ = [
     "params_are_optional",
     "proportional_to",
     "pure",
+    "requests_combine",
     "requires_params",
     "resume_equals_uninterrupted",
     "returns",
@@ -156,11 +156,11 @@ __all__ = [
     "schedule_takes_traced_counts",
     "set_equals_constant",
     "sharded_equals_single",
-    "signals_combine",
     "skipped_batch_leaves_no_trace",
     "skips_nonfinite",
     "state_is_fixed_point",
     "state_is_fixed_point_mixed",
+    "traced_equals_constant",
     "traced_once",
     "translation_equivariant",
     "updates_match_gradients",

@@ -1,6 +1,6 @@
 """Laws of hyperparameters: however a value is given, it means the same.
 
-These are laws of a factory: `factory(**live)` is the transformation.
+These are laws of a factory: `factory(**hyperparams)` is the transformation.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +9,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from gradtx.core.runtime_hyperparams import hyperparams, set_hyperparams
+from gradtx.core.runtime_hyperparams import hyperparams as read_hyperparams
+from gradtx.core.runtime_hyperparams import set_hyperparams
 from gradtx.core.state import TransformState
 from gradtx.testing.law import law
 from gradtx.testing.run import (
@@ -25,16 +26,16 @@ from gradtx.testing.run import (
 PyTree = Any
 
 
-def _live(subject: Any) -> dict[str, Any]:
-    return {"live": dict(subject.claims.live), "tolerance": subject.claims.tolerance}
+def _hyperparams(subject: Any) -> dict[str, Any]:
+    return {"hyperparams": dict(subject.claims.hyperparams), "tolerance": subject.claims.tolerance}
 
 
 def _scheduled(subject: Any) -> dict[str, Any]:
-    return {"names": tuple(subject.claims.schedules)} | _live(subject)
+    return {"names": tuple(subject.claims.schedules)} | _hyperparams(subject)
 
 
 def _proportional(subject: Any) -> dict[str, Any]:
-    return {"name": subject.claims.proportional_to} | _live(subject)
+    return {"name": subject.claims.proportional_to} | _hyperparams(subject)
 
 
 @lru_cache(maxsize=64)
@@ -59,13 +60,13 @@ def _same(tx: Any, got: list, params: PyTree, grads: Sequence[PyTree], what: str
     same_updates(got, want, what=(what, "the plain number"), again=again, **kw)
 
 
-@law(when=lambda c: c.live, of_factory=True, trees="vector", arguments=_live)
-def live_equals_constant(
+@law(when=lambda c: c.hyperparams, of_factory=True, trees="vector", arguments=_hyperparams)
+def traced_equals_constant(
     factory: Callable,
     params: PyTree,
     grads: Sequence[PyTree],
     *,
-    live: Mapping[str, float],
+    hyperparams: Mapping[str, float],
     tolerance: float,
 ) -> None:
     """A hyperparameter may be a traced scalar, as in a search mapped over it.
@@ -73,13 +74,13 @@ def live_equals_constant(
     jit(h -> factory(h).update(g, s, p))(h) = factory(h).update(g, s, p)
     """
     init, update = _traced(factory)
-    values = {name: jnp.float32(value) for name, value in live.items()}
+    values = {name: jnp.float32(value) for name, value in hyperparams.items()}
     state, got = init(values, params), []
     for g in grads:
         u, state = update(values, g, state, params)
         got.append(u)
     # A traced b2 has the error of 1 - float32(b2), a constant may be subtracted in float64.
-    tx = _make(factory, live)
+    tx = _make(factory, hyperparams)
     _same(tx, got, params, grads, "traced", tolerance=10 * tolerance)
 
 
@@ -94,8 +95,8 @@ def _schedule(kind: str, value: float) -> Callable:
     return {"constant": _constant(value), "halved": halved, "first": first}[kind]
 
 
-def _given_as(kind: str, live: Mapping[str, float], names: Sequence[str]) -> dict[str, Any]:
-    return dict(live) | {name: _schedule(kind, live[name]) for name in names}
+def _given_as(kind: str, hyperparams: Mapping[str, float], names: Sequence[str]) -> dict[str, Any]:
+    return dict(hyperparams) | {name: _schedule(kind, hyperparams[name]) for name in names}
 
 
 @law(when=lambda c: c.schedules, of_factory=True, trees="vector", arguments=_scheduled)
@@ -104,7 +105,7 @@ def constant_schedule_equals_number(
     params: PyTree,
     grads: Sequence[PyTree],
     *,
-    live: Mapping[str, float],
+    hyperparams: Mapping[str, float],
     names: Sequence[str],
     tolerance: float,
 ) -> None:
@@ -112,8 +113,8 @@ def constant_schedule_equals_number(
 
     factory(t -> c).update(g, s, p) = factory(c).update(g, s, p)
     """
-    got = run(_make(factory, _given_as("constant", live, names)), params, grads).updates
-    tx = _make(factory, live)
+    got = run(_make(factory, _given_as("constant", hyperparams, names)), params, grads).updates
+    tx = _make(factory, hyperparams)
     _same(tx, got, params, grads, "constant schedule", tolerance=10 * tolerance)
 
 
@@ -125,7 +126,7 @@ def schedule_starts_at_zero(
     params: PyTree,
     grads: Sequence[PyTree],
     *,
-    live: Mapping[str, float],
+    hyperparams: Mapping[str, float],
     names: Sequence[str],
     tolerance: float,
 ) -> None:
@@ -133,8 +134,8 @@ def schedule_starts_at_zero(
 
     factory(t -> c if t = 0 else c / 2).update(g_1, init(p), p) = factory(c).update(g_1, ..)
     """
-    got = run(_make(factory, _given_as("first", live, names)), params, grads).updates
-    tx = _make(factory, live)
+    got = run(_make(factory, _given_as("first", hyperparams, names)), params, grads).updates
+    tx = _make(factory, hyperparams)
     _same(tx, got, params, grads, "schedule", tolerance=10 * tolerance)
 
 
@@ -150,7 +151,7 @@ def proportional_to(
     params: PyTree,
     grads: Sequence[PyTree],
     *,
-    live: Mapping[str, float],
+    hyperparams: Mapping[str, float],
     name: str,
     tolerance: float,
 ) -> None:
@@ -158,22 +159,22 @@ def proportional_to(
 
     factory(h = t -> c 2^-t):  u_t = 2^-t u_t of factory(h = c),  for t = 0, 1, ..
     """
-    got = run(_make(factory, _given_as("halved", live, [name])), params, grads).updates
+    got = run(_make(factory, _given_as("halved", hyperparams, [name])), params, grads).updates
     halve = lambda us: [map_floats(lambda x: 2.0**-t * to_float64(x), u) for t, u in enumerate(us)]  # noqa: B023
-    tx = _make(factory, live)
+    tx = _make(factory, hyperparams)
     want = halve(run(tx, params, grads).updates)
     again = lambda seed: halve(disturbed(tx, params, grads)(seed))
     what = (f"with {name} = c 2^-t", "2^-t of that with c")
     same_updates(got, want, tolerance=10 * tolerance, what=what, again=again)
 
 
-@law(when=lambda c: c.live, of_factory=True, trees="vector", arguments=_live)
+@law(when=lambda c: c.hyperparams, of_factory=True, trees="vector", arguments=_hyperparams)
 def set_equals_constant(
     factory: Callable,
     params: PyTree,
     grads: Sequence[PyTree],
     *,
-    live: Mapping[str, float],
+    hyperparams: Mapping[str, float],
     tolerance: float,
 ) -> None:
     """A hyperparameter set in the state acts as one that was given from the start.
@@ -182,12 +183,12 @@ def set_equals_constant(
 
     Tried where the state is gradtx's, and names the hyperparameter.
     """
-    tx = _make(factory, live)
+    tx = _make(factory, hyperparams)
     state = tx.init(params)
     if not isinstance(state, TransformState):
         return
-    names = [name for name in live if name in hyperparams(state)]
-    values = dict(live) | {name: live[name] / 2 for name in names}
+    names = [name for name in hyperparams if name in read_hyperparams(state)]
+    values = dict(hyperparams) | {name: hyperparams[name] / 2 for name in names}
     state, got = set_hyperparams(state, **{name: values[name] for name in names}), []
     for g in grads:
         u, state = compiled(tx)(g, state, params)
