@@ -5,6 +5,7 @@ The modules here import each other's files, never this package, and nothing else
 
 from gradtx.core.chain import chain
 from gradtx.core.describe import Description, describe
+from gradtx.core.freeze import freeze, freeze_gradients, selective_transform
 from gradtx.core.groups import (
     by_group,
     discriminative,
@@ -15,6 +16,7 @@ from gradtx.core.groups import (
 )
 from gradtx.core.hyperparams import (
     CLOSED_UNIT,
+    MOMENTUM,
     NON_NEGATIVE,
     POSITIVE,
     REAL,
@@ -26,14 +28,7 @@ from gradtx.core.hyperparams import (
 )
 from gradtx.core.interop import from_optax, to_optax
 from gradtx.core.leafwise import Slot, leafwise, zeros
-from gradtx.core.partition import (
-    freeze,
-    masked,
-    multi_transform,
-    partition,
-    selective_transform,
-    set_to_zero,
-)
+from gradtx.core.partition import masked, multi_transform, partition, set_to_zero
 from gradtx.core.runtime_hyperparams import hyperparams, set_hyperparams
 from gradtx.core.serialize import from_dict, to_dict
 from gradtx.core.state import TransformState
@@ -46,6 +41,7 @@ from gradtx.core.transformation import (
 
 __all__ = [
     "CLOSED_UNIT",
+    "MOMENTUM",
     "NON_NEGATIVE",
     "POSITIVE",
     "REAL",
@@ -64,6 +60,7 @@ __all__ = [
     "describe",
     "discriminative",
     "freeze",
+    "freeze_gradients",
     "from_dict",
     "from_optax",
     "hyperparams",

@@ -1,17 +1,21 @@
-"""Compose transforms."""
+"""Compose transformations."""
 
 from typing import Any
 
 import jax
 import optax
 
-from gradtx.core.state import TransformState, with_count, without_count
-from gradtx.core.transformation import GradientTransformation, as_transformation, transformation
+from gradtx.core.state import structure_of, with_count, without_count
+from gradtx.core.transformation import (
+    GradientTransformation,
+    as_transformation,
+    transformation,
+)
 from gradtx.core.tree import PyTree, cast_like, upcast
 
 
 def chain(*transforms: optax.GradientTransformation) -> GradientTransformation:
-    """Compose transforms left to right: the output of one feeds the next.
+    """Compose transformations left to right: the output of one feeds the next.
 
         update(g, (s1, ..., sn), p):   g1, s1' = t1(g, s1, p);   g2, s2' = t2(g1, s2, p);   ...
 
@@ -21,6 +25,9 @@ def chain(*transforms: optax.GradientTransformation) -> GradientTransformation:
     gradtx parts share. `chain()` is the identity, and composition is associative up to how the
     states nest.
 
+    Args:
+        *transforms: the parts, in the order in which they act.
+
     Raises:
         TypeError: if a part is no gradient transformation.
         ValueError: on `update`, if `state` was made by another chain.
@@ -28,29 +35,39 @@ def chain(*transforms: optax.GradientTransformation) -> GradientTransformation:
     parts = tuple(
         as_transformation("chain", f"the part at place {i}", t) for i, t in enumerate(transforms)
     )
+    structures = [structure_of(part) for part in parts]
 
     def init(params: PyTree) -> tuple[Any, ...]:
         return tuple(without_count(part.init(params)) for part in parts)
 
-    def update(updates: PyTree, states: tuple, params: PyTree, h: Any, **extra: Any):
+    def check(updates: PyTree, states: tuple[Any, ...]) -> None:
         if len(states) != len(parts):
             kinds = ", ".join(getattr(s, "name", type(s).__name__) for s in states) or "none"
             raise ValueError(
                 f"chain.update: this chain has {len(parts)} transforms, but `state` holds"
                 f" {len(states)} ({kinds}). Pass the state that `init` of this same chain returned."
             )
+        for structure, state in zip(structures, states, strict=True):
+            if structure is not None:
+                structure.check(updates, state)
+
+    def update(updates: PyTree, states: tuple, params: PyTree, h: Any, **extra: Any):
         given, new = updates, []
-        updates = upcast(updates)
-        for part, state in zip(parts, states, strict=True):
-            if isinstance(state, TransformState):
+        updates, checked = upcast(updates), True
+        for part, structure, state in zip(parts, structures, states, strict=True):
+            if structure is None:
+                updates, state = part.update(_as_given(updates, given), state, params, **extra)
+                # What came from elsewhere may be anything: the next parts look at it again.
+                checked = checked and jax.tree.structure(updates) == jax.tree.structure(given)
+            elif checked and structure.apply is not None:
+                updates, state = structure.apply(updates, state, params, h.count, extra)
+            else:
                 updates, state = part.update(updates, with_count(state, h.count), params, **extra)
                 state = without_count(state)
-            else:
-                updates, state = part.update(_as_given(updates, given), state, params, **extra)
             new.append(state)
         return _as_given(updates, given), tuple(new)
 
-    return transformation("chain", init, update, parts=tuple(transforms))
+    return transformation("chain", init, update, parts=tuple(transforms), check=check)
 
 
 def _as_given(updates: PyTree, given: PyTree) -> PyTree:

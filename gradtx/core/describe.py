@@ -7,6 +7,7 @@ from typing import Any
 import jax
 
 from gradtx.core.hyperparams import PerGroup, source_of
+from gradtx.core.state import structure_of
 from gradtx.core.transformation import as_transformation
 from gradtx.core.tree import PyTree, dtype_of, is_none, path_name, shape_of
 
@@ -58,7 +59,7 @@ def describe(tx: Any, params: PyTree) -> Description:
     >>> import gradtx, jax.numpy as jnp
     >>> decay = gradtx.by_group(gradtx.label_by(no="bias", yes="*"), no=0.0, yes=0.01)
     >>> tx = gradtx.sgd(0.1, weight_decay=decay)
-    >>> print(gradtx.core.describe(tx, {"bias": jnp.ones(2), "kernel": jnp.ones((2, 2))}))
+    >>> print(gradtx.describe(tx, {"bias": jnp.ones(2), "kernel": jnp.ones((2, 2))}))
     parameter  shape  dtype    recipe
     bias       2      float32  A
     kernel     2x2    float32  B
@@ -87,7 +88,7 @@ def _named_leaves(tree: PyTree) -> list[tuple[str, Any]]:
 
 def _visits(tx: Any, params: PyTree) -> Iterator[tuple[str, str]]:
     """(path, transform as text) for each leaf and each transform it passes, in order."""
-    structure = getattr(tx.update, "structure", None)
+    structure = structure_of(tx)
     if structure is None:
         yield from ((path, _foreign_name(tx)) for path, _ in _named_leaves(params))
         return

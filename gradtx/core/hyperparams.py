@@ -1,4 +1,4 @@
-"""Hyperparameters: a number, a schedule or a traced scalar, each live in the state.
+"""Hyperparameters: a number, a schedule or a traced scalar, each with its value in the state.
 
 A hyperparameter given as a Python or NumPy number is kept in the state and read from there at
 every update, so it can be set between two updates. One given as a schedule or as a JAX scalar is
@@ -9,8 +9,7 @@ import inspect
 import math
 import numbers
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -23,15 +22,24 @@ OneValue = float | jax.Array | Schedule
 
 
 class Interval(NamedTuple):
-    """The values that a hyperparameter may take; `low` is allowed, `high` is not.
+    """The values that a hyperparameter may take, and the part that it plays.
 
-    `open_low` leaves `low` out; `closed_high` lets `high` in.
+        low <= value < high        unless `open_low` or `closed_high`
+
+    Args:
+        low: the least value.
+        high: the value that all others are below.
+        open_low: whether `low` is left out.
+        closed_high: whether `high` is let in.
+        role: what the hyperparameter is to a training, beyond its name: "momentum" is what a
+            one-cycle moves against the learning rate (see `MOMENTUM`).
     """
 
     low: float = -math.inf
     high: float = math.inf
     open_low: bool = False
     closed_high: bool = False
+    role: str = ""
 
     def __contains__(self, value: Any) -> bool:
         above = self.low < value if self.open_low else self.low <= value
@@ -48,20 +56,37 @@ NON_NEGATIVE = Interval(0)
 POSITIVE = Interval(0, open_low=True)
 UNIT = Interval(0, 1)
 CLOSED_UNIT = Interval(0, 1, closed_high=True)
+MOMENTUM = Interval(0, 1, role="momentum")
 
 
-def unless_zero(**hyperparams: tuple[Any, Interval]) -> dict[str, Any]:
-    """Those of a transform's `hyperparams` that are not the number 0, which leaves a term out."""
-    is_zero = lambda spec: type(spec) in (int, float) and spec == 0
-    return {key: pair for key, pair in hyperparams.items() if not is_zero(pair[0])}
+def optional(spec: Any, domain: Interval) -> tuple[Any, Interval] | None:
+    """A hyperparameter as `leafwise` takes it, or None for one that is left out.
+
+    (spec, domain)  unless spec is None
+
+    Args:
+        spec: a number, a schedule or a JAX scalar, or None.
+        domain: the interval that it must lie in.
+    """
+    return None if spec is None else (spec, domain)
+
+
+def unless_zero(spec: Any) -> Any:
+    """`spec`, or None where it is the number 0: for a term that 0 leaves out.
+
+    Args:
+        spec: a number, a schedule or a JAX scalar.
+    """
+    return None if type(spec) in (int, float) and spec == 0 else spec
 
 
 @dataclass(frozen=True)
 class PerGroup:
-    """A hyperparameter whose value differs between groups of parameters.
+    """A hyperparameter whose value differs between groups of parameters; `by_group` makes one.
 
-    `labels` maps a tree of arrays to a tree of the same structure whose leaves are group names;
-    `values` gives each group's number, schedule or JAX scalar.
+    Args:
+        labels: maps a tree of arrays to a tree of the same structure of group names.
+        values: each group's number, schedule or JAX scalar.
     """
 
     labels: Callable[[Any], Any]
@@ -71,23 +96,15 @@ class PerGroup:
 ScalarOrSchedule = OneValue | PerGroup
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["value"], meta_fields=["source", "domain"])
-@dataclass(frozen=True)
-class Hyperparam:
-    """One hyperparameter in a state: the value used last, and what decides the next one.
+class Origin(NamedTuple):
+    """What decides the next value of a hyperparameter in a state, and where it may lie.
 
-    With source "number" the next update uses `value`; with "schedule" or "array" it uses what the
-    transform was built with, and records it in `value`.
+    With source "number" the next update uses the value in the state; with "schedule" or "array" it
+    uses what the transformation was built with, and records it in the state.
     """
 
-    value: jax.Array  # float32[]
     source: str
     domain: Interval
-
-
-def is_hyperparam(node: Any) -> bool:
-    """Whether `node` is a `Hyperparam`; for `jax.tree.*(..., is_leaf=is_hyperparam)`."""
-    return isinstance(node, Hyperparam)
 
 
 def source_of(spec: Any) -> str:
@@ -159,7 +176,13 @@ def check_domain(where: str, name: str, value: Any, domain: Interval) -> None:
         )
 
 
-def _evaluate(where: str, name: str, spec: Any, count: jax.Array) -> jax.Array:
+def evaluate(where: str, name: str, spec: Any, count: jax.Array) -> jax.Array:
+    """The scalar that `spec` is, or is at `count`, in JAX's default float dtype.
+
+    Raises:
+        TypeError: if a schedule returns no number.
+        ValueError: if it returns no scalar.
+    """
     if source_of(spec) == "schedule":
         # Optax's schedules need the standard rules, whatever the program around them has set.
         with jax.numpy_dtype_promotion("standard"):
@@ -177,29 +200,41 @@ def _evaluate(where: str, name: str, spec: Any, count: jax.Array) -> jax.Array:
     return jnp.asarray(spec, jnp.result_type(float))
 
 
+def origin_of(spec: Any, domain: Interval) -> Any:
+    """Where the values of a hyperparameter given as `spec` come from; by group, pairs of them."""
+    if isinstance(spec, PerGroup):
+        return tuple((label, origin_of(value, domain)) for label, value in spec.values.items())
+    return Origin(source_of(spec), domain)
+
+
 def init_hyperparam(where: str, name: str, spec: Any, domain: Interval) -> Any:
-    """The state of one hyperparameter before any update: a `Hyperparam`, or a dict by group."""
+    """A hyperparameter's value before any update: float32[], or a dict of them by group.
+
+    Raises:
+        ValueError: if it lies outside `domain`.
+    """
     if isinstance(spec, PerGroup):
         return {
             label: init_hyperparam(where, f"{name}[{label!r}]", value, domain)
             for label, value in spec.values.items()
         }
-    value = _evaluate(where, name, spec, jnp.zeros((), jnp.int32))
+    value = evaluate(where, name, spec, jnp.zeros((), jnp.int32))
     check_domain(where, name, value, domain)
-    return Hyperparam(value, source_of(spec), domain)
+    return value
 
 
-def check_stored(where: str, name: str, spec: Any, stored: Any) -> None:
-    """Require that `stored` was made for a hyperparameter given as `spec` is.
+def check_origin(where: str, name: str, spec: Any, origin: Any) -> None:
+    """Require that a state's hyperparameter was given as `spec` is.
 
     Raises:
-        ValueError: if it was another kind (number, array, schedule) or had other groups.
+        ValueError: if it was given as another kind (number, array, schedule) or has other groups.
     """
-    if isinstance(spec, PerGroup) and isinstance(stored, dict) and set(spec.values) == set(stored):
-        for label, value in spec.values.items():
-            check_stored(where, f"{name}[{label!r}]", value, stored[label])
+    groups = {} if isinstance(origin, Origin) else dict(origin)
+    if isinstance(spec, PerGroup) and groups and set(spec.values) == set(groups):
+        for label, inner in groups.items():
+            check_origin(where, f"{name}[{label!r}]", spec.values[label], inner)
         return
-    ours, theirs = _kind(spec), _kind(stored)
+    ours, theirs = _kind(origin_of(spec, REAL)), _kind(origin)
     if ours != theirs:
         raise ValueError(
             f"{where}: `{name}` is {ours} here, but `state` was made where it was {theirs}. Make a"
@@ -207,29 +242,19 @@ def check_stored(where: str, name: str, spec: Any, stored: Any) -> None:
         )
 
 
-def _kind(spec_or_stored: Any) -> str:
-    if isinstance(spec_or_stored, PerGroup):
-        return f"a value for each of the groups {sorted(spec_or_stored.values)}"
-    if isinstance(spec_or_stored, dict):
-        return f"a value for each of the groups {sorted(spec_or_stored)}"
-    stored = is_hyperparam(spec_or_stored)
-    source = spec_or_stored.source if stored else source_of(spec_or_stored)
-    return {"number": "a number", "array": "a JAX array", "schedule": "a schedule"}[source]
+def _kind(origin: Any) -> str:
+    if not isinstance(origin, Origin):
+        return f"a value for each of the groups {sorted(label for label, _ in origin)}"
+    return {"number": "a number", "array": "a JAX array", "schedule": "a schedule"}[origin.source]
 
 
 def resolve(where: str, name: str, spec: Any, stored: Any, count: jax.Array) -> Any:
-    """`stored` with the values for update number `count` (0-based)."""
+    """The value for update number `count` (0-based); `stored` is the last one."""
     if isinstance(spec, PerGroup):
         return {
             label: resolve(where, f"{name}[{label!r}]", value, stored[label], count)
             for label, value in spec.values.items()
         }
-    if stored.source == "number":
+    if source_of(spec) == "number":
         return stored
-    value = _evaluate(where, name, spec, count)
-    return replace(stored, value=value.astype(stored.value.dtype))
-
-
-def values_of(resolved: Mapping[str, Any]) -> dict[str, Any]:
-    """The bare values in a dict of `Hyperparam`s (or of dicts of them by group)."""
-    return jax.tree.map(lambda h: h.value, dict(resolved), is_leaf=is_hyperparam)
+    return evaluate(where, name, spec, count).astype(stored.dtype)

@@ -4,13 +4,13 @@ Transforms need no conversion, the protocol is the same; only the states of a ru
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.tree_util import DictKey, GetAttrKey
 
-from gradtx.core.state import TransformState, is_state, states_in
+from gradtx.core.state import TransformState, states_in
 from gradtx.core.tree import PyTree, as_dtype, check_like, dtype_of, is_none
 
 # Where a slot of ours is called otherwise in Optax: (transform, slot) -> (field, sign).
@@ -41,30 +41,25 @@ def from_optax(optax_state: Any, like: Any, *, count: Any = None) -> Any:
     Raises:
         ValueError: if statistics are missing on one side, trees differ, or Optax's counters do.
     """
-    theirs = list(_statistics(optax_state))
-    ours = [node for node in states_in(like) if _fields(node)]
-    counts = {int(n) for n in _counts(optax_state)}
+    theirs = _statistics(optax_state)
+    ours = [(path, node) for path, node in states_in(like) if _fields(node)]
+    counts = {int(node.count) for _, node in _named(optax_state) if "count" in node._fields}
     if count is None and len(counts) > 1:
         raise ValueError(
             f"from_optax: the counters of the Optax state must agree; got {sorted(counts)}. Say"
             " which is meant with `count`."
         )
     count = next(iter(counts), None) if count is None else count
-    pairs = dict(zip(map(id, ours), _paired("from_optax", ours, theirs), strict=True))
-
-    def convert(node: TransformState) -> TransformState:
-        slots = jax.tree.map(visit, node.slots, is_leaf=is_state)
-        if id(node) in pairs:
-            source = pairs[id(node)]
-            slots = node.slots | {
-                slot: _filled("from_optax", getattr(source, name), node.slots[slot], sign)
-                for slot, (name, sign) in _fields(node).items()
-            }
-        keep = node.count is None or count is None
-        return replace(node, slots=slots, count=node.count if keep else jnp.int32(count))
-
-    visit = lambda node: convert(node) if is_state(node) else node
-    return jax.tree.map(visit, like, is_leaf=is_state)
+    _check_pairs("from_optax", ours, theirs)
+    new: dict[tuple, Any] = {}
+    for (path, node), (_, source) in zip(ours, theirs, strict=True):
+        for slot, (name, sign) in _fields(node).items():
+            place = (*path, GetAttrKey("slots"), DictKey(slot))
+            new |= _filled("from_optax", place, getattr(source, name), node.slots[slot], sign)
+    for path, node in states_in(like):
+        if node.count is not None and count is not None:
+            new[*path, GetAttrKey("counter"), DictKey("count")] = jnp.int32(count)
+    return _replaced(like, new)
 
 
 def to_optax(state: Any, like: Any) -> Any:
@@ -76,47 +71,38 @@ def to_optax(state: Any, like: Any) -> Any:
     Raises:
         ValueError: if statistics are missing on one side, or trees differ.
     """
-    theirs = list(_statistics(like))
-    ours = [node for node in states_in(state) if _fields(node)]
-    paired = _paired("to_optax", ours, theirs)
-    sources = {id(target): source for source, target in zip(ours, paired, strict=True)}
-    count = next((node.count for node in states_in(state) if node.count is not None), None)
-
-    def convert(node: Any) -> Any:
-        if not _is_named(node):
-            return node
-        new = {name: visit(getattr(node, name)) for name in node._fields}
-        if id(node) in sources:
-            source = sources[id(node)]
-            for slot, (name, sign) in _fields(source).items():
-                old = getattr(node, name)
-                new[name] = _filled("to_optax", source.slots[slot], old, sign)
+    theirs = _statistics(like)
+    ours = [(path, node) for path, node in states_in(state) if _fields(node)]
+    _check_pairs("to_optax", ours, theirs)
+    new: dict[tuple, Any] = {}
+    for (_, source), (path, node) in zip(ours, theirs, strict=True):
+        for slot, (name, sign) in _fields(source).items():
+            place = (*path, GetAttrKey(name))
+            new |= _filled("to_optax", place, source.slots[slot], getattr(node, name), sign)
+    count = next((node.count for _, node in states_in(state) if node.count is not None), None)
+    for path, node in _named(like):
         if "count" in node._fields and count is not None:
-            new["count"] = as_dtype(count, dtype_of(node.count))
-        return node._replace(**new)
-
-    visit = lambda tree: jax.tree.map(convert, tree, is_leaf=_is_named)
-    return visit(like)
+            new[*path, GetAttrKey("count")] = as_dtype(count, dtype_of(node.count))
+    return _replaced(like, new)
 
 
 def _is_named(node: Any) -> bool:
     return isinstance(node, tuple) and hasattr(node, "_fields")
 
 
-def _named(state: Any) -> Iterator[Any]:
-    for node in jax.tree.leaves(state, is_leaf=_is_named):
+def _named(state: Any, path: tuple = ()) -> Iterator[tuple[tuple, Any]]:
+    """(path, node) of every NamedTuple in an Optax state, the outer before the inner."""
+    for below, node in jax.tree_util.tree_leaves_with_path(state, is_leaf=_is_named):
         if _is_named(node):
-            yield node
-            yield from (inner for child in node for inner in _named(child))
+            here = (*path, *below)
+            yield here, node
+            for name, child in zip(node._fields, node, strict=True):
+                yield from _named(child, (*here, GetAttrKey(name)))
 
 
-def _statistics(state: Any) -> Iterator[Any]:
-    """The nodes of an Optax state that hold trees like the parameters."""
-    return (node for node in _named(state) if set(FIELDS) & set(node._fields))
-
-
-def _counts(state: Any) -> Iterator[Any]:
-    return (node.count for node in _named(state) if "count" in node._fields)
+def _statistics(state: Any) -> list[tuple[tuple, Any]]:
+    """(path, node) of what in an Optax state holds trees like the parameters."""
+    return [(path, node) for path, node in _named(state) if set(FIELDS) & set(node._fields)]
 
 
 def _fields(node: TransformState) -> dict[str, tuple[str, int]]:
@@ -127,23 +113,30 @@ def _fields(node: TransformState) -> dict[str, tuple[str, int]]:
     return {slot: field for slot, field in fields.items() if field[0] in FIELDS}
 
 
-def _paired(where: str, ours: list[TransformState], theirs: list[Any]) -> list[Any]:
-    """For each of `ours` its counterpart in `theirs`: the same statistics in the same order."""
-    wanted = [sorted(name for name, _ in _fields(node).values()) for node in ours]
-    offered = [sorted(set(FIELDS) & set(node._fields)) for node in theirs]
+def _check_pairs(where: str, ours: list[tuple], theirs: list[tuple]) -> None:
+    """Require the same statistics in the same order on both sides."""
+    wanted = [sorted(name for name, _ in _fields(node).values()) for _, node in ours]
+    offered = [sorted(set(FIELDS) & set(node._fields)) for _, node in theirs]
     if wanted != offered:
         raise ValueError(
             f"{where}: both states must hold the same statistics in the same order; got"
-            f" {[(node.name, names) for node, names in zip(ours, wanted, strict=True)]} in gradtx's"
-            f" and {[(type(n).__name__, f) for n, f in zip(theirs, offered, strict=True)]} in"
+            f" {[(node.name, names) for (_, node), names in zip(ours, wanted, strict=True)]} in"
+            " gradtx's and"
+            f" {[(type(n).__name__, f) for (_, n), f in zip(theirs, offered, strict=True)]} in"
             " Optax's. Build both transforms with the same settings."
         )
-    return theirs
 
 
-def _filled(where: str, source: PyTree, target: PyTree, sign: int) -> PyTree:
-    """`sign * source` in the dtypes of `target`, in new buffers."""
+def _filled(where: str, path: tuple, source: PyTree, target: PyTree, sign: int) -> dict[tuple, Any]:
+    """`sign * source` in the dtypes of `target`, in new buffers: by the leaves' paths."""
     do = "Both states must be for the same parameters."
     check_like(where, "the state given", source, "the state to fill", target, do)
     fresh = lambda x, y: None if x is None else sign * jnp.array(x, dtype_of(y))
-    return jax.tree.map(fresh, source, target, is_leaf=is_none)
+    tree = jax.tree.map(fresh, source, target, is_leaf=is_none)
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {(*path, *below): leaf for below, leaf in leaves}
+
+
+def _replaced(like: Any, leaves: dict[tuple, Any]) -> Any:
+    """`like` with the leaves at the given paths in place of its own."""
+    return jax.tree_util.tree_map_with_path(lambda path, x: leaves.get(path, x), like)

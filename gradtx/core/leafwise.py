@@ -1,6 +1,7 @@
-"""Make a transform from a rule for one leaf."""
+"""Make a transformation from a rule for one leaf."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -17,20 +18,26 @@ from gradtx.core.transformation import (
 )
 from gradtx.core.tree import (
     PyTree,
-    as_dtype,
     check_like,
     compute_dtype,
-    dtype_of,
     is_none,
     path_name,
+    same_form,
     shape_of,
 )
 
 Slot = Callable[[Any], Any]
+NO_VALUES = ("count", "step", "_where", "_dtype")  # of what `Values` holds
 
 
 def zeros(dtype: Any = None) -> Slot:
-    """A slot that starts as zeros like the parameter, in `dtype` or at least float32."""
+    """A slot that starts as zeros like the parameter.
+
+    slot = 0
+
+    Args:
+        dtype: of the slot; by default that of the parameter, at least float32.
+    """
     return lambda p: jnp.zeros_like(p, dtype=dtype or compute_dtype(p))
 
 
@@ -40,9 +47,9 @@ def leafwise(
     *,
     slots: Mapping[str, Slot] | None = None,
     needs_params: bool = False,
-    **hyperparams: tuple[Any, Interval],
+    **hyperparams: tuple[Any, Interval] | None,
 ) -> GradientTransformation:
-    """Make a transform from a rule for one leaf.
+    """Make a transformation from a rule for one leaf.
 
         rule = update(h)        u, {slot: new value} = rule(g, p, **slots)
 
@@ -59,6 +66,15 @@ def leafwise(
     >>> updates["w"].tolist()
     [0.5, 0.5]
 
+    Args:
+        name: what messages, `describe` and states call it.
+        update: a function of the hyperparameters (its attributes) that returns the rule.
+        slots: by name what is remembered of each leaf: a function from the parameter to the first
+            value, such as `zeros()`.
+        needs_params: whether an update without parameters is an error.
+        **hyperparams: pairs (number, schedule, JAX scalar or `by_group` of those; the interval that
+            it must lie in), or None for one that is left out of the state: `h` has None for it.
+
     Raises:
         TypeError: at once if `update` is no function or a hyperparameter no pair; on `update` if
             the rule returns something else than `u` and the slots.
@@ -70,85 +86,133 @@ def leafwise(
             f"{name}: `update` must be a function of the hyperparameters that returns the rule; got"
             f" {update!r}. Pass for example lambda h: lambda g, p: -h.rate * g."
         )
+    grouped = {key: spec for key, spec in specs.items() if isinstance(spec, PerGroup)}
+    rule = _Rule(name, update, tuple(slots), grouped)
+    options: dict[str, Any] = {"needs_params": needs_params, **hyperparams}
+    return transformation(
+        name,
+        lambda params: {slot: jax.tree.map(make, params) for slot, make in slots.items()},
+        rule.update_tree,
+        per_group=True,
+        check=rule.check_slots,
+        **options,
+    )
 
-    def init_slots(params: PyTree) -> dict[str, PyTree]:
-        return {slot: jax.tree.map(make, params) for slot, make in slots.items()}
 
-    def update_tree(updates: PyTree, old: dict[str, PyTree], params: PyTree, h: Any, **extra: Any):
-        del extra
-        if not isinstance(old, dict) or set(old) != set(slots):
+@dataclass(frozen=True)
+class _Rule:
+    """A rule for one leaf, made one for whole trees."""
+
+    name: str
+    update: Callable[[Any], Callable[..., Any]]
+    slots: tuple[str, ...]
+    grouped: Mapping[str, PerGroup]  # the hyperparameters that differ between groups
+
+    def check_slots(self, updates: PyTree, slots: Any) -> None:
+        """Require slots of this rule for trees like `updates`."""
+        if not isinstance(slots, dict) or set(slots) != set(self.slots):
             raise ValueError(
-                f"{name}.update: `state.slots` must hold {sorted(slots)}; got"
-                f" {sorted(old) if isinstance(old, dict) else type(old).__name__}. Pass a state"
-                " that a transform with the same settings made."
+                f"{self.name}.update: `state.slots` must hold {sorted(self.slots)}; got"
+                f" {sorted(slots) if isinstance(slots, dict) else type(slots).__name__}. Pass a"
+                " state that a transform with the same settings made."
             )
-        for slot, tree in old.items():
-            do = "This state was made for other parameters: call `init` with these."
-            check_like(f"{name}.update", "updates", updates, f"state.slots[{slot!r}]", tree, do)
-        grads, treedef = jax.tree.flatten(updates, is_leaf=is_none)
-        ps = [None] * len(grads) if params is None else treedef.flatten_up_to(params)
-        olds = [treedef.flatten_up_to(old[slot]) for slot in slots]
-        step_for = _steps(name, update, list(slots), specs, updates, h)
-        out, new = [], []
-        for i, (g, p, *mine) in enumerate(zip(grads, ps, *olds, strict=True)):
-            u, got = (None, mine) if g is None else step_for(i, g, p, mine)(g, p, mine)
-            if g is not None and [*map(shape_of, (u, *got))] != [*map(shape_of, (g, *mine))]:
-                raise ValueError(_shapes(name, updates, i, (g, *mine), (u, *got), slots))
-            out.append(u)
-            new.append(got)
-        columns = zip(*new, strict=True) if new else [()] * len(slots)
-        trees = [treedef.unflatten(column) for column in columns]
-        return treedef.unflatten(out), dict(zip(slots, trees, strict=True))
+        do = "This state was made for other parameters: call `init` with these."
+        for slot, tree in slots.items():
+            if not same_form(updates, tree):
+                name = f"state.slots[{slot!r}]"
+                check_like(f"{self.name}.update", "updates", updates, name, tree, do)
 
-    given: dict[str, Any] = {"needs_params": needs_params, **hyperparams}
-    return transformation(name, init_slots, update_tree, per_group=True, **given)
-
-
-def _steps(name: str, update: Callable, slots: list[str], specs: Any, updates: PyTree, h: Any):
-    """A function (leaf's index, its arrays) -> the step for them, made once by group and dtype."""
-    labels = {
-        key: jax.tree.leaves(spec.labels(updates), is_leaf=is_none)
-        for key, spec in specs.items()
-        if isinstance(spec, PerGroup)
-    }
-    # Inside jit, leaves of one shape are traced and lowered once: half of the time for a thousand
-    # leaves. Outside it, this would compile anew at each update.
-    finish = jax.jit if isinstance(h.count, Tracer) else lambda step: step
-    made = {}
-
-    def step_for(i: int, g: Any, p: Any, old: list[Any]) -> Callable:
-        mine, dtype = tuple(labels[key][i] for key in labels), compute_dtype(g, p, *old)
-        if (mine, dtype) not in made:
-            values = dict(vars(h))
-            values |= {key: values[key][label] for key, label in zip(labels, mine, strict=True)}
-            count = values.pop("count")
-            cast = {key: jnp.asarray(value, dtype) for key, value in values.items()}
-            rule = update(Values(name, **cast, count=count))
-            if not callable(rule):
-                raise TypeError(
-                    f"{name}: `update` must return the rule, a function (g, p, **slots); got"
-                    f" {type(rule).__name__}. Write lambda h: lambda g, p: ..., two functions."
-                )
-            made[mine, dtype] = finish(_in_dtype(name, rule, slots, dtype))
-        return made[mine, dtype]
-
-    return step_for
+    def update_tree(self, updates: PyTree, old: Any, params: PyTree, h: Values, **extra: Any):
+        """The rule on every leaf that has a gradient; the others keep their slots."""
+        del extra
+        grads, ps, olds, treedef = _aligned(updates, params, [old[slot] for slot in self.slots])
+        rules = _Rules(self, h, updates)
+        us, news = list(grads), [list(column) for column in olds]
+        for i, g in enumerate(grads):
+            if g is None:
+                continue
+            mine = [column[i] for column in olds]
+            us[i], new = rules.of(i, g, ps[i], mine)(g, ps[i], mine)
+            for column, x in zip(news, new, strict=True):
+                column[i] = x
+            if [x.shape for x in (us[i], *new)] != [jnp.shape(x) for x in (g, *mine)]:
+                raise _changed_shape(self, updates, i, (g, *mine), (us[i], *new))
+        trees = {slot: treedef.unflatten(x) for slot, x in zip(self.slots, news, strict=True)}
+        return treedef.unflatten(us), trees
 
 
-def _in_dtype(name: str, rule: Callable, slots: list[str], dtype: Any) -> Callable:
-    """`rule` on one leaf: up to the compute dtype, and back to the dtypes that came in."""
+def _aligned(updates: PyTree, params: PyTree, slots: Sequence[PyTree]) -> tuple[Any, ...]:
+    """The leaves of gradients, parameters and each slot, one for one, and the tree's structure.
 
-    def step(g: Any, p: Any, old: list[Any]) -> tuple[Any, list[Any]]:
-        up = lambda x: None if x is None else as_dtype(x, dtype)
-        out = rule(up(g), up(p), **{slot: up(x) for slot, x in zip(slots, old, strict=True)})
-        u, new = _returned(name, out, slots)
-        back = [as_dtype(new[slot], dtype_of(x)) for slot, x in zip(slots, old, strict=True)]
-        return as_dtype(u, dtype_of(g)), back
+    A gradient or a parameter may be `None`.
+    """
+    leaves, treedef = jax.tree.flatten(updates)
+    others = slots if params is None else [params, *slots]
+    if all([jax.tree.structure(tree) == treedef for tree in others]):
+        columns = [jax.tree.leaves(tree) for tree in others]
+    else:  # there are leaves without a gradient
+        leaves, treedef = jax.tree.flatten(updates, is_leaf=is_none)
+        columns = [treedef.flatten_up_to(tree) for tree in others]
+    if params is None:
+        columns = [[None] * len(leaves), *columns]
+    return leaves, columns[0], columns[1:], treedef
 
-    return step
+
+class _Rules:
+    """The rules of one update, each made once for the leaves that share dtypes and groups."""
+
+    def __init__(self, rule: _Rule, h: Values, updates: PyTree):
+        self.rule, self.h, self.made = rule, h, {}
+        # The group of each leaf, by hyperparameter.
+        self.labels = {
+            key: jax.tree.leaves(spec.labels(updates), is_leaf=is_none)
+            for key, spec in rule.grouped.items()
+        }
+        # Inside jit, leaves of one shape are traced and lowered once: half of the time for a
+        # thousand leaves. Outside it, this would compile anew at each update.
+        self.finish = jax.jit if isinstance(h.count, Tracer) else lambda step: step
+
+    def of(self, i: int, g: Any, p: Any, old: Sequence[Any]) -> Callable:
+        """The step for leaf number `i`: (g, p, old slots) -> (u, new slots)."""
+        groups = tuple([labels[i] for labels in self.labels.values()])
+        key = (groups, *[getattr(x, "dtype", type(x)) for x in (g, p, *old)])
+        if key not in self.made:
+            self.made[key] = self.finish(self._step(groups, compute_dtype(g, p, *old)))
+        return self.made[key]
+
+    def _step(self, groups: tuple[Any, ...], dtype: Any) -> Callable:
+        """The rule for one leaf, up to the compute dtype and back to the dtypes that came in."""
+        name, slots = self.rule.name, self.rule.slots
+        values = {k: x for k, x in vars(self.h).items() if k not in NO_VALUES}
+        for key, group in zip(self.labels, groups, strict=True):
+            values[key] = values[key][group]
+        rule = self.rule.update(Values(name, values, self.h.count, dtype))
+        if not callable(rule):
+            raise TypeError(
+                f"{name}: `update` must return the rule, a function (g, p, **slots); got"
+                f" {type(rule).__name__}. Write lambda h: lambda g, p: ..., two functions."
+            )
+
+        def step(g: Any, p: Any, old: Sequence[Any]) -> tuple[Any, list[Any]]:
+            wide = [
+                x if x is None or getattr(x, "dtype", None) == dtype else jnp.asarray(x, dtype)
+                for x in (g, p, *old)
+            ]
+            out = rule(wide[0], wide[1], **dict(zip(slots, wide[2:], strict=True)))
+            u, new = _returned(name, out, slots)
+            pairs = zip([u, *[new[slot] for slot in slots]], (g, *old), strict=True)
+            back = [
+                x
+                if getattr(x, "dtype", None) == (d := jnp.result_type(like))
+                else jnp.asarray(x, d)
+                for x, like in pairs
+            ]
+            return back[0], back[1:]
+
+        return step
 
 
-def _returned(name: str, out: Any, slots: list[str]) -> tuple[Any, Mapping[str, Any]]:
+def _returned(name: str, out: Any, slots: Sequence[str]) -> tuple[Any, Mapping[str, Any]]:
     """`u` and the new slots in what the rule returned.
 
     Raises:
@@ -156,7 +220,8 @@ def _returned(name: str, out: Any, slots: list[str]) -> tuple[Any, Mapping[str, 
     """
     pair = isinstance(out, tuple) and len(out) == 2 and isinstance(out[1], Mapping)
     u, new = out if pair and slots else (out, {})
-    if set(new) == set(slots) and all(is_array(x) for x in (u, *new.values())):
+    values = (u, *new.values())
+    if new.keys() == set(slots) and all([hasattr(x, "dtype") or is_array(x) for x in values]):
         return u, new
     some = ", ".join(f"{slot!r}: ..." for slot in slots)
     form = f"(u, {{{some}}}), all of them arrays" if slots else "u, one array"
@@ -174,14 +239,14 @@ def _form(out: Any) -> str:
     return f"an array of shape {shape_of(out)}" if is_array(out) else type(out).__name__
 
 
-def _shapes(name: str, updates: PyTree, i: int, old: tuple, new: tuple, slots: Any) -> str:
+def _changed_shape(rule: _Rule, updates: PyTree, i: int, old: tuple, new: tuple) -> ValueError:
     """What to say of leaf number `i`, for which the rule changed a shape."""
     path, _ = jax.tree_util.tree_flatten_with_path(updates, is_leaf=is_none)[0][i]
-    parts = ("u", *(f"the slot {slot!r}" for slot in slots))
+    parts = ("u", *(f"the slot {slot!r}" for slot in rule.slots))
     what, a, b = next(
         x for x in zip(parts, map(shape_of, old), map(shape_of, new), strict=True) if x[1] != x[2]
     )
-    return (
-        f"{name}.update: the rule must keep each leaf's shape; got {what} of shape {b} at"
+    return ValueError(
+        f"{rule.name}.update: the rule must keep each leaf's shape; got {what} of shape {b} at"
         f" {path_name(path)}, whose shape is {a}. Reduce with keepdims, or broadcast back."
     )

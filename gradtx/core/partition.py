@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gradtx.core.groups import Grouping, labels_of, matching, some
+from gradtx.core.groups import Grouping, labels_of, matching
 from gradtx.core.state import with_count, without_count
 from gradtx.core.transformation import (
     GradientTransformation,
@@ -15,7 +15,7 @@ from gradtx.core.transformation import (
     identity,
     transformation,
 )
-from gradtx.core.tree import PyTree, is_none, path_name
+from gradtx.core.tree import PyTree, is_none
 
 Mask = str | PyTree | Callable[[PyTree], PyTree]
 
@@ -60,57 +60,66 @@ def partition(
     Raises:
         ValueError: on `init`, if a leaf has a label without a transform, or none.
     """
-    return _partition("partition", transforms, param_labels, mask_compatible_extra_args)
+    return partition_as("partition", transforms, param_labels, mask_compatible_extra_args)
 
 
 multi_transform = partition
 
 
-def _partition(
+def partition_as(
     name: str, transforms: Mapping, grouping: Grouping, divide_extra: bool = False
 ) -> GradientTransformation:
+    """`partition` under the name of what is made of it."""
     parts = {
         label: as_transformation(name, "every transform", tx) for label, tx in transforms.items()
     }
 
     def split(tree: PyTree) -> dict[Hashable, PyTree]:
+        """What each part sees of `tree`: `None` in the place of the others' leaves."""
         leaves, treedef = jax.tree.flatten(tree, is_leaf=is_none)
         labels = treedef.flatten_up_to(labels_of(name, grouping, tree, parts))
-        mine = lambda want: [x if x is not None and w == want else None for x, w in pairs]
         pairs = list(zip(leaves, labels, strict=True))
-        if not any(x is not None for x in leaves):
-            return dict.fromkeys(parts, tree)
-        return {label: treedef.unflatten(mine(label)) for label in parts}
+        mine = lambda part: [x if label == part else None for x, label in pairs]
+        return {part: treedef.unflatten(mine(part)) for part in parts}
 
     def init(params: PyTree) -> dict[Hashable, Any]:
         given = split(params)
         return {label: without_count(part.init(given[label])) for label, part in parts.items()}
 
-    def update(updates: PyTree, states: dict, params: PyTree, h: Any, **extra: Any):
+    def check(updates: PyTree, states: Any) -> None:
         if not isinstance(states, dict) or set(states) != set(parts):
             got = list(states) if isinstance(states, dict) else type(states).__name__
             raise ValueError(
                 f"{name}.update: `state` must hold a state for each of {list(parts)}; got {got}."
                 f" Pass the state that `init` of this same {name} returned."
             )
-        structure = jax.tree.structure(updates)
-        like = {k: split(v) for k, v in extra.items() if jax.tree.structure(v) == structure}
-        gs, ps = split(updates), dict.fromkeys(parts) if params is None else split(params)
-        outs, new = [], {}
+
+    def update(updates: PyTree, states: dict, params: PyTree, h: Any, **extra: Any):
+        grads, outs, new = split(updates), [], {}
+        ps = dict.fromkeys(parts) if params is None else split(params)
         for label, part in parts.items():
-            if params is not None and ps[label] is None:
-                # The tree is one bare leaf, and another group's: this part stays idle.
-                outs.append(None)
-                new[label] = states[label]
-                continue
-            mine = extra | {k: v[label] for k, v in like.items()} if divide_extra else extra
-            u, state = part.update(gs[label], with_count(states[label], h.count), ps[label], **mine)
-            outs.append(u)
-            new[label] = without_count(state)
+            outs.append(None)
+            new[label] = states[label]
+            # A tree that is one leaf, and another part's, leaves nothing for this one to do.
+            if params is None or ps[label] is not None:
+                mine = _extra_of(label, updates, extra, split) if divide_extra else extra
+                state = with_count(states[label], h.count)
+                outs[-1], state = part.update(grads[label], state, ps[label], **mine)
+                new[label] = without_count(state)
         return _merge(updates, outs), new
 
     select = lambda params: tuple(split(params).values())
-    return transformation(name, init, update, parts=tuple(transforms.values()), select=select)
+    inner = tuple(transforms.values())
+    return transformation(name, init, update, parts=inner, select=select, check=check)
+
+
+def _extra_of(
+    label: Hashable, updates: PyTree, extra: dict[str, Any], split: Any
+) -> dict[str, Any]:
+    """The extra arguments of one part: of those shaped like `updates` what it sees of them."""
+    structure = jax.tree.structure(updates)
+    like = {key: x for key, x in extra.items() if jax.tree.structure(x) == structure}
+    return extra | {key: split(x)[label] for key, x in like.items()}
 
 
 def _merge(like: PyTree, trees: list[PyTree]) -> PyTree:
@@ -138,63 +147,11 @@ def masked(
     (1.0, -1.0)
     """
     parts = {True: inner, False: identity()}
-    return _partition("masked", parts, _labels(mask), mask_compatible_extra_args)
+    return partition_as("masked", parts, labels_of_mask(mask), mask_compatible_extra_args)
 
 
-def freeze(tx_or_mask: Any = None, frozen: Mask | None = None, *, mask: Mask | None = None):
-    """Keep the parameters where `frozen` is True still, whatever `tx` would do to them.
-
-        u = 0  where frozen else  tx(g)
-
-    Frozen parameters have no state and never move, not by decay either, and a NaN in their
-    gradients does no harm. `frozen` is what `masked` takes for `mask`. To spare their gradients,
-    too, don't differentiate with respect to them, or pass `None`.
-
-    Called with a mask alone, `freeze(mask)` is Optax's function of the name: it only zeroes the
-    gradients, so that a decay that comes after it in a chain does move these parameters.
-
-    >>> import gradtx, jax.numpy as jnp
-    >>> tx = freeze(gradtx.adamw(0.1), "body/*")
-    >>> params = {"body": {"w": jnp.ones(2)}, "head": {"w": jnp.ones(2)}}
-    >>> updates, _ = tx.update(params, tx.init(params), params)
-    >>> updates["body"]["w"].tolist()
-    [0.0, 0.0]
-
-    Raises:
-        ValueError: on `init`, if `frozen` is a pattern that no parameter's path matches.
-    """
-    if frozen is None:
-        mask = tx_or_mask if mask is None else mask
-        tx = masked(set_to_zero(), mask)
-        return _must_match("freeze", tx, mask) if isinstance(mask, str) else tx
-    tx = _partition("freeze", {False: tx_or_mask, True: set_to_zero()}, _labels(frozen))
-    return _must_match("freeze", tx, frozen) if isinstance(frozen, str) else tx
-
-
-def _must_match(where: str, tx: GradientTransformation, pattern: str) -> GradientTransformation:
-    """`tx`, whose `init` refuses parameters of which none matches `pattern`: it is misspelled."""
-
-    def init(params: PyTree) -> Any:
-        paths = [path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
-        if paths and not any(jax.tree.leaves(matching(pattern)(params))):
-            raise ValueError(
-                f"{where}.init: a pattern must match a parameter; got {pattern!r}, which matches"
-                f" none. The paths: {some(paths)}. Patterns are matched against the whole path."
-            )
-        return tx.init(params)
-
-    start: Any = init
-    return GradientTransformation(start, tx.update)
-
-
-def selective_transform(
-    optimizer: optax.GradientTransformation, *, freeze_mask: Mask
-) -> GradientTransformation:
-    """`freeze(optimizer, freeze_mask)`, by the name that it has in Optax."""
-    return freeze(optimizer, freeze_mask)
-
-
-def _labels(mask: Mask) -> Grouping:
+def labels_of_mask(mask: Mask) -> Grouping:
+    """A mask as a grouping, with the labels True and False."""
     mask = matching(mask) if isinstance(mask, str) else mask
 
     def labels(tree: PyTree) -> PyTree:

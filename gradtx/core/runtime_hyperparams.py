@@ -1,43 +1,41 @@
-"""Read and set the hyperparameters that live in a state."""
+"""Read and set the hyperparameters that are in a state, between two updates."""
 
-from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.tree_util import DictKey
 
-from gradtx.core.hyperparams import check_domain, source_of, values_of
-from gradtx.core.state import TransformState, is_state, states_in
+from gradtx.core.hyperparams import Origin, check_domain, source_of
+from gradtx.core.state import Named, named_hyperparams, states_in
 
 
 def hyperparams(state: Any) -> dict[str, Any]:
     """The hyperparameters that the last update used, by name.
 
-    `state` is any pytree that holds gradtx states: of a chain, of a part inside an Optax chain, a
-    whole training state. A value is a float32 scalar, or a dict of them by group. A name that two
-    transforms share is qualified: `scale_by_rms.decay`; where transforms of one kind share it (a
-    `partition`), by number: `scale_by_rms[1].decay`.
+    A value is a float32 scalar, or a dict of them by group. A name that two transformations share
+    is qualified: `scale_by_rms.decay`; where transformations of one kind share it (a `partition`),
+    by number: `scale_by_rms[1].decay`.
 
     >>> import gradtx
     >>> state = gradtx.adamw(1e-3).init({"w": jnp.ones(2)})
     >>> sorted(gradtx.hyperparams(state))
     ['b1', 'b2', 'eps', 'learning_rate', 'weight_decay']
+
+    Args:
+        state: any pytree that holds gradtx states: of a chain, of a part inside an Optax chain, a
+            whole training state.
     """
-    return {
-        name: values_of({name: owner.hyperparams[key]})[name]
-        for name, _, owner, key in _named(state)
-    }
+    return {each.name: each.value for each in named_hyperparams(state)}
 
 
 def set_hyperparams(state: Any, **values: Any) -> Any:
     """A copy of `state` whose next updates use the given values.
 
-    A bare name sets the hyperparameter in every transform that has it, provided that they are all
-    of one kind (a `partition` of several adamw); otherwise qualify it as `hyperparams` does:
-    `set_hyperparams(state, **{"scale_by_rms.decay": 0.9})`. A value is a number or a scalar, also a
-    traced one; for one that differs between groups also a dict of new values by group. Shapes,
-    dtypes and structure do not change, so nothing is recompiled.
+    A bare name sets the hyperparameter in every transformation that has it, provided that they are
+    all of one kind (a `partition` of several adamw); otherwise qualify it as `hyperparams` does:
+    `set_hyperparams(state, **{"scale_by_rms.decay": 0.9})`. Shapes, dtypes and structure do not
+    change, so nothing is recompiled.
 
     >>> import gradtx
     >>> state = gradtx.sgd(0.1).init(jnp.ones(2))
@@ -45,10 +43,15 @@ def set_hyperparams(state: Any, **values: Any) -> Any:
     >>> round(float(gradtx.hyperparams(state)["learning_rate"]), 6)
     0.01
 
+    Args:
+        state: any pytree that holds gradtx states.
+        **values: by name a number or a scalar, also a traced one; for a hyperparameter that differs
+            between groups also a dict of new values by group.
+
     Raises:
         TypeError: for a value that is no number.
-        ValueError: for a state without hyperparameters of gradtx, a name that no transform has or
-            that is ambiguous, a value outside the hyperparameter's interval, or one that a
+        ValueError: for a state without hyperparameters of gradtx, a name that no transformation has
+            or that is ambiguous, a value outside the hyperparameter's interval, or one that a
             schedule or an array decides.
     """
     if values and next(states_in(state), None) is None:
@@ -56,74 +59,78 @@ def set_hyperparams(state: Any, **values: Any) -> Any:
             f"set_hyperparams: `state` must hold a state of a gradtx transformation; got"
             f" {type(state).__name__}, which holds none. Pass what `init` or `update` returned."
         )
-    new: dict[tuple[int, str], Any] = {}
+    named = named_hyperparams(state)
+    new: dict[tuple, jax.Array] = {}
     for name, value in values.items():
-        for i, owner, key in _targets(name, list(_named(state))):
-            new[i, key] = _with_value(name, owner.hyperparams[key], value)
-    places = iter(range(len(list(states_in(state)))))
-
-    def rebuild(node: Any) -> Any:
-        if not is_state(node):
-            return node
-        i = next(places)
-        mine = {key: new.get((i, key), old) for key, old in node.hyperparams.items()}
-        return replace(node, hyperparams=mine, slots=_map_states(rebuild, node.slots))
-
-    return _map_states(rebuild, state)
+        for target in _targets(name, named):
+            new |= _leaves(name, target.path, target.origin, target.value, value)
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: new.get(path, leaf), state)
 
 
 def qualified_names(state: Any) -> dict[str, str]:
     """The names of `hyperparams`, each with that of its transform: `decay` -> `ema.decay`."""
-    return {name: f"{owner.name}.{key}" for name, _, owner, key in _named(state)}
+    return {each.name: f"{each.owner.name}.{each.key}" for each in named_hyperparams(state)}
 
 
-def _map_states(f: Any, tree: Any) -> Any:
-    return jax.tree.map(f, tree, is_leaf=is_state)
+def names_with_role(state: Any, role: str) -> list[str]:
+    """The names of the hyperparameters in `state` that play `role`, such as "momentum".
+
+    What plays it is declared where a transformation is made, by the role of its interval:
+    `decay=(decay, gradtx.MOMENTUM)`.
+    """
+    return [each.name for each in named_hyperparams(state) if _role(each.origin) == role]
 
 
-def _named(state: Any) -> Iterator[tuple[str, int, TransformState, str]]:
-    """(unambiguous name, owner's place, owner, key) for every hyperparameter in `state`."""
-    owners = list(states_in(state))
-    for i, owner in enumerate(owners):
-        for key in owner.hyperparams:
-            rivals = [o for o in owners if key in o.hyperparams]
-            twins = [o for o in rivals if o.name == owner.name]
-            if len(rivals) == 1:
-                yield key, i, owner, key
-            elif len(twins) == 1:
-                yield f"{owner.name}.{key}", i, owner, key
-            else:
-                number = sum(o.name == owner.name and key in o.hyperparams for o in owners[:i])
-                yield f"{owner.name}[{number}].{key}", i, owner, key
+def _role(origin: Any) -> str:
+    """The role in an `Origin`, or in that of the first group."""
+    while not isinstance(origin, Origin):
+        origin = origin[0][1]
+    return origin.domain.role
 
 
-def _targets(name: str, named: list) -> list[tuple[int, TransformState, str]]:
-    """(owner's place, owner, key) for each hyperparameter that `name` means."""
-    exact = [(i, owner, key) for full, i, owner, key in named if name == full]
-    hits = exact or [(i, owner, key) for _, i, owner, key in named if name == key]
-    if len({owner.name for _, owner, _ in hits}) != 1:
+def _targets(name: str, named: list[Named]) -> list[Named]:
+    """What `name` means: the hyperparameter of this name, or all of this key in one kind."""
+    hits = [each for each in named if each.name == name]
+    hits = hits or [each for each in named if each.key == name]
+    if len({each.owner.name for each in hits}) != 1:
         what = "a name that several transforms share" if hits else "a name that is not there"
         raise ValueError(
             f"set_hyperparams: `{name}` must name one hyperparameter of the state; got {what}."
-            f" Use one of: {', '.join(full for full, *_ in named) or '(none)'}."
+            f" Use one of: {', '.join(each.name for each in named) or '(none)'}."
         )
     return hits
 
 
-def _with_value(name: str, old: Any, value: Any) -> Any:
-    if isinstance(old, dict):
-        groups = value if isinstance(value, dict) else dict.fromkeys(old, value)
-        if not set(groups) <= set(old):
-            raise ValueError(
-                f"set_hyperparams: `{name}` has the groups {sorted(old)}; got {sorted(groups)}."
-                " Name only groups that it has."
-            )
-        return old | {g: _with_value(f"{name}[{g!r}]", old[g], v) for g, v in groups.items()}
-    if old.source != "number":
-        what = "a schedule" if old.source == "schedule" else "an array in the transform itself"
+def _leaves(name: str, path: tuple, origin: Any, old: Any, value: Any) -> dict[tuple, jax.Array]:
+    """The new leaves by path, of one hyperparameter at `path`."""
+    if isinstance(origin, Origin):
+        return {path: _checked(name, origin, old, value)}
+    groups = value if isinstance(value, dict) else dict.fromkeys(old, value)
+    if not set(groups) <= set(old):
+        raise ValueError(
+            f"set_hyperparams: `{name}` has the groups {sorted(old)}; got {sorted(groups)}."
+            " Name only groups that it has."
+        )
+    found = {}
+    for group, inner in origin:
+        if group in groups:
+            place = (*path, DictKey(group))
+            found |= _leaves(f"{name}[{group!r}]", place, inner, old[group], groups[group])
+    return found
+
+
+def _checked(name: str, origin: Origin, old: jax.Array, value: Any) -> jax.Array:
+    """`value` in the dtype of `old`.
+
+    Raises:
+        TypeError: if it is no number.
+        ValueError: if it is out of range, or not decided by the state.
+    """
+    if origin.source != "number":
+        what = "a schedule" if origin.source == "schedule" else "an array in the transform itself"
         raise ValueError(
             f"set_hyperparams: `{name}` follows {what}, which would overwrite a value set here."
-            " Build the transform with a number to set it live."
+            " Build the transform with a number, which is in the state and can be set."
         )
     if source_of(value) not in ("number", "array"):
         raise TypeError(
@@ -136,5 +143,5 @@ def _with_value(name: str, old: Any, value: Any) -> Any:
             f"set_hyperparams: `{name}` must be a scalar; got shape {jnp.shape(value)}. Use"
             " jax.vmap over set_hyperparams for many values at once."
         )
-    check_domain("set_hyperparams", name, value, old.domain)
-    return replace(old, value=jnp.asarray(value, old.value.dtype))
+    check_domain("set_hyperparams", name, value, origin.domain)
+    return jnp.asarray(value, old.dtype)

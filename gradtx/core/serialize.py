@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradtx.core.hyperparams import Hyperparam
-from gradtx.core.state import TransformState
+from gradtx.core.hyperparams import Origin
+from gradtx.core.state import TransformState, with_count
 from gradtx.core.tree import dtype_of, path_name, shape_of
 
 VERSION = 1
@@ -75,16 +75,25 @@ def _children(node: Any) -> tuple[dict[str, Any], Any] | None:
 def _pack(node: Any, path: str) -> Any:
     if isinstance(node, TransformState):
         counter = {} if node.count is None else {"count": np.asarray(node.count)}
-        rest = {key: _pack(getattr(node, key), f"{path}/{key}") for key in ("hyperparams", "slots")}
-        return {"name": node.name} | counter | rest
-    if isinstance(node, Hyperparam):
-        return {"value": np.asarray(node.value), "source": node.source}
+        values = {
+            key: _pack_value(origin, node.own_hyperparams[key])
+            for key, origin in node.info.hyperparams
+        }
+        slots = _pack(node.slots, f"{path}/slots")
+        return {"name": node.name} | counter | {"hyperparams": values, "slots": slots}
     if node is None or isinstance(node, bool | int | float | str):
         return node
     found = _children(node)
     if found:
         return {name: _pack(child, f"{path}/{name}") for name, child in found[0].items()}
     return _pack_array(node, path)
+
+
+def _pack_value(origin: Any, value: Any) -> dict[str, Any]:
+    """A hyperparameter with what decides it, or a dict of them by group."""
+    if isinstance(origin, Origin):
+        return {"value": np.asarray(value), "source": origin.source}
+    return {label: _pack_value(inner, value[label]) for label, inner in origin}
 
 
 def _pack_array(leaf: Any, path: str) -> Any:
@@ -110,12 +119,7 @@ def _unpack(data: Any, like: Any, path: str) -> Any:
         )
         counter = [] if like.count is None else ["count"]
         _same_keys(path, data, ["name", *counter, "hyperparams", "slots"])
-        part = lambda key: _unpack(data[key], getattr(like, key), f"{path}/{key}")
-        return replace(like, **{key: part(key) for key in [*counter, "hyperparams", "slots"]})
-    if isinstance(like, Hyperparam):
-        _same_keys(path, data, ["value", "source"])
-        _same(path, "a hyperparameter given as", data["source"], like.source)
-        return replace(like, value=_unpack(data["value"], like.value, path))
+        return _unpack_state(data, like, path)
     if like is None or isinstance(like, bool | int | float | str):
         return data
     found = None if isinstance(like, jax.ShapeDtypeStruct) else _children(like)
@@ -126,6 +130,33 @@ def _unpack(data: Any, like: Any, path: str) -> Any:
             [_unpack(data[name], child, f"{path}/{name}") for name, child in named.items()]
         )
     return _unpack_array(data, like, path)
+
+
+def _unpack_state(data: Any, like: TransformState, path: str) -> TransformState:
+    values, where = data["hyperparams"], f"{path}/hyperparams"
+    origins = dict(like.info.hyperparams)
+    _same_keys(where, values, list(origins))
+    own = {
+        key: _unpack_value(values[key], origin, like.own_hyperparams[key], f"{where}/{key}")
+        for key, origin in origins.items()
+    }
+    slots = _unpack(data["slots"], like.slots, f"{path}/slots")
+    new = replace(like, own_hyperparams=own, slots=slots)
+    if like.count is None:
+        return new
+    return with_count(new, _unpack(data["count"], like.count, f"{path}/count"))
+
+
+def _unpack_value(data: Any, origin: Any, like: Any, path: str) -> Any:
+    if not isinstance(origin, Origin):
+        _same_keys(path, data, [label for label, _ in origin])
+        return {
+            label: _unpack_value(data[label], inner, like[label], f"{path}/{label}")
+            for label, inner in origin
+        }
+    _same_keys(path, data, ["value", "source"])
+    _same(path, "a hyperparameter given as", data["source"], origin.source)
+    return _unpack(data["value"], like, path)
 
 
 def _unpack_array(data: Any, like: Any, path: str) -> Any:

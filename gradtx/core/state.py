@@ -1,59 +1,122 @@
-"""The one state type, and what a transform says about itself."""
+"""The one state type, and what a transformation says about itself."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
+from jax.tree_util import GetAttrKey
 
 from gradtx.core.tree import PyTree, upcast
 
 
-@jax.tree_util.register_pytree_with_keys_class
-@dataclass(frozen=True)
-class TransformState:
-    """The state of every gradtx transform.
+class StateInfo(NamedTuple):
+    """What of a state never changes: auxiliary data of the pytree, no leaf of it.
 
-    `hyperparams` are read with `gradtx.hyperparams(state)` and set with
-    `gradtx.set_hyperparams(state, ...)`. `slots` is what the transform remembers: for a leafwise
-    one a dict of trees like `params`, for a chain the states of its parts.
-
-    The counter flattens to `{"count": count}`, or `{}` where there is none, which is what
-    `optax.tree_utils.tree_get(state, "count")` looks for: it finds the one counter of a chain.
+    Args:
+        name: of the transformation.
+        hyperparams: pairs of a name and the `Origin` of its values, or such pairs by group.
     """
 
     name: str
-    count: jax.Array | None  # int32[]: updates made so far; None inside a chain, which counts
-    hyperparams: dict[str, Any]
+    hyperparams: tuple[tuple[str, Any], ...] = ()
+
+
+class Hyperparams(dict):
+    """The hyperparameters of a state by name; it is read only."""
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        """Refuse: states are values, and what is set here would be lost."""
+        raise TypeError(
+            f"TransformState.hyperparams: values must be set in a new state; got {name!r} assigned"
+            f" in place. Write state = gradtx.set_hyperparams(state, {name}=...)."
+        )
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["counter", "own_hyperparams", "slots"],
+    meta_fields=["info"],
+)
+@dataclass(frozen=True)
+class TransformState:
+    """The state of every gradtx transformation.
+
+    `slots` is what the transformation remembers: for a leafwise one a dict of trees like `params`,
+    for a chain the states of its parts. `state[key]` is `state.slots[key]`, a part with the counter
+    of the whole, so that `state[0].count` of a chain is the chain's.
+
+    It is a pytree whose structure no leaf can change, whatever stands in its place. The counter is
+    a dict, empty where there is none: so it is no leaf there, and `optax.tree_utils.tree_get(state,
+    "count")`, which looks into dicts, finds the one counter of a chain.
+
+    Args:
+        info: what never changes: the transformation's name, where each hyperparameter comes from.
+        counter: {"count": int32[]}, updates made so far; {} in a part, since the whole counts.
+        own_hyperparams: those of this transformation itself: float32[] by name, or a dict of them
+            by group.
+        slots: what it remembers.
+    """
+
+    info: StateInfo
+    counter: dict[str, Any]
+    own_hyperparams: dict[str, Any]
     slots: Any
 
-    def tree_flatten_with_keys(self):
-        """The children with their names, and the transform's name, as JAX asks for them."""
-        counter = {} if self.count is None else {"count": self.count}
-        children = {"count": counter, "hyperparams": self.hyperparams, "slots": self.slots}
-        return [(jax.tree_util.GetAttrKey(key), x) for key, x in children.items()], self.name
+    @property
+    def name(self) -> str:
+        """The name of the transformation."""
+        return self.info.name
 
-    @classmethod
-    def tree_unflatten(cls, name: str, children: Any):
-        """The inverse of flattening."""
-        counter, hyperparams, slots = children
-        # While it works on a tree, JAX may put objects of its own in the place of a child.
-        count = counter.get("count") if isinstance(counter, dict) else counter
-        return cls(name, count, hyperparams, slots)
+    @property
+    def count(self) -> jax.Array | None:
+        """int32[]: updates made so far; None in a part of a state, which has no counter."""
+        return self.counter.get("count")
+
+    @property
+    def hyperparams(self) -> Hyperparams:
+        """The hyperparameters that the last update used, of this transformation and those inside.
+
+        Named as by `gradtx.hyperparams`; set them with `gradtx.set_hyperparams`.
+        """
+        return Hyperparams({each.name: each.value for each in named_hyperparams(self)})
+
+    def __getitem__(self, key: Any) -> Any:
+        """What the slots have under `key`; a part of a chain with the chain's counter."""
+        part = self.slots[key]
+        return with_count(part, self.count) if self.count is not None else part
 
 
 @dataclass(frozen=True)
 class Structure:
-    """What a transform was built from, for `describe`: found as `tx.update.structure`.
+    """What a transformation was built from: found as `tx.update.structure`.
 
-    `select` maps a tree of parameters to what each of `parts` sees of it, `None` for the leaves
-    that it does not see; without it, every part sees all.
+    Args:
+        name: the transformation's name.
+        hyperparams: by name, what each was given as: a number, a schedule, a JAX scalar, groups.
+        parts: the transformations inside.
+        select: maps a tree of parameters to what each of `parts` sees of it, `None` for the leaves
+            that it does not see; without it, every part sees all.
+        needs_params: the name of the transformation that needs the parameters, itself or a part.
+        check: check(updates, state) requires that `state` is one of this transformation for trees
+            like `updates`.
+        apply: apply(updates, state, params, count, extra) is the update without checks, of a state
+            without a counter: for a transformation around it that has checked and counts.
     """
 
     name: str
     hyperparams: Mapping[str, Any] = field(default_factory=dict)
     parts: tuple[Any, ...] = ()
     select: Callable[[PyTree], tuple[PyTree, ...]] | None = None
+    needs_params: str | None = None
+    check: Callable[[PyTree, Any], None] = lambda updates, state: None
+    apply: Callable[..., tuple[PyTree, Any]] | None = None
+
+
+def structure_of(tx: Any) -> Structure | None:
+    """The structure of a transformation of gradtx; None for any other."""
+    return getattr(tx.update, "structure", None)
 
 
 def is_state(node: Any) -> bool:
@@ -61,31 +124,71 @@ def is_state(node: Any) -> bool:
     return isinstance(node, TransformState)
 
 
-def states_in(tree: Any) -> Iterator[TransformState]:
-    """Every gradtx state inside `tree`, the outer before the inner."""
-    for node in jax.tree.leaves(tree, is_leaf=is_state):
+def states_in(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple, TransformState]]:
+    """(path, state) of every gradtx state inside `tree`, the outer before the inner."""
+    for below, node in jax.tree_util.tree_leaves_with_path(tree, is_leaf=is_state):
         if is_state(node):
-            yield node
-            yield from states_in(node.slots)
+            yield (*path, *below), node
+            yield from states_in(node.slots, (*path, *below, GetAttrKey("slots")))
+
+
+class Named(NamedTuple):
+    """One hyperparameter in a state."""
+
+    name: str  # unambiguous in the whole state
+    path: tuple[Any, ...]  # of the leaf, or of the dict by group
+    owner: TransformState
+    key: str  # its name in the owner
+
+    @property
+    def value(self) -> Any:
+        """float32[], or a dict of them by group."""
+        return self.owner.own_hyperparams[self.key]
+
+    @property
+    def origin(self) -> Any:
+        """Where the value comes from: an `Origin`, or pairs (group, `Origin`)."""
+        return dict(self.owner.info.hyperparams)[self.key]
+
+
+def named_hyperparams(state: Any) -> list[Named]:
+    """Every hyperparameter in `state`, a pytree that holds gradtx states.
+
+    Its name is its key, where one transformation has it; else with the transformation's name before
+    it, and where several of one name have it, also their number: `scale_by_rms[1].decay`.
+    """
+    found = list(states_in(state))
+    named = []
+    for i, (path, owner) in enumerate(found):
+        for key in owner.own_hyperparams:
+            rivals = [other.name for _, other in found if key in other.own_hyperparams]
+            name = key
+            if len(rivals) > 1:
+                before = [other.name for _, other in found[:i] if key in other.own_hyperparams]
+                number = f"[{before.count(owner.name)}]" if rivals.count(owner.name) > 1 else ""
+                name = f"{owner.name}{number}.{key}"
+            place = (*path, GetAttrKey("own_hyperparams"), jax.tree_util.DictKey(key))
+            named.append(Named(name, place, owner, key))
+    return named
 
 
 def without_count(state: Any) -> Any:
-    """`state` without its counter, if it is a gradtx state: for a transform that counts for it."""
-    return replace(state, count=None) if is_state(state) else state
+    """`state` without its counter, if it is a gradtx state: for what counts for it."""
+    return replace(state, counter={}) if is_state(state) else state
 
 
 def with_count(state: Any, count: jax.Array) -> Any:
     """The inverse of `without_count`."""
-    return replace(state, count=count) if is_state(state) else state
+    return replace(state, counter={"count": count}) if is_state(state) else state
 
 
 def update_inner(
     inner: Any, updates: PyTree, state: Any, params: PyTree, count: jax.Array, /, **extra: Any
 ) -> tuple[PyTree, Any]:
-    """The update of a transform inside another that counts for it, and its state without_count.
+    """The update of a transformation inside another that counts for it, and its state uncounted.
 
-    A gradtx transform is given updates in at least float32, so that its steps are not rounded to
-    the gradients' dtype before the outer one adds them up.
+    A gradtx transformation is given updates in at least float32, so that its steps are not rounded
+    to the gradients' dtype before the outer one adds them up.
     """
     precise = upcast(updates) if is_state(state) else updates
     updates, state = inner.update(precise, with_count(state, count), params, **extra)

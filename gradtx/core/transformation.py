@@ -8,11 +8,14 @@ A gradient transformation is Optax's pair of pure functions
 `chain` from other transformations. They look after what every one needs: runtime hyperparameters,
 the counter, arithmetic in at least float32, fixed state dtypes, `None` leaves and errors that
 name the path.
+
+What the user calls checks everything once. What stands inside a chain is called by `apply` of its
+structure, which checks nothing: the chain has checked the state and the trees for all its parts.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from numbers import Number
-from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -23,15 +26,17 @@ from gradtx.core.hyperparams import (
     Interval,
     PerGroup,
     check_hyperparam,
-    check_stored,
+    check_origin,
     init_hyperparam,
+    origin_of,
     resolve,
-    values_of,
+    source_of,
 )
-from gradtx.core.state import Structure, TransformState
+from gradtx.core.state import StateInfo, Structure, TransformState, with_count
 from gradtx.core.tree import (
     PyTree,
     as_dtype,
+    as_scalars,
     check_floating,
     check_like,
     compute_dtype,
@@ -41,40 +46,53 @@ from gradtx.core.tree import (
 )
 
 GradientTransformation = optax.GradientTransformationExtraArgs
+Specs = Mapping[str, Any]
 
 
-class Values(SimpleNamespace):
-    """The `h` that a rule is given: values by name. Asked for another, it says what it has."""
+class Values:
+    """The `h` that a rule is given: values by name. Asked for another, it says what it has.
 
-    __slots__ = ("_where",)
+    Beside the hyperparameters, which are None where they were left out, it has `count`, int32[]:
+    updates made so far, and `step`, the same plus one as a float.
+    """
 
-    def __init__(self, where: str, /, **values: Any):
-        """Keep the transform's name beside the values, not among them."""
-        super().__init__(**values)
-        self._where = where
+    def __init__(self, where: str, values: Mapping[str, Any], count: jax.Array, dtype: Any = None):
+        """Keep the values, in `dtype` if it is given."""
+        own = self.__dict__
+        own.update(values)
+        if dtype is not None:
+            own.update({k: x if x is None else x.astype(dtype) for k, x in values.items()})
+        own["count"], own["_where"], own["_dtype"] = count, where, dtype
 
     def __getattr__(self, key: str) -> Any:
-        if key.startswith("__") or key == "_where":  # what copying looks for
+        """`step`, made when it is asked for; an error for any other name that is not there."""
+        if key == "step":
+            count: Any = optax.safe_increment(self.count)
+            self.__dict__[key] = count.astype(self._dtype or jnp.result_type(float))
+            return self.__dict__[key]
+        if key.startswith("_"):  # what copying looks for
             raise AttributeError(key)
+        names = [name for name in (*vars(self), "step") if not name.startswith("_")]
         raise AttributeError(
             f"{self._where}: `h` must be asked for what it has; got `h.{key}`. Use one of:"
-            f" {', '.join(vars(self))}; hyperparameters are given as NAME=(value, Interval(...))."
+            f" {', '.join(names)}; hyperparameters are given as NAME=(value, Interval(...))."
         )
 
 
 def specs_of(where: str, hyperparams: Mapping[str, Any]) -> dict[str, Any]:
-    """What each hyperparameter was given as, of pairs (number or schedule, interval).
+    """What each hyperparameter was given as, of pairs (number or schedule, interval) and None.
 
     Raises:
-        TypeError: if one is no such pair.
+        TypeError: if one is neither.
     """
-    for key, pair in hyperparams.items():
+    given = {key: pair for key, pair in hyperparams.items() if pair is not None}
+    for key, pair in given.items():
         if not (isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[1], Interval)):
             raise TypeError(
                 f"{where}: the hyperparameter `{key}` must be a pair (value, Interval); got"
                 f" {pair!r}. Pass for example {key}=(0.1, Interval(0))."
             )
-    return {key: spec for key, (spec, _) in hyperparams.items()}
+    return {key: spec for key, (spec, _) in given.items()}
 
 
 def transformation(
@@ -87,71 +105,122 @@ def transformation(
     parts: tuple[Any, ...] = (),
     select: Callable[[PyTree], tuple[PyTree, ...]] | None = None,
     clock: Callable[[Any], jax.Array] | None = None,
-    **hyperparams: tuple[Any, Interval],
+    check: Callable[[PyTree, Any], None] | None = None,
+    **hyperparams: tuple[Any, Interval] | None,
 ) -> GradientTransformation:
-    """Make a transform from functions on whole trees.
+    """Make a transformation from functions on whole trees.
 
         slots = init(params)        updates', slots' = update(updates, slots, params, h, **extra)
 
     `h` holds the value of each hyperparameter (a float32 scalar) by name, `h.count` (int32:
-    updates made so far) and `h.step` (float32: count + 1). Each entry of `hyperparams` is a pair
-    (number, schedule or JAX scalar; the interval that it must lie in). `per_group` says that
-    `update` understands values that differ between groups of parameters. `parts` are the
-    transforms inside this one and `select` what each sees, for `describe` (see `Structure`).
-    `clock` reads off the slots the count that schedules are given, in place of `h.count`.
+    updates made so far) and `h.step` (float32: count + 1).
+
+    Args:
+        name: what messages, `describe` and states call it.
+        init: makes of the parameters what is remembered: any pytree of arrays.
+        update: the rule; `extra` are the extra arguments of the call.
+        needs_params: whether an update without parameters is an error.
+        per_group: whether `update` understands values that differ between groups of parameters.
+        parts: the transformations inside this one, for `describe`.
+        select: maps the parameters to what each of `parts` sees of them; by default each sees all.
+        clock: reads off the slots the count that schedules are given, in place of `h.count`.
+        check: check(updates, slots) raises an error for slots that do not suit the updates.
+        **hyperparams: pairs (number, schedule or JAX scalar; the interval that it must lie in), or
+            None for one that is left out of the state: `h` has None for it. The role of the
+            interval says what it is to recipes: see `MOMENTUM`.
 
     Raises:
         ValueError, TypeError: at once for a bad hyperparameter; on `update` if `state` is not this
-            transform's, if `params` is needed and missing, or if the trees differ.
+            transformation's, if `params` is needed and missing, or if the trees differ.
     """
     specs = specs_of(name, hyperparams)
-    for key, (spec, domain) in hyperparams.items():
-        check_hyperparam(name, key, spec, domain)
+    domains = {key: pair[1] for key, pair in hyperparams.items() if pair is not None}
+    absent = dict.fromkeys(hyperparams.keys() - specs.keys())
+    for key, spec in specs.items():
+        check_hyperparam(name, key, spec, domains[key])
         if isinstance(spec, PerGroup) and not per_group:
             raise ValueError(
                 f"{name}: `{key}` acts on the whole tree and can't differ between groups; got a"
                 " PerGroup. Use one value, or `partition` to give each group its own transform."
             )
+    origins = tuple((key, origin_of(spec, domains[key])) for key, spec in specs.items())
+    info = StateInfo(name, origins)
+    # Numbers are in the state: only what is not must be looked up for each update.
+    moving = {key: spec for key, spec in specs.items() if source_of(spec) != "number"}
 
-    def init_fn(params: PyTree) -> TransformState:
+    def start(params: PyTree) -> TransformState:
         _check_arrays(f"{name}.init", "params", params)
         for spec in specs.values():
             if isinstance(spec, PerGroup):
                 spec.labels(params)  # says which leaf has no group
-        stored = {
-            key: init_hyperparam(f"{name}.init", key, spec, domain)
-            for key, (spec, domain) in hyperparams.items()
+        own = {
+            key: init_hyperparam(f"{name}.init", key, spec, domains[key])
+            for key, spec in specs.items()
         }
-        return TransformState(name, jnp.zeros((), jnp.int32), stored, init(params))
+        state = TransformState(info, {}, own, init(params))
+        return with_count(state, jnp.zeros((), jnp.int32))
 
-    def update_fn(updates: PyTree, state: Any, params: PyTree = None, **extra: Any):
+    def apply(updates: PyTree, state: TransformState, params: PyTree, count: jax.Array, extra: Any):
+        # Someone may have put a Python number there, as `optax.tree_utils.tree_set` does.
+        own = {
+            k: x if hasattr(x, "dtype") else as_scalars(x) for k, x in state.own_hyperparams.items()
+        }
+        if moving:
+            time = count if clock is None else clock(state.slots)
+            where = f"{name}.update"
+            new = {key: resolve(where, key, spec, own[key], time) for key, spec in moving.items()}
+            own = {key: new.get(key, own[key]) for key in specs}
+        h = Values(name, own | absent, count)
+        updates, slots = update(updates, state.slots, params, h, **extra)
+        return updates, TransformState(info, {}, own, slots)
+
+    def check_state(updates: PyTree, state: Any) -> None:
+        if not isinstance(state, TransformState) or state.info != info:
+            _check_state(name, state, specs)
+        if check is not None:
+            check(updates, state.slots)
+
+    needing = [part.needs_params for part in map(_structure, parts) if part and select is None]
+    wants = name if needs_params else next(filter(None, needing), None)
+    structure = Structure(name, specs, parts, select, wants, check_state, apply)
+    return GradientTransformation(start, _checked(structure))  # pyright: ignore[reportArgumentType]
+
+
+def _structure(tx: Any) -> Structure | None:
+    return getattr(getattr(tx, "update", None), "structure", None)
+
+
+def _checked(structure: Structure) -> Callable[..., tuple[PyTree, Any]]:
+    """The update that users call: it checks all that it is given, and counts."""
+    name, apply = structure.name, structure.apply
+    assert apply is not None
+
+    def update(updates: PyTree, state: Any, params: PyTree = None, **extra: Any):
         where = f"{name}.update"
-        _check_state(where, name, state, specs)
         _check_arrays(where, "updates", updates)
         check_floating(where, updates)
         if params is not None:
             do = "Pass gradients with respect to these same parameters."
             check_like(where, "updates", updates, "params", params, do)
-        elif needs_params:
+        structure.check(updates, state)
+        count = state.counter.get("count")
+        if count is None:
             raise ValueError(
-                f"{where}: needs the parameters; got params=None. Call tx.update(grads, state,"
-                " params)."
+                f"{where}: `state` must be a state of {_kind(name, state.own_hyperparams)}; got the"
+                f" part of a chain's state, which has no counter of its own. {_remedy(name)}"
             )
-        time = state.count if clock is None else clock(state.slots)
-        resolved = {
-            key: resolve(where, key, spec, state.hyperparams[key], time)
-            for key, spec in specs.items()
-        }
-        count: Any = optax.safe_increment(state.count)
-        step = count.astype(jnp.result_type(float))
-        h = Values(name, **values_of(resolved), count=state.count, step=step)
-        updates, slots = update(updates, state.slots, params, h, **extra)
-        return updates, TransformState(name, count, resolved, slots)
+        if params is None and structure.needs_params:
+            raise ValueError(
+                f"{structure.needs_params}.update: needs the parameters; got params=None. Call"
+                " tx.update(grads, state, params)."
+            )
+        updates, new = apply(updates, state, params, count, extra)
+        counter = {"count": optax.safe_increment(count)}
+        return updates, replace(new, counter=counter)
 
-    made: Any = update_fn
-    made.structure = Structure(name, specs, parts, select)
-    start: Any = init_fn
-    return GradientTransformation(start, made)
+    made: Any = update
+    made.structure = structure
+    return made
 
 
 def as_transformation(where: str, name: str, given: Any) -> GradientTransformation:
@@ -180,7 +249,7 @@ def _check_arrays(where: str, name: str, tree: PyTree) -> None:
         TypeError: naming the first leaf that is not.
     """
     # One leaf of each type: a tree has thousands of leaves and few types.
-    if all(is_array(x) for x in {type(x): x for x in jax.tree.leaves(tree)}.values()):
+    if all([hasattr(x, "dtype") for x in {type(x): x for x in jax.tree.leaves(tree)}.values()]):
         return
     for path, x in jax.tree_util.tree_leaves_with_path(tree):
         if not is_array(x):
@@ -190,23 +259,28 @@ def _check_arrays(where: str, name: str, tree: PyTree) -> None:
             )
 
 
-def _check_state(where: str, name: str, state: Any, specs: Mapping[str, Any]) -> None:
-    do = f"Pass the state that `init` of this same {name} returned, or that its last update did."
+def _check_state(name: str, state: Any, specs: Specs) -> None:
+    """Require a state that this transformation's `init` made, with the same kinds of values."""
     if not isinstance(state, TransformState):
         got = f"{type(state).__name__}"
-    elif state.name != name or set(state.hyperparams) != set(specs):
-        got = f"one of {_kind(state.name, state.hyperparams)}"
-    elif state.count is None:
-        got = "the part of a chain's state, which has no counter of its own"
+    elif state.name != name or state.own_hyperparams.keys() != specs.keys():
+        got = f"one of {_kind(state.name, state.own_hyperparams)}"
     else:
-        for key, spec in specs.items():
-            check_stored(where, key, spec, state.hyperparams[key])
+        for key, origin in state.info.hyperparams:
+            check_origin(f"{name}.update", key, specs[key], origin)
         return
-    raise ValueError(f"{where}: `state` must be a state of {_kind(name, specs)}; got {got}. {do}")
+    raise ValueError(
+        f"{name}.update: `state` must be a state of {_kind(name, specs)}; got {got}."
+        f" {_remedy(name)}"
+    )
 
 
-def _kind(name: str, hyperparams: Mapping[str, Any]) -> str:
+def _kind(name: str, hyperparams: Specs) -> str:
     return f"{name} with hyperparameters {sorted(hyperparams)}" if hyperparams else name
+
+
+def _remedy(name: str) -> str:
+    return f"Pass the state that `init` of this same {name} returned, or that its last update did."
 
 
 def identity() -> GradientTransformation:
@@ -226,6 +300,10 @@ def apply_updates(params: PyTree, updates: PyTree) -> PyTree:
 
     The sum is made in at least float32 and rounded once to the dtype of `p`. A `None` on either
     side leaves the parameter as it is.
+
+    Args:
+        params: a tree of arrays.
+        updates: a tree like it, what `tx.update` returned.
 
     Raises:
         ValueError: if the trees differ.

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 PyTree = Any
 
+WIDE = {jnp.dtype(jnp.float32), jnp.dtype(jnp.float64)}
 SHORT = 1024  # elements, of a leaf whose norm is not worth a loop of its own
 
 
@@ -36,9 +37,19 @@ def as_dtype(x: Any, dtype: Any) -> jax.Array:
     return x if isinstance(x, jax.Array) and x.dtype == dtype else jnp.asarray(x, dtype)
 
 
+def _dtypes(tree: PyTree) -> list[Any]:
+    """The dtype of each leaf that is a JAX array, None for others: to see what needs no work."""
+    return [x.dtype if isinstance(x, jax.Array) else None for x in jax.tree.leaves(tree)]
+
+
+def as_scalars(tree: Any) -> Any:
+    """The numbers in `tree` as arrays of JAX's default float dtype; arrays as they are."""
+    return jax.tree.map(lambda x: x if hasattr(x, "dtype") else jnp.asarray(x, float), tree)
+
+
 def compute_dtype(*arrays: Any) -> jnp.dtype:
     """The dtype to calculate in: promote(dtypes of `arrays`, float32); `None`s are passed over."""
-    return _promote(*(dtype_of(a) for a in arrays if a is not None))
+    return _promote(*[dtype_of(a) for a in arrays if a is not None])
 
 
 @cache
@@ -47,13 +58,10 @@ def _promote(*dtypes: Any) -> jnp.dtype:
         return reduce(jnp.promote_types, dtypes, jnp.dtype(jnp.float32))
 
 
-def cast(tree: PyTree, dtype: Any) -> PyTree:
-    """Cast every leaf of `tree` to `dtype`."""
-    return jax.tree.map(lambda x: jnp.asarray(x, dtype), tree)
-
-
 def cast_like(tree: PyTree, like: PyTree) -> PyTree:
     """Cast each leaf of `tree` to the dtype of its counterpart in `like`."""
+    if None not in (dtypes := _dtypes(tree)) and dtypes == _dtypes(like):
+        return tree
     return jax.tree.map(
         lambda x, y: None if x is None else as_dtype(x, dtype_of(y)), tree, like, is_leaf=is_none
     )
@@ -76,6 +84,8 @@ def cast_state(where: str, new: Any, old: Any) -> Any:
 
 def upcast(tree: PyTree) -> PyTree:
     """Cast leaves below float32 to float32; others stay as they are."""
+    if set(_dtypes(tree)) <= WIDE:
+        return tree
     return jax.tree.map(lambda x: as_dtype(x, compute_dtype(x)), tree)
 
 
@@ -175,7 +185,9 @@ def check_floating(where: str, updates: PyTree) -> None:
     Raises:
         TypeError: naming the first leaf that is not.
     """
-    if all(_is_floating(dtype_of(x)) for x in jax.tree.leaves(updates)):
+    if set(_dtypes(updates)) <= WIDE or all(
+        map(_is_floating, map(dtype_of, jax.tree.leaves(updates)))
+    ):
         return
     for path, x in jax.tree_util.tree_leaves_with_path(updates):
         dtype = dtype_of(x)
@@ -209,6 +221,8 @@ def check_like(where: str, name: str, tree: PyTree, like_name: str, like: PyTree
     Raises:
         ValueError: naming the first path at which the two differ.
     """
+    if same_form(tree, like):
+        return
     ours, our_def = jax.tree.flatten(tree, is_leaf=is_none)
     theirs, their_def = jax.tree.flatten(like, is_leaf=is_none)
     if our_def == their_def and all(
@@ -221,6 +235,14 @@ def check_like(where: str, name: str, tree: PyTree, like_name: str, like: PyTree
         f"{where}: `{name}` must match `{like_name}` in structure and shapes; got {difference}."
         f" {do}"
     )
+
+
+def same_form(tree: PyTree, like: PyTree) -> bool:
+    """Whether two trees have one structure, with `None` in the same places, and one shape each."""
+    if jax.tree.structure(tree) != jax.tree.structure(like):
+        return False
+    pairs = zip(jax.tree.leaves(tree), jax.tree.leaves(like), strict=True)
+    return all([getattr(a, "shape", None) == getattr(b, "shape", ()) for a, b in pairs])
 
 
 def _first_difference(tree: PyTree, like: PyTree, name: str, like_name: str) -> str:

@@ -64,12 +64,12 @@ def check_transformation(
         for law in laws:  for all (params, grads) that Hypothesis finds:  law(tx, params, grads)
 
     `tx_or_factory` is a transformation, or a function that makes one, `factory(**hyperparams)`,
-    which the laws of hyperparameters need. `claims` say what it claims to be: see `Claims`. `profile` is
-    "quick" (seconds) or "thorough"; `seed=None` looks at new examples every time. `promotion`
-    ("standard" or "strict") runs it under these of JAX's rules for mixed dtypes and ranks instead
-    of the ones set around the call. `templates` are parameter trees (arrays or shapes) to use
-    instead of the default ones; `extra_args` are passed to every update, as `value=` for
-    `optax.polyak_sgd`.
+    which the laws of hyperparameters need. `claims` say what it claims to be: see `Claims`.
+    `profile` is "quick" (seconds) or "thorough"; `seed=None` looks at new examples every time.
+    `promotion` ("standard" or "strict") runs it under these of JAX's rules for mixed dtypes and
+    ranks instead of the ones set around the call. `templates` are parameter trees (arrays or
+    shapes) to use instead of the default ones; `extra_args` are passed to every update, as
+    `value=` for `optax.polyak_sgd`.
 
     Raises:
         AssertionError: with every law that fails, its formula, and a shrunken counterexample as a
@@ -158,7 +158,8 @@ def make_subject(tx_or_factory: Any, extra_args: Any, claims: Mapping[str, Any])
         if made.hyperparams:
             raise ValueError(
                 f"{where}: `hyperparams` needs the factory, to make the transformation with other"
-                " values; got a transformation. Pass the function that makes it: adam, not adam(0.1)."
+                " values; got a transformation. Pass the function that makes it: adam, not"
+                " adam(0.1)."
             )
         return Subject(_with_extra(tx_or_factory, extra_args), None, made, extra_args)
     if not callable(tx_or_factory):

@@ -4,7 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from gradtx.core.hyperparams import NON_NEGATIVE, UNIT, ScalarOrSchedule
+from gradtx.core.hyperparams import MOMENTUM, NON_NEGATIVE, UNIT, ScalarOrSchedule
 from gradtx.core.leafwise import leafwise, zeros
 from gradtx.core.transformation import GradientTransformation
 from gradtx.core.tree import bias_correction
@@ -40,7 +40,7 @@ def scale_by_adamax(
         "scale_by_adamax",
         update,
         slots={"mu": zeros(), "nu": zeros()},
-        b1=(b1, UNIT),
+        b1=(b1, MOMENTUM),
         b2=(b2, UNIT),
         eps=(eps, NON_NEGATIVE),
     )

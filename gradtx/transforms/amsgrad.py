@@ -4,7 +4,14 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from gradtx.core.hyperparams import NON_NEGATIVE, UNIT, ScalarOrSchedule, unless_zero
+from gradtx.core.hyperparams import (
+    MOMENTUM,
+    NON_NEGATIVE,
+    UNIT,
+    ScalarOrSchedule,
+    optional,
+    unless_zero,
+)
 from gradtx.core.leafwise import leafwise, zeros
 from gradtx.core.transformation import GradientTransformation
 from gradtx.core.tree import bias_correction
@@ -45,8 +52,8 @@ def scale_by_amsgrad(
             mu = h.b1 * mu + (1 - h.b1) * g
             nu = h.b2 * nu + (1 - h.b2) * (g * g)
             nu_max = jnp.maximum(nu_max, nu / c2)
-            scale = jnp.sqrt(nu_max + getattr(h, "eps_root", 0.0)) + h.eps
-            return mu / c1 / scale, {"mu": mu, "nu": nu, "nu_max": nu_max}
+            v = nu_max if h.eps_root is None else nu_max + h.eps_root
+            return mu / c1 / (jnp.sqrt(v) + h.eps), {"mu": mu, "nu": nu, "nu_max": nu_max}
 
         return rule
 
@@ -54,8 +61,8 @@ def scale_by_amsgrad(
         "scale_by_amsgrad",
         update,
         slots={"mu": zeros(mu_dtype), "nu": zeros(nu_dtype), "nu_max": zeros(nu_dtype)},
-        b1=(b1, UNIT),
+        b1=(b1, MOMENTUM),
         b2=(b2, UNIT),
         eps=(eps, NON_NEGATIVE),
-        **unless_zero(eps_root=(eps_root, NON_NEGATIVE)),
+        eps_root=optional(unless_zero(eps_root), NON_NEGATIVE),
     )

@@ -4,7 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from gradtx.core.hyperparams import UNIT, ScalarOrSchedule
+from gradtx.core.hyperparams import MOMENTUM, UNIT, ScalarOrSchedule
 from gradtx.core.leafwise import leafwise, zeros
 from gradtx.core.transformation import GradientTransformation
 
@@ -32,5 +32,5 @@ def scale_by_lion(
         return rule
 
     return leafwise(
-        "scale_by_lion", update, slots={"mu": zeros(mu_dtype)}, b1=(b1, UNIT), b2=(b2, UNIT)
+        "scale_by_lion", update, slots={"mu": zeros(mu_dtype)}, b1=(b1, MOMENTUM), b2=(b2, UNIT)
     )

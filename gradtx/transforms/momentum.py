@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gradtx.core.hyperparams import NON_NEGATIVE, UNIT, ScalarOrSchedule
+from gradtx.core.hyperparams import MOMENTUM, NON_NEGATIVE, UNIT, ScalarOrSchedule, optional
 from gradtx.core.leafwise import leafwise, zeros
 from gradtx.core.transformation import GradientTransformation
 from gradtx.core.tree import bias_correction
@@ -36,12 +36,10 @@ def scale_by_momentum(
         ValueError: if `momentum` or `dampening` is a number outside [0, 1).
     Source: Polyak (1964); the Nesterov form is that of Sutskever et al. (2013), section 2.
     """
-    hyperparams: dict[str, Any] = {"momentum": (momentum, UNIT)}
-    if not isinstance(dampening, bool):
-        hyperparams["dampening"] = (dampening, UNIT)
+    given = None if isinstance(dampening, bool) else dampening
 
     def update(h: Any):
-        damp = (h.momentum if dampening else 0.0) if isinstance(dampening, bool) else h.dampening
+        damp = h.momentum if dampening is True else 0.0 if h.dampening is None else h.dampening
 
         def rule(g, p, velocity):
             del p
@@ -53,7 +51,11 @@ def scale_by_momentum(
         return rule
 
     return leafwise(
-        "scale_by_momentum", update, slots={"velocity": zeros(velocity_dtype)}, **hyperparams
+        "scale_by_momentum",
+        update,
+        slots={"velocity": zeros(velocity_dtype)},
+        momentum=(momentum, MOMENTUM),
+        dampening=optional(given, UNIT),
     )
 
 
@@ -92,7 +94,7 @@ def ema(
 
         return rule
 
-    return leafwise("ema", update, slots={"ema": zeros(accumulator_dtype)}, decay=(decay, UNIT))
+    return leafwise("ema", update, slots={"ema": zeros(accumulator_dtype)}, decay=(decay, MOMENTUM))
 
 
 def momentum_of_steps(
@@ -118,16 +120,13 @@ def momentum_of_steps(
             is weight decay.
     Source: Tieleman and Hinton's RMSProp as TensorFlow implements it; You et al. (2017) for LARS.
     """
-    hyperparams = {"learning_rate": (learning_rate, NON_NEGATIVE), "momentum": (momentum, UNIT)}
-    if weight_decay is not None:
-        hyperparams["weight_decay"] = (weight_decay, NON_NEGATIVE)
 
     def update(h: Any):
         def rule(g, p, velocity):
             step = h.learning_rate * g
             velocity = h.momentum * velocity + step
             u = h.momentum * velocity + step if nesterov else velocity
-            decay = 0.0 if weight_decay is None else h.learning_rate * h.weight_decay * p
+            decay = 0.0 if h.weight_decay is None else h.learning_rate * h.weight_decay * p
             return -u - decay, {"velocity": velocity}
 
         return rule
@@ -137,5 +136,7 @@ def momentum_of_steps(
         update,
         slots={"velocity": zeros(velocity_dtype)},
         needs_params=weight_decay is not None,
-        **hyperparams,
+        learning_rate=(learning_rate, NON_NEGATIVE),
+        momentum=(momentum, MOMENTUM),
+        weight_decay=optional(weight_decay, NON_NEGATIVE),
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from gradtx.core.hyperparams import NON_NEGATIVE, UNIT, ScalarOrSchedule
+from gradtx.core.hyperparams import MOMENTUM, NON_NEGATIVE, ScalarOrSchedule, optional
 from gradtx.core.leafwise import leafwise, zeros
 from gradtx.core.transformation import GradientTransformation
 from gradtx.core.tree import bias_correction, norm
@@ -62,7 +62,7 @@ def scale_by_muon(
         "scale_by_muon",
         update,
         slots={"mu": zeros(mu_dtype)},
-        beta=(beta, UNIT),
+        beta=(beta, MOMENTUM),
         eps=(eps, NON_NEGATIVE),
     )
 
@@ -96,17 +96,18 @@ def scale_by_shape(consistent_rms: ScalarOrSchedule | None = None) -> GradientTr
 
     Source: Jordan et al. (2024); Liu et al. (2025), "Muon is scalable for LLM training", eq. 4.
     """
-    rms: dict[str, Any] = {}
-    if consistent_rms is not None:
-        rms["consistent_rms"] = (consistent_rms, NON_NEGATIVE)
 
     def rule(h: Any, g: jax.Array) -> jax.Array:
         fan_in, fan_out = _matrix(g).shape
-        if consistent_rms is None:
+        if h.consistent_rms is None:
             return g * max(1.0, fan_out / max(fan_in, 1)) ** 0.5
         return g * (max(fan_in, fan_out) ** 0.5 * h.consistent_rms)
 
-    return leafwise("scale_by_shape", lambda h: lambda g, p: rule(h, g), **rms)
+    return leafwise(
+        "scale_by_shape",
+        lambda h: lambda g, p: rule(h, g),
+        consistent_rms=optional(consistent_rms, NON_NEGATIVE),
+    )
 
 
 def _matrix(x: jax.Array) -> jax.Array:

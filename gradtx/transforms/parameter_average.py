@@ -68,7 +68,7 @@ def averaged_params(state: Any, params: PyTree) -> PyTree:
     mine, count = found[0]
     weight = jnp.ones(())
     if mine.name == "ema_params_debiased":
-        decay = mine.hyperparams["decay"].value
+        decay = mine.own_hyperparams["decay"]
         weight = bias_correction(decay, count.astype(decay.dtype))
 
     def read(p: Any, average: Any) -> Any:

@@ -4,7 +4,13 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from gradtx.core.hyperparams import CLOSED_UNIT, NON_NEGATIVE, UNIT, ScalarOrSchedule
+from gradtx.core.hyperparams import (
+    CLOSED_UNIT,
+    MOMENTUM,
+    NON_NEGATIVE,
+    UNIT,
+    ScalarOrSchedule,
+)
 from gradtx.core.leafwise import leafwise, zeros
 from gradtx.core.transformation import GradientTransformation
 from gradtx.core.tree import bias_correction
@@ -50,7 +56,7 @@ def scale_by_qhadam(
         "scale_by_qhadam",
         update,
         slots={"mu": zeros(mu_dtype), "nu": zeros(nu_dtype)},
-        b1=(b1, UNIT),
+        b1=(b1, MOMENTUM),
         b2=(b2, UNIT),
         nu1=(nu1, CLOSED_UNIT),
         nu2=(nu2, CLOSED_UNIT),

@@ -5,7 +5,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gradtx.core.hyperparams import NON_NEGATIVE, UNIT, ScalarOrSchedule, unless_zero
+from gradtx.core.hyperparams import (
+    MOMENTUM,
+    NON_NEGATIVE,
+    UNIT,
+    ScalarOrSchedule,
+    optional,
+    unless_zero,
+)
 from gradtx.core.leafwise import leafwise, zeros
 from gradtx.core.transformation import GradientTransformation
 from gradtx.core.tree import bias_correction
@@ -52,7 +59,7 @@ def scale_by_radam(
             mu = h.b1 * mu + (1 - h.b1) * g
             nu = h.b2 * nu + (1 - h.b2) * (g * g)
             m_hat = h.b1 * mu / ahead + (1 - h.b1) * g / c1 if nesterov else mu / c1
-            v_hat = nu / c2 + getattr(h, "eps_root", 0.0)
+            v_hat = nu / c2 if h.eps_root is None else nu / c2 + h.eps_root
             u = jnp.where(sure, r * m_hat / (jnp.sqrt(v_hat) + h.eps), m_hat)
             return u, {"mu": mu, "nu": nu}
 
@@ -62,10 +69,10 @@ def scale_by_radam(
         "scale_by_radam",
         update,
         slots={"mu": zeros(), "nu": zeros()},
-        b1=(b1, UNIT),
+        b1=(b1, MOMENTUM),
         b2=(b2, UNIT),
         eps=(eps, NON_NEGATIVE),
-        **unless_zero(eps_root=(eps_root, NON_NEGATIVE)),
+        eps_root=optional(unless_zero(eps_root), NON_NEGATIVE),
     )
 
 

@@ -11,7 +11,7 @@ from gradtx.core.state import states_in, update_inner, without_count
 from gradtx.core.transformation import GradientTransformation, transformation
 from gradtx.core.tree import PyTree, as_dtype, compute_dtype, is_none
 
-MIX = Interval(0, 1, open_low=True)
+MIX = Interval(0, 1, open_low=True, role="momentum")
 
 
 def schedule_free(
@@ -109,7 +109,7 @@ def schedule_free_eval_params(state: Any, params: PyTree) -> PyTree:
     Raises:
         ValueError: unless there is exactly one such state.
     """
-    found = [node for node in states_in(state) if node.name == "schedule_free"]
+    found = [node for _, node in states_in(state) if node.name == "schedule_free"]
     if len(found) != 1:
         raise ValueError(
             "schedule_free_eval_params: `state` must hold the state of one schedule_free; got"

@@ -13,26 +13,30 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gradtx.core.hyperparams import NON_NEGATIVE, UNIT, Interval, ScalarOrSchedule
+from gradtx.core.hyperparams import MOMENTUM, NON_NEGATIVE, UNIT, Interval, ScalarOrSchedule
 from gradtx.core.leafwise import Slot, leafwise, zeros
 from gradtx.core.transformation import GradientTransformation
 from gradtx.core.tree import bias_correction
 
-Step = Callable[..., jax.Array]
+Rule = Callable[..., jax.Array]
+Step = Callable[[Any], Rule]
 
 
 class Statistic(NamedTuple):
     """What is remembered of each parameter's gradients.
 
-        new = update(h, old, g, p)
+        rule = update(h)        new = rule(g, p, old)
 
-    `h` holds the hyperparameters and `h.step`; `old`, `g` and `p` are arrays of one shape and
-    dtype. `start` makes the first value from the parameter. `hyperparams` are pairs of a number,
-    schedule or JAX scalar and the interval that it must lie in.
+    Args:
+        name: of the slot, and of the argument of the step.
+        update: a function of the hyperparameters that returns the rule for one leaf; `g`, `p` and
+            `old` are arrays of one shape and dtype, `h` as in `leafwise`.
+        hyperparams: pairs of a number, schedule or JAX scalar and the interval that it must lie in.
+        start: makes the first value from the parameter.
     """
 
     name: str
-    update: Callable[[Any, jax.Array, jax.Array, jax.Array | None], jax.Array]
+    update: Callable[[Any], Callable[[jax.Array, jax.Array | None, jax.Array], jax.Array]]
     hyperparams: Mapping[str, tuple[ScalarOrSchedule, Interval]] = {}
     start: Slot = zeros()
 
@@ -45,11 +49,11 @@ def average_grad(
     grad_avg' = momentum grad_avg + (1 - momentum if dampening else 1) g
     """
 
-    def update(h: Any, old: jax.Array, g: jax.Array, p: Any) -> jax.Array:
-        del p
-        return h.momentum * old + ((1 - h.momentum) * g if dampening else g)
+    def update(h: Any):
+        weight = 1 - h.momentum if dampening else 1
+        return lambda g, p, old: h.momentum * old + weight * g
 
-    return Statistic("grad_avg", update, {"momentum": (momentum, UNIT)}, zeros(dtype))
+    return Statistic("grad_avg", update, {"momentum": (momentum, MOMENTUM)}, zeros(dtype))
 
 
 def average_sqr_grad(decay: ScalarOrSchedule = 0.99, *, dtype: Any = None) -> Statistic:
@@ -58,46 +62,48 @@ def average_sqr_grad(decay: ScalarOrSchedule = 0.99, *, dtype: Any = None) -> St
     sqr_avg' = decay sqr_avg + (1 - decay) g^2
     """
 
-    def update(h: Any, old: jax.Array, g: jax.Array, p: Any) -> jax.Array:
-        del p
-        return h.decay * old + (1 - h.decay) * (g * g)
+    def update(h: Any):
+        return lambda g, p, old: h.decay * old + (1 - h.decay) * (g * g)
 
     return Statistic("sqr_avg", update, {"decay": (decay, UNIT)}, zeros(dtype))
 
 
-def momentum_step(h: Any, g: jax.Array, p: Any, *, grad_avg: jax.Array) -> jax.Array:
+def momentum_step(h: Any) -> Rule:
     """The averaged gradient itself.
 
     u = grad_avg
     """
-    del h, g, p
-    return grad_avg
+    del h
+    return lambda g, p, *, grad_avg: grad_avg
 
 
-def rms_prop_step(
-    h: Any, g: jax.Array, p: Any, *, sqr_avg: jax.Array, grad_avg: jax.Array | None = None
-) -> jax.Array:
+def rms_prop_step(h: Any) -> Rule:
     """The gradient, averaged if there is an average of it, over the root of its mean square.
 
     u = grad_avg / (sqrt(sqr_avg) + eps)        needs the hyperparameter eps
     """
-    del p
-    return (g if grad_avg is None else grad_avg) / (jnp.sqrt(sqr_avg) + h.eps)
+
+    def rule(g: jax.Array, p: Any, *, sqr_avg: jax.Array, grad_avg: jax.Array | None = None):
+        del p
+        return (g if grad_avg is None else grad_avg) / (jnp.sqrt(sqr_avg) + h.eps)
+
+    return rule
 
 
-def adam_step(
-    h: Any, g: jax.Array, p: Any, *, grad_avg: jax.Array, sqr_avg: jax.Array
-) -> jax.Array:
+def adam_step(h: Any) -> Rule:
     """Bias-corrected averages, the gradient's over the root of its square's.
 
         u = grad_avg / (1 - momentum^step) / (sqrt(sqr_avg / (1 - decay^step)) + eps)
 
     The average must be a dampened one; needs the hyperparameter eps.
     """
-    del g, p
-    m_hat = grad_avg / bias_correction(h.momentum, h.step)
-    v_hat = sqr_avg / bias_correction(h.decay, h.step)
-    return m_hat / (jnp.sqrt(v_hat) + h.eps)
+    c1, c2 = bias_correction(h.momentum, h.step), bias_correction(h.decay, h.step)
+
+    def rule(g: jax.Array, p: Any, *, grad_avg: jax.Array, sqr_avg: jax.Array):
+        del g, p
+        return grad_avg / c1 / (jnp.sqrt(sqr_avg / c2) + h.eps)
+
+    return rule
 
 
 def scale_by_stats(
@@ -109,7 +115,7 @@ def scale_by_stats(
 ) -> GradientTransformation:
     """Make a transform from statistics and one step function.
 
-        s_i' = statistics[i].update(h, s_i, g, p)        u = step(h, g, p, name_1=s_1', ...)
+        s_i' = statistics[i].update(h)(g, p, s_i)        u = step(h)(g, p, name_1=s_1', ...)
 
     `hyperparams` are those that the step needs beside the statistics': a number, schedule or JAX
     scalar, which must not be negative, or a pair of it and its interval. All are live. Each
@@ -117,8 +123,9 @@ def scale_by_stats(
     dtype.
 
     >>> import jax.numpy as jnp
-    >>> largest = Statistic("largest", lambda h, old, g, p: jnp.maximum(old, jnp.abs(g)))
-    >>> tx = scale_by_stats(largest, step=lambda h, g, p, *, largest: g / (largest + h.eps), eps=0)
+    >>> largest = Statistic("largest", lambda h: lambda g, p, old: jnp.maximum(old, jnp.abs(g)))
+    >>> step = lambda h: lambda g, p, *, largest: g / (largest + h.eps)
+    >>> tx = scale_by_stats(largest, step=step, eps=0)
     >>> state = tx.init(jnp.zeros(2))
     >>> for g in (jnp.array([4.0, -1.0]), jnp.array([2.0, 2.0])):
     ...     u, state = tx.update(g, state)
@@ -140,9 +147,11 @@ def scale_by_stats(
         slots[statistic.name] = statistic.start
 
     def update(h: Any):
+        rules, last = {s.name: s.update(h) for s in statistics}, step(h)
+
         def rule(g, p, **old):
-            new = {s.name: s.update(h, old[s.name], g, p) for s in statistics}
-            u = step(h, g, p, **new)
+            new = {name: remember(g, p, old[name]) for name, remember in rules.items()}
+            u = last(g, p, **new)
             return (u, new) if new else u
 
         return rule

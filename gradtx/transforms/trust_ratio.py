@@ -4,7 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from gradtx.core.hyperparams import NON_NEGATIVE, POSITIVE, ScalarOrSchedule
+from gradtx.core.hyperparams import NON_NEGATIVE, POSITIVE, ScalarOrSchedule, optional
 from gradtx.core.leafwise import leafwise
 from gradtx.core.transformation import GradientTransformation
 from gradtx.core.tree import norm
@@ -28,13 +28,6 @@ def scale_by_trust_ratio(
         ValueError: for a number outside its interval; on `update`, without `params`.
     Source: You et al. (2017), equation 6; You et al. (2020), algorithm 2, for the bound.
     """
-    hyperparams: dict[str, Any] = {
-        "min_norm": (min_norm, NON_NEGATIVE),
-        "trust_coefficient": (trust_coefficient, NON_NEGATIVE),
-        "eps": (eps, NON_NEGATIVE),
-    }
-    if max_ratio is not None:
-        hyperparams["max_ratio"] = (max_ratio, POSITIVE)
 
     def update(h: Any):
         bounded = lambda x: jnp.maximum(norm(x), h.min_norm)
@@ -43,13 +36,21 @@ def scale_by_trust_ratio(
             of_p, of_g = bounded(p), bounded(g)
             zero = (of_p == 0) | (of_g == 0)
             ratio = h.trust_coefficient * of_p / jnp.where(zero, 1, of_g + h.eps)
-            if max_ratio is not None:
+            if h.max_ratio is not None:
                 ratio = jnp.minimum(ratio, h.max_ratio)
             return g * jnp.where(zero, 1, ratio)
 
         return rule
 
-    return leafwise("scale_by_trust_ratio", update, needs_params=True, **hyperparams)
+    return leafwise(
+        "scale_by_trust_ratio",
+        update,
+        needs_params=True,
+        min_norm=(min_norm, NON_NEGATIVE),
+        trust_coefficient=(trust_coefficient, NON_NEGATIVE),
+        eps=(eps, NON_NEGATIVE),
+        max_ratio=optional(max_ratio, POSITIVE),
+    )
 
 
 def scale_by_larc(

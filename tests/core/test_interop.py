@@ -53,7 +53,7 @@ OUTER = {
 INNER = {
     "chain": lambda lib: gradtx.chain(optax.clip(0.2), lib.adam(**ADAM)),
     "masked": lambda lib: gradtx.masked(lib.adam(**ADAM), {"a": True, "b": False}),
-    "partition": lambda lib: gradtx.core.partition(
+    "partition": lambda lib: gradtx.partition(
         {"x": lib.adam(**ADAM), "y": lib.sgd(0.1)}, {"a": "x", "b": "y"}
     ),
     "accumulate": lambda lib: gradtx.accumulate(lib.adam(**ADAM), 2),

@@ -14,7 +14,7 @@ GROUPS = gradtx.by_group(gradtx.label_by(x="a", y="*"), x=0.1, y=lambda count: 0
 TRANSFORMS = {
     "adamw": lambda: gradtx.adamw(1e-2, mu_dtype=jnp.bfloat16),
     "groups": lambda: gradtx.sgd(GROUPS, momentum=0.9),
-    "partition": lambda: gradtx.core.partition(
+    "partition": lambda: gradtx.partition(
         {"x": gradtx.adam(0.1), "y": gradtx.sgd(0.1)}, {"a": "x", "b": "y"}
     ),
     "accumulate": lambda: gradtx.accumulate(gradtx.adam(0.1), 2),

@@ -300,7 +300,7 @@ TRANSFORMS = [
     ),
     row(
         "partition",
-        lambda: gradtx.core.partition(
+        lambda: gradtx.partition(
             {"move": gradtx.sgd(0.1), "stay": gradtx.set_to_zero()}, first_leaf_moves
         ),
         frozen=first_leaf,

@@ -1,0 +1,91 @@
+"""Parameters that stay as they are."""
+
+from typing import Any
+
+import jax
+import optax
+
+from gradtx.core.groups import matching, some
+from gradtx.core.partition import Mask, labels_of_mask, masked, partition_as, set_to_zero
+from gradtx.core.transformation import GradientTransformation
+from gradtx.core.tree import PyTree, path_name
+
+
+def freeze(
+    tx_or_mask: Any = None, frozen: Mask | None = None, *, mask: Mask | None = None
+) -> GradientTransformation:
+    """Keep the parameters where `frozen` is True still, whatever `tx` would do to them.
+
+        u = 0  where frozen else  tx(g)
+
+    Frozen parameters have no state and never move, not by decay either, and a NaN in their
+    gradients does no harm. To spare their gradients, too, don't differentiate with respect to them,
+    or pass `None`. Called with a mask alone it is `freeze_gradients`, as in Optax.
+
+    >>> import gradtx, jax.numpy as jnp
+    >>> tx = freeze(gradtx.adamw(0.1), "body/*")
+    >>> params = {"body": {"w": jnp.ones(2)}, "head": {"w": jnp.ones(2)}}
+    >>> updates, _ = tx.update(params, tx.init(params), params)
+    >>> updates["body"]["w"].tolist()
+    [0.0, 0.0]
+
+    Args:
+        tx_or_mask: the transformation of the parameters that are not frozen.
+        frozen: a tree of bools, a prefix of one, a function from the parameters to one, such as
+            `gradtx.matching(...)`, or a path pattern.
+        mask: Optax's name for a mask that is given alone.
+
+    Raises:
+        ValueError: on `init`, if `frozen` is a pattern that no parameter's path matches.
+    """
+    if frozen is None:
+        return freeze_gradients(tx_or_mask if mask is None else mask)
+    parts = {False: tx_or_mask, True: set_to_zero()}
+    return _that_matches("freeze", partition_as("freeze", parts, labels_of_mask(frozen)), frozen)
+
+
+def freeze_gradients(mask: Mask) -> GradientTransformation:
+    """Zero the gradients where `mask` is True; Optax's `freeze`.
+
+        u = 0  where mask else  g
+
+    What comes after it in a chain, such as a decay, does move these parameters: see `freeze`.
+
+    Args:
+        mask: as `frozen` of `freeze`.
+
+    Raises:
+        ValueError: on `init`, if `mask` is a pattern that no parameter's path matches.
+    """
+    return _that_matches("freeze", masked(set_to_zero(), mask), mask)
+
+
+def selective_transform(
+    optimizer: optax.GradientTransformation, *, freeze_mask: Mask
+) -> GradientTransformation:
+    """`freeze(optimizer, freeze_mask)`, by the name that it has in Optax.
+
+    u = 0  where freeze_mask else  optimizer(g)
+
+    Args:
+        optimizer: the transformation of the parameters that are not frozen.
+        freeze_mask: as `frozen` of `freeze`.
+    """
+    return freeze(optimizer, freeze_mask)
+
+
+def _that_matches(where: str, tx: GradientTransformation, mask: Mask) -> GradientTransformation:
+    """`tx`; if `mask` is a pattern, its `init` refuses parameters of which none matches it."""
+    if not isinstance(mask, str):
+        return tx
+
+    def init(params: PyTree) -> Any:
+        paths = [path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+        if paths and not any(jax.tree.leaves(matching(mask)(params))):
+            raise ValueError(
+                f"{where}.init: a pattern must match a parameter; got {mask!r}, which matches"
+                f" none. The paths: {some(paths)}. Patterns are matched against the whole path."
+            )
+        return tx.init(params)
+
+    return GradientTransformation(init, tx.update)  # pyright: ignore[reportArgumentType]
