@@ -104,7 +104,9 @@ def code_lines(path):
     tree = ast.parse(text)
     docs = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
+            node
+        ):
             docs |= set(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
     return len(text.splitlines()) - len(docs)
 

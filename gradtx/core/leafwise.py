@@ -126,7 +126,7 @@ class _Rule:
         """The rule on every leaf that has a gradient; the others keep their slots."""
         del extra
         grads, ps, olds, treedef = _aligned(updates, params, [old[slot] for slot in self.slots])
-        rules = _Rules(self, h, updates)
+        rules = _Rules(self, h, updates, len(grads))
         us, news = list(grads), [list(column) for column in olds]
         for i, g in enumerate(grads):
             if g is None:
@@ -161,13 +161,15 @@ def _aligned(updates: PyTree, params: PyTree, slots: Sequence[PyTree]) -> tuple[
 class _Rules:
     """The rules of one update, each made once for the leaves that share dtypes and groups."""
 
-    def __init__(self, rule: _Rule, h: Values, updates: PyTree):
-        self.rule, self.h, self.made = rule, h, {}
-        # The group of each leaf, by hyperparameter.
-        self.labels = {
-            key: jax.tree.leaves(spec.labels(updates), is_leaf=is_none)
-            for key, spec in rule.grouped.items()
-        }
+    def __init__(self, rule: _Rule, h: Values, updates: PyTree, leaves: int):
+        self.rule, self.h, self.made, self.labels = rule, h, {}, {}
+        for key, spec in rule.grouped.items():
+            # The group of each leaf: None where there is none, and no entry where trees are
+            # flattened without their `None`s.
+            labels = jax.tree.leaves(spec.labels(updates), is_leaf=is_none)
+            if len(labels) != leaves:
+                labels = [label for label in labels if label is not None]
+            self.labels[key] = labels
         # Inside jit, leaves of one shape are traced and lowered once: half of the time for a
         # thousand leaves. Outside it, this would compile anew at each update.
         self.finish = jax.jit if isinstance(h.count, Tracer) else lambda step: step

@@ -113,9 +113,7 @@ def partition_as(
     return transformation(name, init, update, parts=inner, select=select, check=check)
 
 
-def _extra_of(
-    label: Hashable, updates: PyTree, extra: dict[str, Any], split: Any
-) -> dict[str, Any]:
+def _extra_of(label: Hashable, updates: PyTree, extra: Any, split: Any) -> dict[str, Any]:
     """The extra arguments of one part: of those shaped like `updates` what it sees of them."""
     structure = jax.tree.structure(updates)
     like = {key: x for key, x in extra.items() if jax.tree.structure(x) == structure}

@@ -28,7 +28,7 @@ REBUILT = {
         ),
         gradtx.scale_by_adam(0.9, 0.99, 1e-5),
     ),
-    "sgd": (scale_by_stats(step=lambda h, g, p: g), gradtx.identity()),
+    "sgd": (scale_by_stats(step=lambda h: lambda g, p: g), gradtx.identity()),
 }
 
 
@@ -50,10 +50,10 @@ def test_a_users_statistic_with_a_hyperparameter_of_its_own_is_live():
     """A decaying maximum of |g|, and with it AdaMax's step without bias correction."""
     top = Statistic(
         "top",
-        lambda h, old, g, p: jnp.maximum(h.fade * old, jnp.abs(g)),
+        lambda h: lambda g, p, old: jnp.maximum(h.fade * old, jnp.abs(g)),
         {"fade": (0.5, gradtx.UNIT)},
     )
-    tx = scale_by_stats(top, step=lambda h, g, p, *, top: h.gain * g / top, gain=2.0)
+    tx = scale_by_stats(top, step=lambda h: lambda g, p, *, top: h.gain * g / top, gain=2.0)
     state = tx.init(jnp.zeros(1))
     assert sorted(gradtx.hyperparams(state)) == ["fade", "gain"]
     _, state = tx.update(jnp.array([8.0]), state)
@@ -82,7 +82,7 @@ def test_names_that_clash_are_refused():
 
 
 def test_a_step_may_use_the_parameters():
-    tx = scale_by_stats(step=lambda h, g, p: g + h.pull * p, needs_params=True, pull=0.5)
+    tx = scale_by_stats(step=lambda h: lambda g, p: g + h.pull * p, needs_params=True, pull=0.5)
     p = jnp.full(2, 4.0)
     np.testing.assert_array_equal(tx.update(jnp.ones(2), tx.init(p), p)[0], [3, 3])
     with pytest.raises(ValueError, match="needs the parameters"):

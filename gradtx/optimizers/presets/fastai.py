@@ -131,13 +131,17 @@ def fastai_larc(
     u     = q - p - min(local, learning_rate) v'      or  local v'  without clip
     """
 
-    def step(h: Any, g: jax.Array, p: jax.Array, *, grad_avg: Any = None) -> jax.Array:
+    def step(h: Any):
         shrink = h.learning_rate * h.weight_decay
-        size = (1 - shrink) * norm(p)
-        own = size / (norm(g) + h.weight_decay * size + h.eps)
-        local = h.learning_rate * h.trust_coefficient * own
-        local = jnp.minimum(local, h.learning_rate) if clip else local
-        return -shrink * p - local * (g if grad_avg is None else grad_avg)
+
+        def rule(g: jax.Array, p: jax.Array, *, grad_avg: Any = None) -> jax.Array:
+            size = (1 - shrink) * norm(p)
+            own = size / (norm(g) + h.weight_decay * size + h.eps)
+            local = h.learning_rate * h.trust_coefficient * own
+            local = jnp.minimum(local, h.learning_rate) if clip else local
+            return -shrink * p - local * (g if grad_avg is None else grad_avg)
+
+        return rule
 
     return scale_by_stats(
         *optional(average_grad, momentum),
@@ -168,13 +172,17 @@ def fastai_lamb(
     """
     rms = lambda x: jnp.sqrt(jnp.vdot(x, x) / max(x.size, 1))
 
-    def step(h: Any, g: jax.Array, p: jax.Array, **averages: jax.Array) -> jax.Array:
-        a = adam_step(h, g, p, **averages)
-        shrink = h.learning_rate * h.weight_decay
-        top, bottom = (1 - shrink) * rms(p), rms(a)
-        zero = (top == 0) | (bottom == 0)
-        ratio = jnp.where(zero, 1, jnp.minimum(top / jnp.where(zero, 1, bottom), 10))
-        return -shrink * p - h.learning_rate * ratio * a
+    def step(h: Any):
+        adam, shrink = adam_step(h), h.learning_rate * h.weight_decay
+
+        def rule(g: jax.Array, p: jax.Array, **averages: jax.Array) -> jax.Array:
+            a = adam(g, p, **averages)
+            top, bottom = (1 - shrink) * rms(p), rms(a)
+            zero = (top == 0) | (bottom == 0)
+            ratio = jnp.where(zero, 1, jnp.minimum(top / jnp.where(zero, 1, bottom), 10))
+            return -shrink * p - h.learning_rate * ratio * a
+
+        return rule
 
     return scale_by_stats(
         average_grad(b1, dampening=True),

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from gradtx.core.chain import chain
-from gradtx.core.hyperparams import NON_NEGATIVE, UNIT, ScalarOrSchedule
+from gradtx.core.hyperparams import MOMENTUM, NON_NEGATIVE, ScalarOrSchedule
 from gradtx.core.transformation import GradientTransformation
 from gradtx.optimizers.parts import optional
 from gradtx.transforms.learning_rate import scale_by_learning_rate
@@ -35,16 +34,14 @@ def torch_sgd(
     dampening it is `sgd`. PyTorch calls `l2` weight_decay.
     """
 
-    def push(h: Any, old: jax.Array, g: jax.Array, p: Any) -> jax.Array:
-        del p
+    def push(h: Any):
         plain = (h.step == 1) | (h.momentum == 0)
-        return jnp.where(plain, g, h.momentum * old + (1 - h.dampening) * g)
+        return lambda g, p, old: jnp.where(plain, g, h.momentum * old + (1 - h.dampening) * g)
 
-    def step(h: Any, g: jax.Array, p: Any, *, velocity: jax.Array) -> jax.Array:
-        del p
-        return g + h.momentum * velocity if nesterov else velocity
+    def step(h: Any):
+        return lambda g, p, *, velocity: g + h.momentum * velocity if nesterov else velocity
 
-    domains = {"momentum": (momentum, UNIT), "dampening": (dampening, NON_NEGATIVE)}
+    domains = {"momentum": (momentum, MOMENTUM), "dampening": (dampening, NON_NEGATIVE)}
     return chain(
         add_l2(l2),
         scale_by_stats(Statistic("velocity", push, domains), step=step, name="torch_sgd"),
