@@ -14,7 +14,14 @@ from gradtx.core.tree import PyTree, dtype_of, is_none, path_name, shape_of
 
 @dataclass(frozen=True)
 class Row:
-    """One parameter: its path, shape and dtype, and the transforms that it goes through."""
+    """One parameter, and the transforms that it goes through.
+
+    Args:
+        path: of the parameter, with slashes.
+        shape: of the parameter.
+        dtype: of the parameter.
+        transforms: with their hyperparameters, in the order in which they act.
+    """
 
     path: str
     shape: tuple[int, ...]
@@ -24,7 +31,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Description:
-    """What `describe` found: `rows`, one for each parameter. Prints as a table."""
+    """What `describe` found. Prints as a table.
+
+    Args:
+        rows: one for each parameter.
+    """
 
     rows: tuple[Row, ...]
 
@@ -53,8 +64,8 @@ def _letters(i: int) -> str:
 def describe(tx: Any, params: PyTree) -> Description:
     """Which parameter gets which transforms, with which hyperparameters.
 
-    `params` may hold arrays or `jax.ShapeDtypeStruct`s. A transform from elsewhere, Optax's for
-    example, is named by its factory, without hyperparameters.
+    A transform from elsewhere, Optax's for example, is named by its factory, without
+    hyperparameters.
 
     >>> import gradtx, jax.numpy as jnp
     >>> decay = gradtx.by_group(gradtx.label_by(no="bias", yes="*"), no=0.0, yes=0.01)
@@ -67,6 +78,10 @@ def describe(tx: Any, params: PyTree) -> Description:
     A: add_decayed_weights(weight_decay=0) > scale_by_learning_rate(learning_rate=0.1)
     <BLANKLINE>
     B: add_decayed_weights(weight_decay=0.01) > scale_by_learning_rate(learning_rate=0.1)
+
+    Args:
+        tx: any gradient transformation.
+        params: a tree of arrays or of `jax.ShapeDtypeStruct`s.
 
     Raises:
         TypeError: if `tx` is no gradient transformation.

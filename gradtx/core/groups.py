@@ -24,6 +24,10 @@ def norm_or_bias(path: str, leaf: Any) -> bool:
 
     >>> norm_or_bias("block_0/bn/scale", None), norm_or_bias("block_0/conv/kernel", None)
     (True, False)
+
+    Args:
+        path: of the parameter, with slashes.
+        leaf: the parameter; not looked at.
     """
     del leaf
     # nnx may end a path with the variable's own `value`.
@@ -32,14 +36,23 @@ def norm_or_bias(path: str, leaf: Any) -> bool:
 
 
 def vector_or_scalar(path: str, leaf: Any) -> bool:
-    """Whether the parameter has at most one axis: biases and gains, whatever they are called."""
+    """Whether the parameter has at most one axis: biases and gains, whatever they are called.
+
+    Args:
+        path: of the parameter; not looked at.
+        leaf: the parameter, or its shape as a `jax.ShapeDtypeStruct`.
+    """
     del path
     return len(shape_of(leaf)) <= 1
 
 
 @dataclass(frozen=True)
 class LabelBy:
-    """A grouping by rules; made by `label_by`."""
+    """A grouping by rules; made by `label_by`.
+
+    Args:
+        rules: group -> pattern, patterns or predicate; the first that fits decides.
+    """
 
     rules: Mapping[str, Rule]
 
@@ -104,6 +117,10 @@ def label_by(rules: Mapping[str, Rule] | None = None, /, **more: Rule) -> LabelB
     >>> label_by(head="head/*", rest="*")(params)
     {'body': {'kernel': 'rest'}, 'head': {'kernel': 'head'}}
 
+    Args:
+        rules: group -> rule, for groups whose names are no identifiers.
+        **more: the same by keyword.
+
     Raises:
         TypeError: for a rule of another kind.
         ValueError: without rules; when used, naming the parameters that fit no rule.
@@ -131,6 +148,9 @@ def matching(*rules: Rule) -> Callable[[PyTree], PyTree]:
     >>> import jax.numpy as jnp
     >>> matching("*/bias")({"conv": {"bias": jnp.ones(1), "kernel": jnp.ones(1)}})
     {'conv': {'bias': True, 'kernel': False}}
+
+    Args:
+        *rules: patterns of paths, or predicates of (path, leaf), as in `label_by`.
     """
 
     def mask(tree: PyTree) -> PyTree:
@@ -187,8 +207,7 @@ def by_group(
 ) -> PerGroup:
     """A hyperparameter with a value for each group, for any argument of a leafwise transform.
 
-    The values are numbers, schedules or JAX scalars, live as any: `hyperparams(state)` gives a
-    dict of them. The transform stays one pass over the whole tree, and its state like `params`.
+    The values are in the state as any hyperparameter's: `hyperparams(state)` gives a dict of them. The transform stays one pass over the whole tree, and its state like `params`.
 
     >>> import gradtx, jax.numpy as jnp
     >>> decay = by_group(label_by(none=norm_or_bias, rest="*"), none=0.0, rest=0.01)
@@ -197,6 +216,11 @@ def by_group(
     >>> updates, _ = tx.update({"bias": jnp.zeros(1), "kernel": jnp.zeros(1)}, tx.init(params), params)
     >>> [round(float(updates[name][0]), 6) for name in ("bias", "kernel")]
     [-0.0, -0.001]
+
+    Args:
+        grouping: which parameter is in which group: see `label_by`; or a tree of labels.
+        values: group -> number, schedule or JAX scalar, for groups whose names are no identifiers.
+        **more: the same by keyword.
 
     Raises:
         ValueError: if the groups of `grouping` and of the values differ; on `init`, if a parameter
@@ -231,6 +255,12 @@ def discriminative(
     [0.0001, 0.001, 0.01]
     >>> list(discriminative(groups, 1e-2).values.values())
     [0.001, 0.001, 0.01]
+
+    Args:
+        grouping: the groups in their order.
+        stop: the rate of the last group.
+        start: the rate of the first group; by default all but the last get a tenth of `stop`.
+        shape: a schedule that multiplies every rate.
 
     Raises:
         TypeError: if `grouping` has no order, as a label tree.

@@ -25,9 +25,7 @@ FIELDS = ("mu", "nu", "nu_max", "trace", "ema", "sum_of_squares")
 def from_optax(optax_state: Any, like: Any, *, count: Any = None) -> Any:
     """A gradtx state that goes on from an Optax state.
 
-    `like` is the state that the gradtx transform starts with, `tx.init(params)`; its
-    hyperparameters stay. The statistics (mu, nu, trace, ...) are taken over in order, in the dtypes
-    of `like`; the counter is Optax's, or `count` where it keeps none, as for plain momentum.
+    The statistics (mu, nu, trace, ...) are taken over in order, in the dtypes of `like`.
 
     >>> import gradtx, jax, optax
     >>> params = jnp.ones(2)
@@ -37,6 +35,13 @@ def from_optax(optax_state: Any, like: Any, *, count: Any = None) -> Any:
     >>> state = from_optax(old_state, gradtx.adam(0.1).init(params))
     >>> int(state.count)
     1
+
+    Args:
+        optax_state: the state of a run of Optax's.
+        like: the state that the gradtx transform starts with, `tx.init(params)`; its
+            hyperparameters stay.
+        count: updates made so far, where Optax keeps no counter, as for plain momentum; by default
+            Optax's counter.
 
     Raises:
         ValueError: if statistics are missing on one side, trees differ, or Optax's counters do.
@@ -65,8 +70,9 @@ def from_optax(optax_state: Any, like: Any, *, count: Any = None) -> Any:
 def to_optax(state: Any, like: Any) -> Any:
     """An Optax state that goes on from a gradtx state; the inverse of `from_optax`.
 
-    `like` is the state that the Optax transform starts with. All its counters get the counter of
-    `state`.
+    Args:
+        state: the state of a run of gradtx's.
+        like: the state that the Optax transform starts with; all its counters get that of `state`.
 
     Raises:
         ValueError: if statistics are missing on one side, or trees differ.

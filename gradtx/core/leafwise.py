@@ -202,12 +202,13 @@ class _Rules:
             ]
             out = rule(wide[0], wide[1], **dict(zip(slots, wide[2:], strict=True)))
             u, new = _returned(name, out, slots)
-            pairs = zip([u, *[new[slot] for slot in slots]], (g, *old), strict=True)
+            news, kept = (
+                [u, *[new[slot] for slot in slots]],
+                [jnp.result_type(x) for x in (g, *old)],
+            )
             back = [
-                x
-                if getattr(x, "dtype", None) == (d := jnp.result_type(like))
-                else jnp.asarray(x, d)
-                for x, like in pairs
+                x if getattr(x, "dtype", None) == dtype else jnp.asarray(x, dtype)
+                for x, dtype in zip(news, kept, strict=True)
             ]
             return back[0], back[1:]
 

@@ -39,11 +39,9 @@ def partition(
 
         u[leaf] = transforms[label of leaf](g)[leaf]
 
-    `param_labels` is a tree of labels, a prefix of one, or a function from the parameters to one,
-    such as `gradtx.label_by(...)`. Each transform sees trees that hold `None` for the leaves of the
-    others, so it has no state for them; Optax's transforms take this as well as gradtx's. One
-    counter serves all gradtx parts. A transform whose label no leaf has stays idle. With
-    `mask_compatible_extra_args`, an extra argument shaped like `updates` is divided, too.
+    Each transform sees trees that hold `None` for the leaves of the others, so it has no state for
+    them; Optax's transforms take this as well as gradtx's. One counter serves all gradtx parts. A
+    transform whose label no leaf has does nothing.
 
     If only hyperparameters differ between the groups, `gradtx.by_group` does it in one pass.
 
@@ -56,6 +54,12 @@ def partition(
     >>> updates, _ = tx.update(params, tx.init(params), params)
     >>> float(updates["body"]["w"][0]), float(updates["head"]["w"][0])
     (-0.10000000149011612, -1.0)
+
+    Args:
+        transforms: label -> the transform of the leaves with this label.
+        param_labels: a tree of labels, a prefix of one, or a function from the parameters to one,
+            such as `gradtx.label_by(...)`.
+        mask_compatible_extra_args: whether an extra argument shaped like `updates` is divided too.
 
     Raises:
         ValueError: on `init`, if a leaf has a label without a transform, or none.
@@ -134,8 +138,7 @@ def masked(
 
         u = inner(g)  where mask else  g
 
-    `mask` is a tree of bools, a prefix of one, a function from the parameters to one, such as
-    `gradtx.matching(...)`, or a path pattern. `inner` has state for the leaves it transforms only.
+    `inner` has state for the leaves it transforms only.
 
     >>> import gradtx, jax.numpy as jnp
     >>> tx = masked(gradtx.sgd(1.0), "*kernel")
@@ -143,6 +146,12 @@ def masked(
     >>> updates, _ = tx.update(params, tx.init(params), params)
     >>> float(updates["bias"][0]), float(updates["kernel"][0])
     (1.0, -1.0)
+
+    Args:
+        inner: the transform of the leaves where `mask` is True.
+        mask: a tree of bools, a prefix of one, a function from the parameters to one, such as
+            `gradtx.matching(...)`, or a path pattern.
+        mask_compatible_extra_args: whether an extra argument shaped like `updates` is divided too.
     """
     parts = {True: inner, False: identity()}
     return partition_as("masked", parts, labels_of_mask(mask), mask_compatible_extra_args)

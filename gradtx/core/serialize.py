@@ -32,6 +32,9 @@ def to_dict(state: Any) -> dict[str, Any]:
     >>> data["version"], data["state"]["name"], int(data["state"]["count"])
     (1, 'chain', 0)
 
+    Args:
+        state: any pytree of arrays, numbers and strings: a state, or a whole training state.
+
     Raises:
         TypeError: for a leaf that is no array, number, string or None, with its path.
     """
@@ -41,9 +44,12 @@ def to_dict(state: Any) -> dict[str, Any]:
 def from_dict(data: Mapping[str, Any], like: Any) -> Any:
     """The state that `to_dict` made `data` of, in the structure of `like`.
 
-    `like` is a state of the same transform for the same parameters, of arrays or of
-    `jax.ShapeDtypeStruct`s. Arrays get the sharding of their counterpart in `like`, if it spans
-    several devices.
+    Arrays get the sharding of their counterpart in `like`, if it spans several devices.
+
+    Args:
+        data: what `to_dict` returned.
+        like: a state of the same transform for the same parameters, of arrays or of
+            `jax.ShapeDtypeStruct`s.
 
     Raises:
         ValueError: if `data` has another version or does not fit `like`, with the path.

@@ -39,7 +39,7 @@ def scale_by_adam(
 
     The corrections use the current b1 and b2, also where these follow a schedule. `mu` and `nu`
     are like `params`, in `mu_dtype` and `nu_dtype` or at least float32. An `eps_root` of the number
-    0 is left out, and is then no live hyperparameter.
+    0 is left out of the formula and of the state.
 
     >>> import jax.numpy as jnp
     >>> tx = scale_by_adam()

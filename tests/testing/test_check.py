@@ -110,8 +110,8 @@ def test_a_selection_without_laws_is_refused(only, error, message):
 def test_a_factory_that_lacks_arguments():
     message = (
         r"^check_transformation: the factory must be callable as sgd\(\*\*hyperparams\); got"
-        r" hyperparams=\{\}, and missing .* 'learning_rate'\. Pass .* or its arguments as hyperparams=\{...\}, or"
-        r" lambda: sgd\("
+        r" hyperparams=\{\}, and missing .* 'learning_rate'\. Pass .* or its arguments as"
+        r" hyperparams=\{...\}, or lambda: sgd\("
     )
     with pytest.raises(TypeError, match=message):
         examine(gradtx.sgd)

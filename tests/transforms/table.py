@@ -1,7 +1,8 @@
 """Every transform of gradtx with what it claims to be: one row each, for test_contracts.py.
 
-A row is `row(name, factory, **claims)`. `factory(**claims["hyperparams"])` makes the transform; the
-claims are those of `gradtx.testing.check_transformation`, which checks each with the law of its name:
+A row is `row(name, factory, **claims)`. `factory(**claims["hyperparams"])` makes the transform;
+the claims are those of `gradtx.testing.check_transformation`, which checks each with the law of its
+name:
 
     hyperparams={"x": 0.1}          arguments of the factory that may also be traced JAX scalars
     scheduled=("learning_rate",)    ... and, of these, schedules (all of `hyperparams` unless given)
