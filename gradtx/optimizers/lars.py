@@ -1,42 +1,15 @@
-"""Optimizers whose steps follow the size of each layer's parameters."""
+"""LARS and LARC: momentum whose steps follow the size of each layer's parameters."""
 
 from functools import partial
 
 from gradtx.core.chain import chain
 from gradtx.core.hyperparams import ScalarOrSchedule
 from gradtx.core.transformation import GradientTransformation
-from gradtx.optimizers.parts import Mask, decayed, masked_by, optional
-from gradtx.transforms.adam import scale_by_adam
+from gradtx.optimizers.terms import Mask, decayed, masked_by, optional
 from gradtx.transforms.learning_rate import scale_by_learning_rate
 from gradtx.transforms.momentum import momentum_of_steps, scale_by_momentum
 from gradtx.transforms.trust_ratio import scale_by_larc, scale_by_trust_ratio
 from gradtx.transforms.weight_decay import add_decayed_weights
-
-
-def lamb(
-    learning_rate: ScalarOrSchedule,
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.999,
-    eps: ScalarOrSchedule = 1e-6,
-    eps_root: ScalarOrSchedule = 0.0,
-    weight_decay: ScalarOrSchedule | None = 0.0,
-    mask: Mask = None,
-    *,
-    max_ratio: ScalarOrSchedule | None = None,
-) -> GradientTransformation:
-    """Adam with decay, each layer's step in proportion to its parameters.
-
-        a = m_hat / (sqrt(v_hat + eps_root) + eps) + weight_decay p
-        u = -learning_rate |p| / |a| a        for each leaf; the ratio is at most `max_ratio`
-
-    Source: You et al. (2020), algorithm 2.
-    """
-    return chain(
-        scale_by_adam(b1, b2, eps, eps_root),
-        *decayed(weight_decay, mask),
-        scale_by_trust_ratio(max_ratio=max_ratio),
-        scale_by_learning_rate(learning_rate),
-    )
 
 
 def lars(
@@ -55,6 +28,21 @@ def lars(
         r  = trust_coefficient |p| / (|g| + eps) g      where `trust_ratio_mask` is True, else g
         v' = momentum v + learning_rate r
         u  = -v'
+
+    Args:
+        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+            all that have an interval.
+        weight_decay: coefficient of an L2 penalty, in [0, inf), which is part of the gradient.
+        weight_decay_mask: where to add it: a tree of bools like the parameters or a prefix of it,
+            or a function from the parameters to one.
+        trust_coefficient: factor of the ratio, in [0, inf).
+        eps: added to the gradient's norm, in [0, inf).
+        trust_ratio_mask: where the ratio applies, in the form of `weight_decay_mask`.
+        momentum: decay of the sum of steps `v`, in [0, 1).
+        nesterov: whether the step is `momentum v' + learning_rate r` in place of `v'`.
+
+    Raises:
+        ValueError: if a number lies outside its interval; on `update`, without `params`.
 
     Source: You et al. (2017), algorithm 1.
     """
@@ -81,6 +69,22 @@ def larc(
 
         r  = min(1, trust_coefficient |p| / (|grad| + eps)) grad
         v' = momentum v + r        u = -learning_rate (v' + weight_decay p)
+
+    Args:
+        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+            all that have an interval.
+        momentum: decay of the velocity `v`, in [0, 1); `None` means no momentum.
+        trust_coefficient: factor of the ratio, in [0, inf).
+        eps: added to the gradient's norm, in [0, inf).
+        clip: whether the ratio is at most 1.
+        nesterov: whether the step is `momentum v' + r` in place of `v'`.
+        weight_decay: decoupled decay, in [0, inf), which the learning rate multiplies too; `None`
+            leaves it out.
+        mask: where to decay: a tree of bools like the parameters or a prefix of it, or a function
+            from the parameters to one; everywhere by default.
+
+    Raises:
+        ValueError: if a number lies outside its interval; on `update`, without `params`.
 
     Source: NVIDIA's Apex. fastai's Larc applies the ratio after the momentum.
     """
