@@ -72,9 +72,9 @@ def muon(
             dimensions.
 
     Raises:
-        ValueError: if a number lies outside its interval or `ns_coeffs` are no triples; on `update`,
-            for a leaf of less than two dimensions that `is_matrix` chose, or without `params`
-            though there is weight decay.
+        ValueError: if a number lies outside its interval or `ns_coeffs` are no triples; on
+            `update`, for a leaf of less than two dimensions, or without `params` although
+            there is weight decay.
 
     Source: Jordan et al. (2024), "Muon: an optimizer for hidden layers in neural networks".
     """
