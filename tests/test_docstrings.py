@@ -60,7 +60,8 @@ def methods(made: type) -> Iterator[tuple[str, Any]]:
     for name, part in vars(made).items():
         function = getattr(part, "fget", None) or getattr(part, "__func__", None)
         function = function or getattr(part, "func", None) or part
-        if not name.startswith("_") and isinstance(function, types.FunctionType):
+        is_field = name in fields_of(made)
+        if not (is_field or name.startswith("_")) and isinstance(function, types.FunctionType):
             yield name, function
 
 
@@ -115,7 +116,8 @@ def raises(made: Any) -> bool:
     """Whether the body raises, or that of a private function in its module that it calls."""
     body = _parsed(made)
     module = inspect.getmodule(made)
-    called = {n.func.id for n in ast.walk(body) if _is_call(n) and n.func.id.startswith("_")}
+    calls = [n.func for n in ast.walk(body) if isinstance(n, ast.Call)]
+    called = {f.id for f in calls if isinstance(f, ast.Name) and f.id.startswith("_")}
     helpers = [getattr(module, name, None) for name in called]
     bodies = [body, *(_parsed(h) for h in helpers if inspect.isfunction(h) and is_ours(h))]
     return any(isinstance(n, ast.Raise) and n.exc for b in bodies for n in ast.walk(b))
@@ -123,10 +125,6 @@ def raises(made: Any) -> bool:
 
 def _parsed(made: Any) -> ast.AST:
     return ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(made))))
-
-
-def _is_call(node: Any) -> bool:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
 
 
 def missing(made: Any) -> list[str]:
