@@ -37,7 +37,11 @@ __all__ = [
 
 
 def polynomial_schedule(
-    init_value: float, end_value: float, power: float, transition_steps: int, transition_begin=0
+    init_value: float,
+    end_value: float,
+    power: float,
+    transition_steps: int,
+    transition_begin: int = 0,
 ) -> Schedule:
     """A power of what is left of the transition.
 
