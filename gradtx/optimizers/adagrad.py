@@ -17,12 +17,13 @@ def adagrad(
 ) -> GradientTransformation:
     """Adagrad: the gradient over the root of the sum of all squares so far.
 
-        s' = s + g^2        u = -learning_rate g / sqrt(s' + eps)
+        sum_of_squares' = sum_of_squares + g^2
+        u               = -learning_rate g / sqrt(sum_of_squares' + eps)
 
     Args:
         learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
             all that have an interval.
-        initial_accumulator_value: what the sum `s` starts at, 0 or more.
+        initial_accumulator_value: what the sum starts at, 0 or more.
         eps: added under the root, in [0, inf).
 
     Raises:

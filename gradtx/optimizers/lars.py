@@ -24,10 +24,10 @@ def lars(
 ) -> GradientTransformation:
     """Momentum on gradients that are scaled to each layer's parameters.
 
-        g  = grad + weight_decay p                      where `weight_decay_mask` is True
-        r  = trust_coefficient |p| / (|g| + eps) g      where `trust_ratio_mask` is True, else g
-        v' = momentum v + learning_rate r
-        u  = -v'
+        g         = grad + weight_decay p                   where `weight_decay_mask` is True
+        r         = trust_coefficient |p| / (|g| + eps) g   where `trust_ratio_mask` is, else g
+        velocity' = momentum velocity + learning_rate r
+        u         = -velocity'
 
     Args:
         learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
@@ -38,8 +38,9 @@ def lars(
         trust_coefficient: factor of the ratio, in [0, inf).
         eps: added to the gradient's norm, in [0, inf).
         trust_ratio_mask: where the ratio applies, in the form of `weight_decay_mask`.
-        momentum: decay of the sum of steps `v`, in [0, 1).
-        nesterov: whether the step is `momentum v' + learning_rate r` in place of `v'`.
+        momentum: decay of the velocity, in [0, 1).
+        nesterov: whether the step is `momentum velocity' + learning_rate r` in place of
+            `velocity'`.
 
     Raises:
         ValueError: if a number lies outside its interval; on `update`, without `params`.
@@ -67,17 +68,18 @@ def larc(
 ) -> GradientTransformation:
     """LARS whose ratio is at most 1, so that layers only ever learn more slowly.
 
-        r  = min(1, trust_coefficient |p| / (|grad| + eps)) grad
-        v' = momentum v + r        u = -learning_rate (v' + weight_decay p)
+        r         = min(1, trust_coefficient |p| / (|grad| + eps)) grad
+        velocity' = momentum velocity + r
+        u         = -learning_rate (velocity' + weight_decay p)
 
     Args:
         learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
             all that have an interval.
-        momentum: decay of the velocity `v`, in [0, 1); `None` means no momentum.
+        momentum: decay of the velocity, in [0, 1); `None` means no momentum.
         trust_coefficient: factor of the ratio, in [0, inf).
         eps: added to the gradient's norm, in [0, inf).
         clip: whether the ratio is at most 1.
-        nesterov: whether the step is `momentum v' + r` in place of `v'`.
+        nesterov: whether the step is `momentum velocity' + r` in place of `velocity'`.
         weight_decay: decoupled decay, in [0, inf), which the learning rate multiplies too; `None`
             leaves it out.
         mask: where to decay: a tree of bools like the parameters or a prefix of it, or a function

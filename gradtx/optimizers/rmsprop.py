@@ -26,9 +26,9 @@ def rmsprop(
 ) -> GradientTransformation:
     """RMSProp: the gradient over the root of its running mean square, then momentum.
 
-        r  = (grad + l2 p) / sqrt(nu' + eps)        nu', and eps outside the root: `scale_by_rms`
-        v' = momentum v + learning_rate r           v' is learning_rate r without momentum
-        u  = -v' - learning_rate weight_decay p
+        r         = (grad + l2 p) / sqrt(nu' + eps)              as in `scale_by_rms`
+        velocity' = momentum velocity + learning_rate r          or learning_rate r without momentum
+        u         = -velocity' - learning_rate weight_decay p
 
     Optax's defaults, and its place for momentum: after the learning rate. PyTorch has it before
     (`presets.torch_rmsprop`), and fastai has it on the gradient (`presets.fastai_rmsprop`); for a
@@ -42,8 +42,9 @@ def rmsprop(
         initial_scale: what `nu` starts at.
         eps_in_sqrt: whether `eps` is added under the root.
         centered: whether the square of the mean gradient is subtracted from the mean square.
-        momentum: decay of the sum of steps `v`, in [0, 1); `None` means no momentum.
-        nesterov: whether the step is `momentum v' + learning_rate r` in place of `v'`.
+        momentum: decay of the velocity, in [0, 1); `None` means no momentum.
+        nesterov: whether the step is `momentum velocity' + learning_rate r` in place of
+            `velocity'`.
         bias_correction: whether averages that start at 0 are corrected for it.
         weight_decay: decoupled decay, in [0, inf), which the learning rate multiplies too; `None`
             leaves it out.

@@ -24,8 +24,9 @@ def sgd(
 ) -> GradientTransformation:
     """Stochastic gradient descent, with momentum if it is given.
 
-        g = grad + l2 p        v' = momentum v + (1 - dampening) g
-        u = -learning_rate (v' + weight_decay p)        v' is g without momentum
+        g         = grad + l2 p
+        velocity' = momentum velocity + (1 - dampening) g        or g without momentum
+        u         = -learning_rate (velocity' + weight_decay p)
 
     `None` leaves a term out, and its memory with it. Whether there is momentum is thus fixed here;
     its value is a runtime hyperparameter.
@@ -38,8 +39,9 @@ def sgd(
     Args:
         learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
             all that have an interval.
-        momentum: decay of the velocity `v`, in [0, 1); `None` means no momentum.
-        nesterov: whether the step is `momentum v' + (1 - dampening) g` in place of `v'`.
+        momentum: decay of the velocity, in [0, 1); `None` means no momentum.
+        nesterov: whether the step is `momentum velocity' + (1 - dampening) g` in place
+            of `velocity'`.
         accumulator_dtype: dtype of the velocity; by default that of the parameter, at least
             float32.
         dampening: what is left out of each gradient, in [0, 1); `True` is `momentum`, `False` is 0.
@@ -89,13 +91,13 @@ def signum(
 ) -> GradientTransformation:
     """The sign of an average of the gradients.
 
-        m' = beta m + (1 - beta) g        u = -learning_rate sign(m')
+        ema' = beta ema + (1 - beta) g        u = -learning_rate sign(ema')
 
     Args:
         learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
             all that have an interval.
-        beta: decay of the average `m`, in [0, 1).
-        accumulator_dtype: dtype of `m`; by default that of the parameter, at least float32.
+        beta: decay of the average `ema`, in [0, 1).
+        accumulator_dtype: dtype of `ema`; by default that of the parameter, at least float32.
 
     Raises:
         ValueError: if a number lies outside its interval.

@@ -37,12 +37,13 @@ def fastai_sgd(
 ) -> GradientTransformation:
     """`sgd` with undampened momentum, which is also its default.
 
-        v' = momentum v + grad + l2 p        u = -learning_rate (v' + weight_decay p)
+        velocity' = momentum velocity + grad + l2 p
+        u         = -learning_rate (velocity' + weight_decay p)
 
     Args:
         learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
             all that have an interval.
-        momentum: decay of the velocity `v`, in [0, 1); `None` means no momentum.
+        momentum: decay of the velocity, in [0, 1); `None` means no momentum.
         weight_decay: decoupled decay, in [0, inf), which the learning rate multiplies too; `None`
             leaves it out.
         l2: coefficient of an L2 penalty, in [0, inf), which is part of the gradient; `None` leaves
@@ -68,14 +69,15 @@ def fastai_rmsprop(
 ) -> GradientTransformation:
     """RMSProp with the momentum on the gradient, before it is scaled.
 
-        g = grad + l2 p        v' = momentum v + g        nu' = decay nu + (1 - decay) g^2
-        u = -learning_rate (v' / (sqrt(nu') + eps) + weight_decay p)
+        g         = grad + l2 p
+        grad_avg' = momentum grad_avg + g        sqr_avg' = decay sqr_avg + (1 - decay) g^2
+        u         = -learning_rate (grad_avg' / (sqrt(sqr_avg') + eps) + weight_decay p)
 
     Args:
         learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
             all that have an interval.
-        momentum: decay of the sum of gradients `v`, in [0, 1); `None` means no momentum.
-        decay: decay of the mean square `nu`, in [0, 1).
+        momentum: decay of the sum of gradients, in [0, 1); `None` means no momentum.
+        decay: decay of the mean square, in [0, 1).
         eps: added to the root, in [0, inf).
         weight_decay: decoupled decay, in [0, inf), which the learning rate multiplies too; `None`
             leaves it out.
@@ -211,14 +213,14 @@ def fastai_larc(
 ) -> GradientTransformation:
     """Momentum whose learning rate is bounded by each layer's own.
 
-        q     = p (1 - learning_rate weight_decay)        v' = momentum v + g
+        q     = p (1 - learning_rate weight_decay)        grad_avg' = momentum grad_avg + g
         local = learning_rate trust_coefficient |q| / (|g| + weight_decay |q| + eps)
-        u     = q - p - min(local, learning_rate) v'      or  local v'  without clip
+        u     = q - p - min(local, learning_rate) grad_avg'      or  local grad_avg'  without clip
 
     Args:
         learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
             all that have an interval.
-        momentum: decay of the sum of gradients `v`, in [0, 1); `None` means no momentum.
+        momentum: decay of the sum of gradients, in [0, 1); `None` means no momentum.
         trust_coefficient: factor of the ratio, in [0, inf).
         eps: added to the ratio's denominator, in [0, inf).
         clip: whether the layer's own rate is at most the learning rate.

@@ -27,8 +27,9 @@ def torch_sgd(
 ) -> GradientTransformation:
     """SGD whose first gradient is not dampened.
 
-        g = grad + l2 p        v' = g  at the first step, then  momentum v + (1 - dampening) g
-        u = -learning_rate (g + momentum v'  if nesterov else  v')
+        g         = grad + l2 p
+        velocity' = g  at the first step, then  momentum velocity + (1 - dampening) g
+        u         = -learning_rate (g + momentum velocity'  if nesterov else  velocity')
 
     Nor is any gradient where momentum is 0. The first step is that of all parameters together; in
     PyTorch it is each one's own, which differs where one has no gradient at first. Without
@@ -37,9 +38,9 @@ def torch_sgd(
     Args:
         learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
             all that have an interval.
-        momentum: decay of the velocity `v`, in [0, 1); 0 means no momentum, and no dampening.
+        momentum: decay of the velocity, in [0, 1); 0 means no momentum, and no dampening.
         dampening: what is left out of each gradient but the first, in [0, inf).
-        nesterov: whether the step is `g + momentum v'` in place of `v'`.
+        nesterov: whether the step is `g + momentum velocity'` in place of `velocity'`.
         l2: coefficient of an L2 penalty, in [0, inf), which is part of the gradient.
 
     Raises:
@@ -76,15 +77,16 @@ def torch_rmsprop(
 ) -> GradientTransformation:
     """RMSProp with eps outside the root and momentum before the learning rate.
 
-        r = (grad + l2 p) / (sqrt(nu') + eps)        nu' as in `scale_by_rms`
-        v' = momentum v + r        u = -learning_rate v'
+        r         = (grad + l2 p) / (sqrt(nu') + eps)        nu' as in `scale_by_rms`
+        velocity' = momentum velocity + r
+        u         = -learning_rate velocity'
 
     Args:
         learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
             all that have an interval.
         decay: decay of the mean square `nu`, in [0, 1); PyTorch's `alpha`.
         eps: added to the root, in [0, inf).
-        momentum: decay of the velocity `v`, in [0, 1); `None` means no momentum.
+        momentum: decay of the velocity, in [0, 1); `None` means no momentum.
         centered: whether the square of the mean gradient is subtracted from the mean square.
         l2: coefficient of an L2 penalty, in [0, inf), which is part of the gradient; `None` leaves
             it out.
@@ -112,12 +114,14 @@ def torch_adagrad(
 ) -> GradientTransformation:
     """Adagrad that starts at 0, with eps outside the root.
 
-        g = grad + l2 p        s' = s + g^2        u = -learning_rate g / (sqrt(s') + eps)
+        g               = grad + l2 p
+        sum_of_squares' = sum_of_squares + g^2
+        u               = -learning_rate g / (sqrt(sum_of_squares') + eps)
 
     Args:
         learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
             all that have an interval.
-        initial_accumulator_value: what the sum `s` starts at, 0 or more.
+        initial_accumulator_value: what the sum starts at, 0 or more.
         eps: added to the root, in [0, inf).
         l2: coefficient of an L2 penalty, in [0, inf), which is part of the gradient; `None` leaves
             it out.
