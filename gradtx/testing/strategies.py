@@ -242,12 +242,7 @@ def chains(*, max_size: int = 3) -> st.SearchStrategy[gradtx.GradientTransformat
 def event_scripts(
     *, steps: int = 3, max_size: int = 3
 ) -> st.SearchStrategy[list[tuple[str, int, Request]]]:
-    """Requests that a hook makes: lists of (event, training step, request); shrinks to none.
-
-    Args:
-        steps: number of training steps.
-        max_size: the largest number of requests.
-    """
+    """Requests that a hook makes: lists of (event, training step, request); shrinks to none."""
     request = st.tuples(
         st.sampled_from(ASKING), st.integers(0, steps - 1), st.sampled_from(list(Request)[1:])
     )
