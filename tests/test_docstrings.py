@@ -34,6 +34,8 @@ FORMULA = (
     "gradtx.losses",
 )
 SOURCE = ("gradtx.transforms", "gradtx.optimizers")
+# Methods that JAX calls; users don't, and the pages leave them out.
+OF_JAX = ("tree_flatten", "tree_unflatten", "tree_flatten_with_keys")
 
 
 def in_rooms(made: Any, rooms: tuple[str, ...]) -> bool:
@@ -60,8 +62,8 @@ def methods(made: type) -> Iterator[tuple[str, Any]]:
     for name, part in vars(made).items():
         function = getattr(part, "fget", None) or getattr(part, "__func__", None)
         function = function or getattr(part, "func", None) or part
-        is_field = name in fields_of(made)
-        if not (is_field or name.startswith("_")) and isinstance(function, types.FunctionType):
+        hidden = name.startswith("_") or name in OF_JAX or name in fields_of(made)
+        if not hidden and isinstance(function, types.FunctionType):
             yield name, function
 
 
@@ -90,7 +92,8 @@ def parameters(made: Any) -> list[str]:
     own = vars(made).get("__init__") if inspect.isclass(made) else made
     if own is None or not callable(own):
         return []
-    return [name for name in inspect.signature(own).parameters if name not in ("self", "cls")]
+    bound = ("self", "cls") if "." in own.__qualname__ else ()
+    return [name for name in inspect.signature(own).parameters if name not in bound]
 
 
 def commented(made: type) -> set[str]:
