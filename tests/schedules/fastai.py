@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradtx.schedules import curves
+
 LAST = 2**31 - 1
 
 
@@ -26,3 +28,13 @@ def combined(fractions, scheds):
         return scheds[i]((pos - edges[i]) / (edges[i + 1] - edges[i]))
 
     return at
+
+
+# Each curve, and what it is in float64.
+CURVES = {
+    "linear": (curves.linear(0.1, 2.0), lambda p: 0.1 + p * 1.9),
+    "cosine": (curves.cosine(0.1, 2.0), sched_cos(0.1, 2.0)),
+    "constant": (curves.constant(0.3), lambda p: 0.3),
+    "exponential": (curves.exponential(1e-7, 10.0), lambda p: 1e-7 * (10 / 1e-7) ** p),
+    "polynomial": (curves.polynomial(0.1, 2.0, 3), lambda p: 0.1 + 1.9 * p**3),
+}

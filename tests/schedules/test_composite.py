@@ -4,24 +4,7 @@ import numpy as np
 import pytest
 
 from gradtx import schedules
-from gradtx.schedules import curves
-from tests.schedules.fastai import combined, sched_cos, values
-
-CURVES = {
-    "linear": (curves.linear(0.1, 2.0), lambda p: 0.1 + p * 1.9),
-    "cosine": (curves.cosine(0.1, 2.0), sched_cos(0.1, 2.0)),
-    "constant": (curves.constant(0.3), lambda p: 0.3),
-    "exponential": (curves.exponential(1e-7, 10.0), lambda p: 1e-7 * (10 / 1e-7) ** p),
-    "polynomial": (curves.polynomial(0.1, 2.0, 3), lambda p: 0.1 + 1.9 * p**3),
-}
-
-
-@pytest.mark.parametrize("name", CURVES)
-@pytest.mark.parametrize("n", [1, 9, 100])
-def test_a_curve_is_fastais_at_every_batch(name, n):
-    curve, want = CURVES[name]
-    got = values(schedules.combine([1.0], [curve], n), range(n))
-    np.testing.assert_allclose(got, [want(k / n) for k in range(n)], rtol=3e-6)
+from tests.schedules.fastai import CURVES, combined, sched_cos, values
 
 
 @pytest.mark.parametrize("n", [5, 20, 33, 100])
