@@ -6,7 +6,10 @@ import griffe
 
 DOCTEST = re.compile(r"^( *)(>>> .*(?:\n\1\S.*)*)", re.M)
 # A list under a line with a colon, other than the sections that griffe shall read as such.
-LIST = re.compile(r"^(?!Raises:|Source:)(\w[\w ,]*:)\n(?=    )", re.M)
+LIST = re.compile(r"^(?!Args:|Attributes:|Raises:|Source:)(\w[\w ,]*:)\n(?=    )", re.M)
+
+# What a second paragraph begins with that is no formula, or is indented as one already.
+OPENINGS = (" ", "Args:", "Raises:", "Source:", ">>>", "-", "|")
 
 
 def is_formula(paragraph: str) -> bool:
@@ -20,16 +23,27 @@ def is_formula(paragraph: str) -> bool:
 def marked_up(docstring: str) -> str:
     """`docstring` as Markdown."""
     summary, *rest = docstring.split("\n\n")
-    if rest and is_formula(rest[0]) and not rest[0].startswith((" ", "Raises:", ">>>", "-", "|")):
+    if rest and is_formula(rest[0]) and not rest[0].startswith(OPENINGS):
         rest[0] = "\n".join("    " + line for line in rest[0].splitlines())
     text = LIST.sub(r"\1\n\n", "\n\n".join([summary, *rest]))
     return DOCTEST.sub(r"\1```pycon\n\1\2\n\1```", text)
 
 
 class Docstrings(griffe.Extension):
-    """Applies `marked_up` to all docstrings."""
+    """Applies `marked_up` to all docstrings, and makes tables of the fields of classes."""
 
     def on_object(self, *, obj: griffe.Object, **kwargs: object) -> None:
         """Called by griffe for every module, class, function and attribute that it has read."""
         if obj.docstring:
             obj.docstring.value = marked_up(obj.docstring.value)
+
+    def on_class_members(self, *, cls: griffe.Class, **kwargs: object) -> None:
+        """Called by griffe when it has read all of a class.
+
+        The arguments of a NamedTuple are its fields: griffe finds their types, which it knows of a
+        dataclass's, when the section is named after them.
+        """
+        own = "__init__" in cls.members
+        known = own or any(d.callable_path == "dataclasses.dataclass" for d in cls.decorators)
+        if cls.docstring and not known:
+            cls.docstring.value = re.sub("^Args:$", "Attributes:", cls.docstring.value, flags=re.M)

@@ -18,20 +18,20 @@ Which arguments give whose numbers:
 """
 
 from gradtx.optimizers import presets
-from gradtx.optimizers.adaptive import adam, adamw, nadam, nadamw, qhadam, radam
-from gradtx.optimizers.averaged import schedule_free_adamw, schedule_free_sgd
-from gradtx.optimizers.descent import (
-    adadelta,
-    adagrad,
-    lion,
-    rmsprop,
-    sgd,
-    sign_sgd,
-    signum,
-)
-from gradtx.optimizers.layerwise import lamb, larc, lars
-from gradtx.optimizers.orthogonal import muon
-from gradtx.optimizers.second_moments import adabelief, adamax, adamaxw, amsgrad
+from gradtx.optimizers.adabelief import adabelief
+from gradtx.optimizers.adagrad import adadelta, adagrad
+from gradtx.optimizers.adam import adam, adamw, nadam, nadamw
+from gradtx.optimizers.adamax import adamax, adamaxw
+from gradtx.optimizers.amsgrad import amsgrad
+from gradtx.optimizers.lamb import lamb
+from gradtx.optimizers.lars import larc, lars
+from gradtx.optimizers.lion import lion
+from gradtx.optimizers.muon import muon
+from gradtx.optimizers.qhadam import qhadam
+from gradtx.optimizers.radam import radam
+from gradtx.optimizers.rmsprop import rmsprop
+from gradtx.optimizers.schedule_free import schedule_free_adamw, schedule_free_sgd
+from gradtx.optimizers.sgd import sgd, sign_sgd, signum
 
 __all__ = [
     "adabelief",

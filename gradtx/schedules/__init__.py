@@ -1,8 +1,9 @@
 """Schedules: pure functions of the step, `count -> value`.
 
 `count` is the number of updates made before this one, an integer or an int32 array; the value is a
-float32 array of its shape (float64 where JAX's x64 mode is on). Positions are kept in integers as
-long as possible, so a boundary between two phases is never missed by rounding.
+float32 array of its shape (float64 where JAX's x64 mode is on). In formulas `t` is `count` and
+`f(t)` the value. Positions are kept in integers as long as possible, so a boundary between two
+phases is never missed by rounding.
 
 Beside gradtx's names there are Optax's (`cosine_decay_schedule` and so on), with Optax's parameters
 and values.

@@ -26,9 +26,14 @@ def combine(fractions: Sequence[float], curves: Sequence[Curve], steps: float) -
     >>> [round(float(up_and_down(t)), 3) for t in (0, 1, 2, 5, 8)]
     [0.0, 0.5, 1.0, 0.5, 0.0]
 
+    Args:
+        fractions: each curve's share of `steps`, in [0, 1]; they sum to 1.
+        curves: as many functions of the progress, such as those of `gradtx.schedules.curves`.
+        steps: number of updates, positive; it need not be whole.
+
     Raises:
-        ValueError: if a fraction is negative or they do not sum to 1, if there are not as many
-            of them as curves, or if `steps` is not positive.
+        ValueError: if a fraction is negative or they do not sum to 1, if there are not as many of
+            them as curves, or if `steps` is not positive.
     """
     check_steps("combine", "steps", steps)
     if len(fractions) != len(curves) or not curves:
@@ -57,6 +62,11 @@ def join(schedules: Sequence[Schedule | float], boundaries: Sequence[int]) -> Sc
     >>> there_and_back = join([linear(0, 1, 2), linear(1, 0, 2)], [2])
     >>> [float(there_and_back(t)) for t in range(5)]
     [0.0, 0.5, 1.0, 0.5, 0.0]
+
+    Args:
+        schedules: schedules, or numbers, which stand for constants.
+        boundaries: the counts at which the next one begins: whole numbers that are not negative and
+            increase.
 
     Raises:
         ValueError: if there is not one boundary fewer than schedules, or they do not increase.
@@ -90,6 +100,11 @@ def piecewise(values: Sequence[float], boundaries: Sequence[int]) -> Schedule:
     >>> [round(float(steps(t)), 6) for t in (2, 3)]
     [0.1, 0.01]
 
+    Args:
+        values: the constants, one more than boundaries.
+        boundaries: the counts at which the next one begins: whole numbers that are not negative and
+            increase.
+
     Raises:
         ValueError: if there is not one boundary fewer than values, or they do not increase.
         TypeError: if a boundary is no integer.
@@ -102,6 +117,11 @@ def warmup(schedule: Schedule | float, steps: int, *, start: float = 0.0) -> Sch
     """A straight line from `start` to the first value of `schedule`, which then begins.
 
         f(t) = start + (schedule(0) - start) t / steps    for t < steps,   else  schedule(t - steps)
+
+    Args:
+        schedule: what follows, counted from its own start; a number stands for a constant.
+        steps: number of updates of the rise, a positive whole number.
+        start: value at count 0.
 
     Raises:
         ValueError: if `steps` is not positive.
@@ -127,8 +147,16 @@ def sgdr(
 
     Cycle i, from 0, takes `steps * multiplier^i` updates. After the last one the value is `end`.
 
+    Args:
+        peak: value at the start of each cycle.
+        steps: number of updates of the first cycle, positive; it need not be whole.
+        cycles: number of cycles, at least 1.
+        multiplier: length of each cycle over that of the one before it, positive.
+        end: value that each cycle falls to.
+
     Raises:
         ValueError: if `steps`, `cycles` or `multiplier` is not positive.
+
     Source: Loshchilov and Hutter (2017), section 3.
     """
     check_steps("sgdr", "steps", steps)

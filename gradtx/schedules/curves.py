@@ -18,7 +18,10 @@ Curve = Callable[[jax.Array, jax.Array], jax.Array]
 def constant(value: float) -> Curve:
     """The same value throughout.
 
-    f = value
+        f = value
+
+    Args:
+        value: the value.
     """
     return lambda x, rest: jnp.full_like(x, value)
 
@@ -26,7 +29,11 @@ def constant(value: float) -> Curve:
 def linear(start: float, end: float) -> Curve:
     """A straight line.
 
-    f = start + (end - start) x
+        f = start + (end - start) x
+
+    Args:
+        start: value at x = 0.
+        end: value at x = 1.
     """
     return lambda x, rest: like(start, x) * rest + like(end, x) * x
 
@@ -34,7 +41,11 @@ def linear(start: float, end: float) -> Curve:
 def cosine(start: float, end: float) -> Curve:
     """Half a cosine wave: flat at both ends.
 
-    f = end + (start - end) (1 + cos(pi x)) / 2
+        f = end + (start - end) (1 + cos(pi x)) / 2
+
+    Args:
+        start: value at x = 0.
+        end: value at x = 1.
     """
 
     def curve(x: jax.Array, rest: jax.Array) -> jax.Array:
@@ -50,6 +61,10 @@ def exponential(start: float, end: float) -> Curve:
     """A straight line on a logarithmic scale.
 
         f = start (end / start)^x
+
+    Args:
+        start: value at x = 0, positive.
+        end: value at x = 1, positive.
 
     Raises:
         ValueError: if the two are not both positive.
@@ -76,10 +91,22 @@ def polynomial(start: float, end: float, power: float) -> Curve:
         f = start + (end - start) x^power
 
     Optax's `polynomial_schedule` is the mirror image, end + (start - end) (1 - x)^power.
+
+    Args:
+        start: value at x = 0.
+        end: value at x = 1.
+        power: exponent of the progress.
     """
     return lambda x, rest: like(start, x) + like(end - start, x) * jnp.power(x, like(power, x))
 
 
 def like(value: Any, x: jax.Array) -> Any:
-    """`value`, in the dtype of `x` if it has a dtype of its own."""
+    """Return `value`, in the dtype of `x` if it has a dtype of its own.
+
+        value  if it is a Python number, else  asarray(value, dtype of x)
+
+    Args:
+        value: a Python number or an array.
+        x: the array whose dtype counts.
+    """
     return value if type(value) in (int, float) else jnp.asarray(value, x.dtype)

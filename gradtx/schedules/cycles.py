@@ -9,7 +9,12 @@ from gradtx.schedules.positions import check_fraction, check_steps
 
 
 class OneCycle(NamedTuple):
-    """A learning rate and a momentum that move against each other."""
+    """A learning rate and a momentum that move against each other: what `one_cycle` returns.
+
+    Args:
+        learning_rate: schedule of the learning rate.
+        momentum: schedule of the momentum.
+    """
 
     learning_rate: Schedule
     momentum: Schedule
@@ -39,8 +44,17 @@ def one_cycle(
     >>> [round(float(cycle.learning_rate(t)), 6) for t in (0, 25, 99)]
     [0.004, 0.1, 4.5e-05]
 
+    Args:
+        peak: the largest learning rate.
+        steps: number of updates, positive; it need not be whole.
+        warmup: fraction of `steps` that the rise takes, in [0, 1].
+        start: learning rate at the start, as a fraction of `peak`.
+        end: learning rate at the end, as a fraction of `peak`.
+        momentum: momentum at the start, at the peak and at the end.
+
     Raises:
         ValueError: if `steps` is not positive or `warmup` not in [0, 1].
+
     Source: Smith and Topin (2018), section 3; the cosine form is fastai's.
     """
     check_steps("one_cycle", "steps", steps)
@@ -58,8 +72,15 @@ def flat_cos(peak: float, steps: int, *, flat: float = 0.75, end: float = 1e-5) 
 
         f = peak    then    c(peak, end peak, x)        c as in `one_cycle`
 
+    Args:
+        peak: the value that is held.
+        steps: number of updates, positive.
+        flat: fraction of `steps` for which it is held, in [0, 1].
+        end: value at the end, as a fraction of `peak`.
+
     Raises:
         ValueError: if `steps` is not positive or `flat` not in [0, 1].
+
     Source: fastai's `fit_flat_cos`.
     """
     check_steps("flat_cos", "steps", steps)

@@ -37,7 +37,11 @@ __all__ = [
 
 
 def polynomial_schedule(
-    init_value: float, end_value: float, power: float, transition_steps: int, transition_begin=0
+    init_value: float,
+    end_value: float,
+    power: float,
+    transition_steps: int,
+    transition_begin: int = 0,
 ) -> Schedule:
     """A power of what is left of the transition.
 
@@ -45,6 +49,13 @@ def polynomial_schedule(
         x = min((t - transition_begin) / transition_steps, 1)
 
     It is `init_value` before `transition_begin`, and throughout if `transition_steps` is 0.
+
+    Args:
+        init_value: value at the start.
+        end_value: value at the end.
+        power: exponent of what is left of the transition.
+        transition_steps: number of updates from start to end, not negative; 0 makes a constant.
+        transition_begin: number of updates before the transition begins, not negative.
 
     Raises:
         ValueError: if `transition_steps` or `transition_begin` is negative.
@@ -63,6 +74,12 @@ def linear_schedule(
         f(t) = init_value + (end_value - init_value) x
         x = min((t - transition_begin) / transition_steps, 1)
 
+    Args:
+        init_value: value at the start.
+        end_value: value at the end.
+        transition_steps: number of updates from start to end, not negative; 0 makes a constant.
+        transition_begin: number of updates before the transition begins, not negative.
+
     Raises:
         ValueError: if `transition_steps` or `transition_begin` is negative.
     """
@@ -77,8 +94,15 @@ def cosine_decay_schedule(
 
         f(t) = init_value ((1 - alpha) ((1 + cos(pi min(t / decay_steps, 1))) / 2)^exponent + alpha)
 
+    Args:
+        init_value: value at the start.
+        decay_steps: number of updates from start to end, positive.
+        alpha: value at the end, as a fraction of `init_value`.
+        exponent: power of the cosine wave.
+
     Raises:
         ValueError: if `decay_steps` is not positive.
+
     Source: Loshchilov and Hutter (2017), equation 5.
     """
     check_steps("cosine_decay_schedule", "decay_steps", decay_steps)
@@ -109,6 +133,15 @@ def exponential_decay(
     `decay_rate` is below 1, else from above. A `decay_rate` or `transition_steps` of 0 means a
     constant.
 
+    Args:
+        init_value: value at the start.
+        transition_steps: number of updates for one factor `decay_rate`, not negative; 0 makes a
+            constant.
+        decay_rate: factor for each `transition_steps` updates.
+        transition_begin: number of updates before the transition begins, not negative.
+        staircase: whether the exponent is rounded down, so that the value falls in steps.
+        end_value: bound of the value; `None` means no bound.
+
     Raises:
         ValueError: if `transition_steps` or `transition_begin` is negative.
     """
@@ -137,8 +170,14 @@ def piecewise_constant_schedule(
 
         f(t) = init_value times the product of the scales whose boundary is at most t
 
+    Args:
+        init_value: value at the start.
+        boundaries_and_scales: the count of each boundary, and the factor that applies from there
+            on.
+
     Raises:
-        ValueError: if a scale is negative.
+        ValueError: if a scale or a boundary is negative.
+        TypeError: if a boundary is no integer.
     """
     steps, scales = _sorted("piecewise_constant_schedule", boundaries_and_scales)
     values = [init_value]
@@ -156,7 +195,13 @@ def piecewise_interpolate_schedule(
 
         f(boundaries[i]) = init_value scales[0] ... scales[i]
 
-    `interpolate_type` is "linear" or "cosine".
+    Between two boundaries the value follows a curve of that type.
+
+    Args:
+        interpolate_type: "linear" or "cosine".
+        init_value: value at the start.
+        boundaries_and_scales: the count of each boundary, and the factor that applies from there
+            on.
 
     Raises:
         ValueError: for another type or a negative scale.
@@ -194,8 +239,17 @@ def linear_onecycle_schedule(
     Boundaries are rounded down to whole updates, as in Optax, but the rise takes at least one:
     Optax drops it, peak and all, where `pct_start * transition_steps` is below 1.
 
+    Args:
+        transition_steps: number of updates in all, positive.
+        peak_value: the largest value.
+        pct_start: fraction of `transition_steps` at which the peak is reached.
+        pct_final: fraction of `transition_steps` at which the value is back where it started.
+        div_factor: the peak over the value at the start.
+        final_div_factor: the value at the start over that at the end.
+
     Raises:
         ValueError: if `transition_steps` is not positive.
+
     Source: Smith and Topin (2018), section 3.
     """
     check_steps("linear_onecycle_schedule", "transition_steps", transition_steps)
@@ -222,8 +276,16 @@ def cosine_onecycle_schedule(
     reaches it on the last update. The turn is rounded down to a whole update, as in Optax, but the
     rise takes at least one. `schedules.one_cycle` has fastai's values, and momentum with them.
 
+    Args:
+        transition_steps: number of updates in all, positive.
+        peak_value: the largest value.
+        pct_start: fraction of `transition_steps` at which the peak is reached.
+        div_factor: the peak over the value at the start.
+        final_div_factor: the value at the start over that at the end.
+
     Raises:
         ValueError: if `transition_steps` is not positive.
+
     Source: Smith and Topin (2018), section 3.
     """
     check_steps("cosine_onecycle_schedule", "transition_steps", transition_steps)
@@ -239,6 +301,12 @@ def warmup_constant_schedule(init_value: float, peak_value: float, warmup_steps:
     """A straight line from `init_value` to `peak_value`, which it reaches at `warmup_steps`.
 
         f(t) = init_value + (peak_value - init_value) min(t / warmup_steps, 1)
+
+    Args:
+        init_value: value at the start.
+        peak_value: value at the end, and from then on.
+        warmup_steps: number of updates until the peak, not negative; 0 makes a constant of
+            `init_value`.
 
     Raises:
         ValueError: if `warmup_steps` is negative.
@@ -256,7 +324,15 @@ def warmup_cosine_decay_schedule(
 ) -> Schedule:
     """A straight line up to `peak_value`, then a cosine down to `end_value`.
 
-    f(warmup_steps) = peak_value    f(decay_steps) = end_value    decay_steps counts the warm-up too
+        f(0) = init_value        f(warmup_steps) = peak_value        f(decay_steps) = end_value
+
+    Args:
+        init_value: value at the start.
+        peak_value: the largest value.
+        warmup_steps: number of updates until the peak, not negative.
+        decay_steps: number of updates until the end, those of the warm-up among them.
+        end_value: value at the end, and from then on.
+        exponent: power of the cosine wave.
 
     Raises:
         ValueError: unless 0 <= warmup_steps < decay_steps.
@@ -284,6 +360,17 @@ def warmup_exponential_decay_schedule(
 
         f(t) = exponential_decay(peak_value, ...)(t - warmup_steps)    from warmup_steps on
 
+    Args:
+        init_value: value at the start.
+        peak_value: the largest value.
+        warmup_steps: number of updates until the peak, not negative.
+        transition_steps: number of updates for one factor `decay_rate`, not negative; 0 makes a
+            constant.
+        decay_rate: factor for each `transition_steps` updates.
+        transition_begin: number of updates after the warm-up before the decay begins, not negative.
+        staircase: whether the exponent is rounded down, so that the value falls in steps.
+        end_value: bound of the value in the decay; `None` means no bound.
+
     Raises:
         ValueError: if a number of steps is negative.
     """
@@ -299,6 +386,12 @@ def sgdr_schedule(cosine_kwargs: Iterable[Mapping[str, Any]]) -> Schedule:
 
         f(t) = warmup_cosine_decay_schedule(**cosine_kwargs[i])(t - begin of cycle i)
 
+    Args:
+        cosine_kwargs: for each cycle the keyword arguments of `warmup_cosine_decay_schedule`.
+
+    Raises:
+        ValueError: for a cycle that `warmup_cosine_decay_schedule` refuses.
+
     Source: Loshchilov and Hutter (2017), section 3.
     """
     cycles = [dict(kwargs) for kwargs in cosine_kwargs]
@@ -309,7 +402,16 @@ def sgdr_schedule(cosine_kwargs: Iterable[Mapping[str, Any]]) -> Schedule:
 def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
     """Follow each schedule up to its boundary: `schedules.join` under Optax's name.
 
-    f(t) = schedules[i](t - boundaries[i - 1])   for boundaries[i - 1] <= t < boundaries[i]
+        f(t) = schedules[i](t - boundaries[i - 1])   for boundaries[i - 1] <= t < boundaries[i]
+
+    Args:
+        schedules: schedules, or numbers, which stand for constants.
+        boundaries: the counts at which the next one begins: whole numbers that are not negative and
+            increase.
+
+    Raises:
+        ValueError: if there is not one boundary fewer than schedules, or they do not increase.
+        TypeError: if a boundary is no integer.
     """
     return join(schedules, boundaries)
 

@@ -19,7 +19,14 @@ LAST = 2**31 - 1
 def phases(curves: Sequence[Curve], boundaries: Sequence[float]) -> Schedule:
     """Follow `curves[i]` from step `boundaries[i]` to step `boundaries[i + 1]`; then stay.
 
+        f(t) = curves[i](x, 1 - x)        x = progress(t, boundaries[i], boundaries[i + 1])[0]
+
     `boundaries` increase, start at 0 and may be fractions of a step.
+
+    Args:
+        curves: functions of the progress within a phase, one for each phase.
+        boundaries: the counts at which phases begin and end, one more than curves; fractions of a
+            step are allowed.
     """
     bounds = [snap(b) for b in boundaries]
     spans = list(zip(curves, bounds[:-1], bounds[1:], strict=True))
@@ -36,19 +43,35 @@ def phases(curves: Sequence[Curve], boundaries: Sequence[float]) -> Schedule:
 
 
 def progress(count: jax.Array, begin: float, end: float) -> tuple[jax.Array, jax.Array]:
-    """(x, 1 - x) for x = (count - begin) / (end - begin) held in [0, 1], each exact to rounding."""
+    """(x, 1 - x) for x = (count - begin) / (end - begin) held in [0, 1], each exact to rounding.
+
+    Args:
+        count: number of updates made, an int or an int32 array.
+        begin: count at which the phase begins.
+        end: count at which it ends.
+    """
     share = lambda part: jnp.clip(part / (end - begin), 0, 1)
     return share(since(count, begin)), share(-since(count, end))
 
 
 def since(count: jax.Array, begin: float) -> jax.Array:
-    """Count - begin as a float, exact to rounding."""
+    """`count - begin` as a float, exact to rounding.
+
+    Args:
+        count: number of updates made, an int or an int32 array.
+        begin: what is subtracted; it need not be whole.
+    """
     whole = math.floor(begin)
     return as_float(count - whole) - (begin - whole)
 
 
 def before(count: jax.Array, boundary: float) -> jax.Array:
-    """Count < boundary, exactly: an integer is compared with an integer."""
+    """`count < boundary`, exactly: an integer is compared with an integer.
+
+    Args:
+        count: number of updates made, an int or an int32 array.
+        boundary: what it is compared with; it need not be whole.
+    """
     return jnp.asarray(count) < min(math.ceil(boundary), LAST)
 
 
@@ -67,6 +90,11 @@ def snap(boundary: float) -> float:
 def check_steps(where: str, name: str, steps: float) -> None:
     """Require that a number of steps is positive and fits an int32 counter.
 
+    Args:
+        where: the function to name in the message.
+        name: the argument to name in the message.
+        steps: its value.
+
     Raises:
         ValueError: naming the argument.
     """
@@ -79,6 +107,11 @@ def check_steps(where: str, name: str, steps: float) -> None:
 
 def check_fraction(where: str, name: str, value: float) -> None:
     """Require that `value` lies in [0, 1].
+
+    Args:
+        where: the function to name in the message.
+        name: the argument to name in the message.
+        value: its value.
 
     Raises:
         ValueError: naming the argument.

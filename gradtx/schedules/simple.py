@@ -12,7 +12,10 @@ from gradtx.schedules.positions import as_float, check_steps, phases
 def constant(value: float) -> Schedule:
     """The same value at every step.
 
-    f(t) = value
+        f(t) = value
+
+    Args:
+        value: the value.
     """
     return lambda count: jnp.full(jnp.shape(count), value, jnp.result_type(float))
 
@@ -21,6 +24,11 @@ def linear(start: float, end: float, steps: float) -> Schedule:
     """A straight line from `start` to `end`, which it reaches at `steps` and then keeps.
 
         f(t) = start + (end - start) min(t / steps, 1)
+
+    Args:
+        start: value at the start.
+        end: value at the end, and from then on.
+        steps: number of updates, positive; it need not be whole.
 
     Raises:
         ValueError: if `steps` is not positive.
@@ -34,8 +42,14 @@ def cosine(start: float, end: float, steps: float) -> Schedule:
 
         f(t) = end + (start - end) (1 + cos(pi min(t / steps, 1))) / 2
 
+    Args:
+        start: value at the start.
+        end: value at the end, and from then on.
+        steps: number of updates, positive; it need not be whole.
+
     Raises:
         ValueError: if `steps` is not positive.
+
     Source: Loshchilov and Hutter (2017), equation 5.
     """
     check_steps("cosine", "steps", steps)
@@ -50,6 +64,11 @@ def exponential(start: float, end: float, steps: float) -> Schedule:
     >>> [round(float(exponential(1.0, 1e-4, 4)(t)), 6) for t in range(5)]
     [1.0, 0.1, 0.01, 0.001, 0.0001]
 
+    Args:
+        start: value at the start, positive.
+        end: value at the end, and from then on; positive.
+        steps: number of updates, positive; it need not be whole.
+
     Raises:
         ValueError: if `steps`, `start` or `end` is not positive.
     """
@@ -61,6 +80,12 @@ def polynomial(start: float, end: float, steps: float, *, power: float) -> Sched
     """A power of the progress, from `start` to `end`, which it reaches at `steps` and then keeps.
 
         f(t) = start + (end - start) min(t / steps, 1)^power
+
+    Args:
+        start: value at the start.
+        end: value at the end, and from then on.
+        steps: number of updates, positive; it need not be whole.
+        power: exponent of the progress; above 1 the value leaves `start` slowly.
 
     Raises:
         ValueError: if `steps` is not positive.
@@ -74,8 +99,13 @@ def inverse_sqrt(peak: float, warmup: int) -> Schedule:
 
         f(t) = peak min((t + 1) / warmup, sqrt(warmup / (t + 1)))
 
+    Args:
+        peak: the largest value, which update number `warmup - 1` has, counted from 0.
+        warmup: number of updates of the rise, positive.
+
     Raises:
         ValueError: if `warmup` is not positive.
+
     Source: Vaswani et al. (2017), section 5.3, whose steps start at 1.
     """
     check_steps("inverse_sqrt", "warmup", warmup)

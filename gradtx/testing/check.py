@@ -63,13 +63,16 @@ def check_transformation(
 
         for law in laws:  for all (params, grads) that Hypothesis finds:  law(tx, params, grads)
 
-    `tx_or_factory` is a transformation, or a function that makes one, `factory(**hyperparams)`,
-    which the laws of hyperparameters need. `claims` say what it claims to be: see `Claims`.
-    `profile` is "quick" (seconds) or "thorough"; `seed=None` looks at new examples every time.
-    `promotion` ("standard" or "strict") runs it under these of JAX's rules for mixed dtypes and
-    ranks instead of the ones set around the call. `templates` are parameter trees (arrays or
-    shapes) to use instead of the default ones; `extra_args` are passed to every update, as
-    `value=` for `optax.polyak_sgd`.
+    Args:
+        tx_or_factory: a transformation, or a function that makes one, `factory(**hyperparams)`,
+            which the laws of hyperparameters need.
+        profile: "quick" (seconds) or "thorough" (minutes).
+        seed: seed of the search; `None` looks at new examples every time.
+        promotion: "standard" or "strict", the JAX rules for mixed dtypes and ranks to run under;
+            `None` keeps those set around the call.
+        templates: parameter trees, of arrays or shapes, to try in place of the default ones.
+        extra_args: keyword arguments for every update, as `value=` for `optax.polyak_sgd`.
+        claims: what it claims to be: see `Claims`.
 
     Raises:
         AssertionError: with every law that fails, its formula, and a shrunken counterexample as a
@@ -101,8 +104,19 @@ def examine(
 ) -> Report:
     """`check_transformation`, but returning the report also where laws fail.
 
-    `only` names the laws to try, of those that apply: `passed` and `failed` of a report, and the
-    functions of `gradtx.testing.laws`, are their names.
+    Args:
+        tx_or_factory: a transformation, or a function that makes one, `factory(**hyperparams)`,
+            which the laws of hyperparameters need.
+        profile: "quick" (seconds) or "thorough" (minutes).
+        seed: seed of the search; `None` looks at new examples every time.
+        promotion: "standard" or "strict", the JAX rules for mixed dtypes and ranks to run under;
+            `None` keeps those set around the call.
+        templates: parameter trees, of arrays or shapes, to try in place of the default ones.
+        extra_args: keyword arguments for every update, as `value=` for `optax.polyak_sgd`.
+        only: names of the laws to try, of those that apply; all of them by default. The names are
+            those in `passed` and `failed` of a report, and of the functions in
+            `gradtx.testing.laws`.
+        claims: what it claims to be: see `Claims`.
 
     Raises:
         TypeError, ValueError: for an unknown claim, option or law, and if no law is left to try.

@@ -11,28 +11,36 @@ from gradtx.testing.law import select_claims
 class Claims:
     """The claims that `check_transformation` knows, and what holds if nothing is claimed.
 
-    Claims of behavior, each checked by the law of the same name:
-        linear, scale_equivariant, scale_invariant, translation_equivariant, leafwise,
-        leaf_permutation_equivariant, zero_is_fixed_point, bias_corrected, skips_nonfinite,
-        none_gradients, computes_in_float32
+    Those that are bools are claims of behavior, each checked by the law of the same name; the last
+    five weaken laws that otherwise apply to all.
 
-    Claims with a value:
-        needs_params            True: update raises without params; False: gives the same without
-        decoupled_weight_decay  c, or c by count, in u(g, p) = u(g, 0) - c p
-        masks, frozen           params -> a tree of bools; where it is False, u = g or u = 0
-        hyperparams             {name: value}: arguments of the factory, also as JAX scalars
-        scheduled               those of `hyperparams` that may be schedules
-        proportional_to         the one of `scheduled` that multiplies the update
-        equals                  a transformation that gives the same updates
-        oracle                  (init(p), step(g, memory, p, t) -> (u, memory)) on float64 NumPy
-                                arrays, one leaf at a time
-
-    Claims that weaken laws that otherwise apply to all:
-        finite=False            finite gradients may give updates that are not
-        low_precision=False     bfloat16 and float16 are not supported
-        mixed_precision=False   ... with gradients of another dtype than the parameters
-        deterministic=False     two runs may differ (noise that isn't from the state)
-        tolerance               relative, for float32; 1e-5
+    Args:
+        needs_params: True if `update` raises without params, False if it gives the same without.
+        linear: whether u(a g + b h) = a u(g) + b u(h).
+        scale_equivariant: whether u(a g) = a u(g) for a > 0.
+        scale_invariant: whether u(a g) = u(g) for a > 0.
+        translation_equivariant: whether updates do not depend on where the parameters are.
+        leafwise: whether a leaf's update depends on that leaf alone.
+        leaf_permutation_equivariant: whether leaves that change places change their updates.
+        zero_is_fixed_point: whether nothing moves without gradients.
+        bias_corrected: whether a constant gradient gives a constant update.
+        skips_nonfinite: whether a gradient with a NaN or an infinity is skipped without a trace.
+        none_gradients: whether a leaf whose gradient is `None` is passed over.
+        computes_in_float32: whether bfloat16 is calculated with in float32.
+        decoupled_weight_decay: c, or c by count, in u(g, p) = u(g, 0) - c p.
+        masks: function from the parameters to a tree of bools; where it is False, u = g.
+        frozen: function from the parameters to a tree of bools; where it is False, u = 0.
+        hyperparams: arguments of the factory by name, which it also takes as JAX scalars.
+        scheduled: those of `hyperparams` that may be schedules; all of them by default.
+        proportional_to: the one of `scheduled` that multiplies the update.
+        equals: a transformation that gives the same updates.
+        oracle: (init(p), step(g, memory, p, t) -> (u, memory)) that gives the same updates on
+            float64 NumPy arrays, one leaf at a time.
+        finite: False if finite gradients may give updates that are not.
+        low_precision: False if bfloat16 and float16 are not supported.
+        mixed_precision: False if gradients of another dtype than the parameters are not supported.
+        deterministic: False if two runs may differ, by noise that isn't from the state.
+        tolerance: largest relative difference that is rounding, for float32.
     """
 
     needs_params: bool | None = None

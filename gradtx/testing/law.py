@@ -10,7 +10,13 @@ from typing import Any
 
 
 class LawViolation(AssertionError):
-    """A law that does not hold: its `name`, its `formula` and the `details` of where it fails."""
+    """A law that does not hold.
+
+    Args:
+        name: name of the law.
+        formula: what should hold.
+        details: where it fails, and the values seen there.
+    """
 
     def __init__(self, name: str, formula: str, details: str):
         """Keep the three parts, and show them together."""
@@ -26,10 +32,19 @@ class Broken(Exception):
 class Law:
     """A law with what `check_transformation` must know to run it.
 
-    `when(claims)` says whether it applies; `arguments(subject)` are keyword arguments taken from
-    the claims; `draws` names further ones that Hypothesis draws. `trees` is the kind of parameter
-    trees it is tried on, `steps` the least and the most updates, `elements` the numbers in the
-    gradients. A law about a factory has `of_factory`.
+    Args:
+        name: name of the function.
+        check: the function, which raises `LawViolation` where the law does not hold.
+        formula: what should hold: the second paragraph of the function's docstring.
+        when: function from the claims to whether the law applies.
+        arguments: function from the subject to keyword arguments that come from its claims; of a
+            law of schedules, the names of the claims.
+        draws: names of the keyword arguments that Hypothesis draws.
+        trees: kind of parameter trees to try it on: see `gradtx.testing.trees`.
+        steps: the least and the largest number of updates.
+        elements: kind of numbers in the gradients: see `gradtx.testing.strategies`.
+        of_factory: whether it is about a factory, and not about a transformation.
+        cost: what the number of examples is divided by.
     """
 
     name: str

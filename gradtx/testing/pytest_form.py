@@ -20,7 +20,18 @@ def law_tests(
 
         test_mine = law_tests(my_factory, hyperparams={"learning_rate": 0.1}, linear=True)
 
-    The arguments are those of `check_transformation`. Needs pytest.
+    Needs pytest.
+
+    Args:
+        tx_or_factory: a transformation, or a function that makes one, `factory(**hyperparams)`,
+            which the laws of hyperparameters need.
+        profile: "quick" (seconds) or "thorough" (minutes).
+        seed: seed of the search; `None` looks at new examples every time.
+        promotion: "standard" or "strict", the JAX rules for mixed dtypes and ranks to run under;
+            `None` keeps those set around the call.
+        templates: parameter trees, of arrays or shapes, to try in place of the default ones.
+        extra_args: keyword arguments for every update, as `value=` for `optax.polyak_sgd`.
+        claims: what it claims to be: see `Claims`.
 
     Raises:
         TypeError, ValueError: when the test file is read, for an unknown claim or option.

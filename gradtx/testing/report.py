@@ -6,7 +6,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Failure:
-    """A law that does not hold, and a script that shows it."""
+    """A law that does not hold, and a script that shows it.
+
+    Args:
+        law: name of the law.
+        formula: what should hold.
+        details: where it fails, and the values seen there.
+        code: the script.
+    """
 
     law: str
     formula: str
@@ -23,7 +30,14 @@ class Failure:
 
 @dataclass(frozen=True)
 class Report:
-    """What came of a check: the laws that hold and the failures. True if there are none."""
+    """What came of a check: the laws that hold and the failures. True if there are none.
+
+    Args:
+        name: what was checked.
+        passed: names of the laws that hold.
+        failures: the laws that do not hold.
+        unsupported: names of the laws that this machine can't try.
+    """
 
     name: str
     passed: tuple[str, ...]
@@ -39,7 +53,14 @@ class Report:
         return not self.failures
 
     def or_raise(self, where: str) -> "Report":
-        """This report, or an AssertionError with all its failures."""
+        """Return this report if there are no failures.
+
+        Args:
+            where: the function to name in the message.
+
+        Raises:
+            AssertionError: with all the failures.
+        """
         if self.failures:
             raise AssertionError(f"{where}: {self}")
         return self

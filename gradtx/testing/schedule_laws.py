@@ -29,7 +29,11 @@ def _close(a: float, b: float, tolerance: float, scale: float = 0.0) -> bool:
 def schedule_is_scalar(schedule: Callable, count: int) -> None:
     """A schedule gives one real number, of a floating dtype.
 
-    shape(f(t)) = ()        dtype(f(t)) is floating
+        shape(f(t)) = ()        dtype(f(t)) is floating
+
+    Args:
+        schedule: the schedule, a function from a count to a number.
+        count: the count to try, a Python int, 0 or more.
     """
     value = schedule(jnp.int32(count))
     dtype = jnp.result_type(value)
@@ -42,6 +46,10 @@ def schedule_is_finite(schedule: Callable, count: int) -> None:
     """At every count, also long after its end, a schedule is finite.
 
     f(t) finite for t = 0, 1, ..
+
+    Args:
+        schedule: the schedule, a function from a count to a number.
+        count: the count to try, a Python int, 0 or more.
     """
     value = _value(schedule, jnp.int32(count))
     require(np.isfinite(value), f"f({count}) is {value}")
@@ -51,7 +59,11 @@ def schedule_is_finite(schedule: Callable, count: int) -> None:
 def schedule_is_pure(schedule: Callable, count: int) -> None:
     """A schedule remembers nothing: it is a function of the count.
 
-    f(t) = f(t)
+        f(t) = f(t)
+
+    Args:
+        schedule: the schedule, a function from a count to a number.
+        count: the count to try, a Python int, 0 or more.
     """
     first = _value(schedule, jnp.int32(count))
     second = _value(schedule, jnp.int32(count))
@@ -62,7 +74,11 @@ def schedule_is_pure(schedule: Callable, count: int) -> None:
 def schedule_takes_traced_counts(schedule: Callable, count: int) -> None:
     """Under jit and vmap a schedule gives what it gives in Python, for an int as for an array.
 
-    jit(f)(t) = vmap(f)([t])[0] = f(int32(t)) = f(int(t))
+        jit(f)(t) = vmap(f)([t])[0] = f(int32(t)) = f(int(t))
+
+    Args:
+        schedule: the schedule, a function from a count to a number.
+        count: the count to try, a Python int, 0 or more.
     """
     want = _value(schedule, count)
     t = jnp.int32(count)
@@ -85,7 +101,12 @@ def schedule_takes_traced_counts(schedule: Callable, count: int) -> None:
 def schedule_starts_at(schedule: Callable, count: int, *, starts_at: float) -> None:
     """The first update is given the start.
 
-    f(0) = starts_at
+        f(0) = starts_at
+
+    Args:
+        schedule: the schedule, a function from a count to a number.
+        count: not used.
+        starts_at: the value at count 0.
     """
     del count
     value = _value(schedule, jnp.int32(0))
@@ -101,7 +122,13 @@ def schedule_starts_at(schedule: Callable, count: int, *, starts_at: float) -> N
 def schedule_ends_at(schedule: Callable, count: int, *, ends_at: float, steps: int) -> None:
     """From `steps` on, nothing changes.
 
-    f(t) = ends_at  for t >= steps
+        f(t) = ends_at  for t >= steps
+
+    Args:
+        schedule: the schedule, a function from a count to a number.
+        count: a count after the end, counted from it.
+        ends_at: the value from `steps` on.
+        steps: the count at which the schedule ends.
     """
     for t in (steps, steps + 1, steps + count):
         value = _value(schedule, jnp.int32(t))
@@ -112,7 +139,12 @@ def schedule_ends_at(schedule: Callable, count: int, *, ends_at: float, steps: i
 def schedule_is_within(schedule: Callable, count: int, *, bounds: tuple[float, float]) -> None:
     """The values keep within their bounds.
 
-    bounds[0] <= f(t) <= bounds[1]
+        bounds[0] <= f(t) <= bounds[1]
+
+    Args:
+        schedule: the schedule, a function from a count to a number.
+        count: the count to try, a Python int, 0 or more.
+        bounds: the least and the largest value.
     """
     value, (low, high) = _value(schedule, jnp.int32(count)), bounds
     slack = 1e-6 * max(abs(low), abs(high))
@@ -124,7 +156,12 @@ def schedule_is_within(schedule: Callable, count: int, *, bounds: tuple[float, f
 def schedule_is_monotone(schedule: Callable, count: int, *, monotone: str) -> None:
     """The values only fall, or only rise.
 
-    f(t + 1) <= f(t)  where "decreasing";  f(t + 1) >= f(t)  where "increasing"
+        f(t + 1) <= f(t)  where "decreasing";  f(t + 1) >= f(t)  where "increasing"
+
+    Args:
+        schedule: the schedule, a function from a count to a number.
+        count: the count to try, a Python int, 0 or more.
+        monotone: "decreasing" or "increasing".
     """
     a, b = _value(schedule, jnp.int32(count)), _value(schedule, jnp.int32(count + 1))
     rise = b - a if monotone == "decreasing" else a - b
@@ -135,7 +172,12 @@ def schedule_is_monotone(schedule: Callable, count: int, *, monotone: str) -> No
 def schedule_equals(schedule: Callable, count: int, *, equals: Callable) -> None:
     """The values are those of a reference.
 
-    f(t) = reference(t)
+        f(t) = reference(t)
+
+    Args:
+        schedule: the schedule, a function from a count to a number.
+        count: the count to try, a Python int, 0 or more.
+        equals: the reference, a function from a Python int to a number.
     """
     value, want = _value(schedule, jnp.int32(count)), float(equals(count))
     same = _close(value, want, 1e-5, 1e-7)
@@ -165,17 +207,24 @@ def check_schedule(
 
     Of very many counts every few are tried; the first that fails is the counterexample.
 
-    Claims: `starts_at`, `ends_at` (from `steps` on), `bounds=(low, high)`,
-    `monotone="decreasing"` or "increasing", `equals` (a reference on Python ints).
-
     >>> import gradtx
     >>> report = check_schedule(gradtx.schedules.constant(0.1), starts_at=0.1)
     >>> len(report.passed)
     5
 
+    Args:
+        schedule: the schedule, a function from a count to a number.
+        steps: the count at which the schedule ends; counts up to twice that are tried.
+        profile: "quick" (seconds) or "thorough" (minutes).
+        promotion: "standard" or "strict", the JAX rules for mixed dtypes and ranks to run under;
+            `None` keeps those set around the call.
+        claims: any of `starts_at`, `ends_at` (from `steps` on), `bounds=(low, high)`,
+            `monotone="decreasing"` or "increasing", and `equals` (a reference on Python ints).
+
     Raises:
         AssertionError: with every law that fails, its formula and a script.
         TypeError: for an unknown claim.
+        ValueError: for an unknown `profile` or `promotion`.
     """
     given = select_claims("check_schedule", claims, CLAIMS) | {"steps": steps}
     most = {"quick": 400, "thorough": 20_000}[Profile.named("check_schedule", profile).name]

@@ -26,7 +26,12 @@ PyTree = Any
 @partial(jax.tree_util.register_dataclass, data_fields=["kernel", "bias"], meta_fields=[])
 @dataclass
 class Layer:
-    """A dataclass among the containers, as Equinox's and Flax's modules are."""
+    """A dataclass among the containers, as Equinox's and Flax's modules are.
+
+    Args:
+        kernel: the weights, an array or a tree.
+        bias: the bias, an array or a tree.
+    """
 
     kernel: Any
     bias: Any
@@ -39,7 +44,12 @@ SHAPES = ((3,), (), (2, 3), (1,))
 def leaves(
     *, dtypes: Sequence[str] = DTYPES, shapes: Sequence[tuple[int, ...]] = SHAPES
 ) -> st.SearchStrategy[jax.ShapeDtypeStruct]:
-    """The shape and dtype of one leaf; shrinks to the first of each."""
+    """The shape and dtype of one leaf; shrinks to the first of each.
+
+    Args:
+        dtypes: names of the dtypes to draw from.
+        shapes: shapes to draw from.
+    """
     make = lambda shape, dtype: jax.ShapeDtypeStruct(shape, jnp.dtype(dtype))
     return st.builds(make, st.sampled_from(shapes), st.sampled_from(dtypes))
 
@@ -54,7 +64,12 @@ def structures(
 ) -> st.SearchStrategy[PyTree]:
     """A tree of shapes and dtypes: dicts, lists, tuples and dataclasses, empty ones too.
 
-    `none` allows `None` in the place of an array, `zero_size` arrays without elements.
+    Args:
+        dtypes: names of the dtypes to draw from.
+        shapes: shapes to draw from.
+        none: whether there may be `None` in the place of an array.
+        zero_size: whether there may be arrays without elements.
+        max_leaves: the largest number of leaves.
     """
     shapes = (*shapes, (0,), (0, 3)) if zero_size else shapes
     leaf = leaves(dtypes=dtypes, shapes=shapes)
@@ -96,22 +111,36 @@ FLOAT16_MOST = 1e3
 
 
 def values(structure: PyTree, numbers: Sequence[float] = NUMBERS["moderate"]) -> Any:
-    """A strategy for arrays in the shapes and dtypes of `structure`, of up to 256 `numbers`.
+    """Arrays in the shapes and dtypes of `structure`, of up to 256 `numbers`.
 
-    `structure` is a tree of arrays or of `jax.ShapeDtypeStruct`. All the numbers of a tree are one
+    All the numbers of a tree are one
     draw, which is fast, and shrink to the first of `numbers`.
+
+    Args:
+        structure: a tree of arrays or of `jax.ShapeDtypeStruct`.
+        numbers: the numbers to draw from, the simplest first.
     """
     count = size_of(structure)
     return st.binary(min_size=count, max_size=count).map(lambda raw: fill(structure, raw, numbers))
 
 
 def size_of(structure: PyTree) -> int:
-    """How many numbers a tree of arrays or shapes holds."""
+    """How many numbers a tree of arrays or shapes holds.
+
+    Args:
+        structure: a tree of arrays or of `jax.ShapeDtypeStruct`.
+    """
     return sum(int(np.prod(spec.shape)) for spec in jax.tree.leaves(structure))
 
 
 def fill(structure: PyTree, raw: bytes, numbers: Sequence[float]) -> PyTree:
-    """The tree whose arrays hold numbers[raw[0]], numbers[raw[1]], ..."""
+    """Make a tree whose arrays hold numbers[raw[0]], numbers[raw[1]] and so on.
+
+    Args:
+        structure: a tree of arrays or of `jax.ShapeDtypeStruct`.
+        raw: a byte for each number of the tree.
+        numbers: the numbers that bytes stand for, taken modulo their length.
+    """
     specs, treedef = jax.tree.flatten(structure)
     flat = np.asarray(numbers, np.float64)[np.frombuffer(raw, np.uint8).astype(int) % len(numbers)]
     ends = np.cumsum([int(np.prod(spec.shape)) for spec in specs], dtype=int)
@@ -127,14 +156,23 @@ def _array(numbers: np.ndarray, spec: Any) -> jax.Array:
 
 
 def parameters(**options: Any) -> st.SearchStrategy[PyTree]:
-    """Parameter trees: `structures(**options)` with moderate values."""
+    """Parameter trees: `structures(**options)` with moderate values.
+
+    Args:
+        options: those of `structures`.
+    """
     return structures(**options).flatmap(values)
 
 
 def gradients(params: PyTree, *, kind: str = "moderate") -> st.SearchStrategy[PyTree]:
     """Gradients that match `params`, of one kind of numbers.
 
-    `kind` is "moderate", "zero", "huge", "subnormal", "wild" or "nonfinite".
+    Args:
+        params: a tree of arrays or of `jax.ShapeDtypeStruct`.
+        kind: "moderate", "zero", "huge", "subnormal", "wild" or "nonfinite".
+
+    Raises:
+        ValueError: for another kind.
     """
     if kind not in NUMBERS:
         raise ValueError(
@@ -144,7 +182,11 @@ def gradients(params: PyTree, *, kind: str = "moderate") -> st.SearchStrategy[Py
 
 
 def hyperparameters(domain: Interval) -> st.SearchStrategy[float]:
-    """Float32 numbers in an interval such as `gradtx.UNIT`, its ends included where it has them."""
+    """Float32 numbers in an interval such as `gradtx.UNIT`, its ends included where it has them.
+
+    Args:
+        domain: the interval, cut to [-1000, 1000].
+    """
     low, high = max(domain.low, -1e3), min(domain.high, 1e3)
     return st.floats(
         low,
@@ -157,7 +199,12 @@ def hyperparameters(domain: Interval) -> st.SearchStrategy[float]:
 
 
 def schedules(low: float = 0.015625, high: float = 1.0) -> st.SearchStrategy[gradtx.Schedule]:
-    """Schedules with values in [low, high], of the kinds that `gradtx.schedules` makes."""
+    """Schedules with values in [low, high], of the kinds that `gradtx.schedules` makes.
+
+    Args:
+        low: the least value.
+        high: the largest value.
+    """
     value, steps = st.floats(low, high, width=32), st.integers(1, 20)
     return st.one_of(
         st.builds(gradtx.schedules.constant, value),
@@ -183,7 +230,11 @@ def transformations() -> st.SearchStrategy[gradtx.GradientTransformation]:
 
 
 def chains(*, max_size: int = 3) -> st.SearchStrategy[gradtx.GradientTransformation]:
-    """Chains of up to `max_size` links, the empty one too."""
+    """Chains of up to `max_size` links, the empty one too.
+
+    Args:
+        max_size: the largest number of links.
+    """
     links = st.lists(transformations(), max_size=max_size)
     return links.map(lambda parts: gradtx.chain(*parts))
 
@@ -203,6 +254,9 @@ def hook_lists(*, max_size: int = 4) -> st.SearchStrategy[list[Hook]]:
 
     A hook's state is an int32. Constraints only ever point from a later letter to an earlier one,
     so there is always an order; the list itself is in any order.
+
+    Args:
+        max_size: the largest number of hooks, at most 8.
     """
     names = "abcdefgh"[:max_size]
 

@@ -20,8 +20,14 @@ def scale_by_adadelta(
 
     `e_g` and `e_x` are like `params`, in at least float32.
 
+    Args:
+        rho: decay of both averages, in [0, 1); a number, a schedule or a JAX scalar, like all that
+            have an interval.
+        eps: added under both roots, in [0, inf).
+
     Raises:
         ValueError: if `rho` is a number outside [0, 1) or `eps` one below 0.
+
     Source: Zeiler (2012), algorithm 1.
     """
 

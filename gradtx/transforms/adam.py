@@ -37,9 +37,8 @@ def scale_by_adam(
 
         m_hat = b1 mu' / (1 - b1^(step + 1)) + (1 - b1) g / (1 - b1^step)
 
-    The corrections use the current b1 and b2, also where these follow a schedule. `mu` and `nu`
-    are like `params`, in `mu_dtype` and `nu_dtype` or at least float32. An `eps_root` of the number
-    0 is left out of the formula and of the state.
+    The corrections use the current b1 and b2, also where these follow a schedule. `mu` and `nu` are
+    like `params`. An `eps_root` of the number 0 is left out of formula and state.
 
     >>> import jax.numpy as jnp
     >>> tx = scale_by_adam()
@@ -47,8 +46,19 @@ def scale_by_adam(
     >>> u.round(4).tolist()  # the first update is the sign of the gradient
     [1.0, -1.0]
 
+    Args:
+        b1: decay of the first moment `mu`, in [0, 1); a number, a schedule or a JAX scalar, like
+            all that have an interval.
+        b2: decay of the second moment `nu`, in [0, 1).
+        eps: added to the root, in [0, inf); keeps the step finite where the second moment is 0.
+        eps_root: added under the root, in [0, inf).
+        mu_dtype: dtype of `mu`; by default that of the parameter, at least float32.
+        nesterov: whether `m_hat` looks one step ahead.
+        nu_dtype: dtype of `nu`; by default that of the parameter, at least float32.
+
     Raises:
         ValueError: if `b1` or `b2` is a number outside [0, 1), or an `eps` one below 0.
+
     Source: Kingma and Ba (2015), algorithm 1; the Nesterov form is that of Dozat (2016), section 3.
     """
 

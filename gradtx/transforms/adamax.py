@@ -20,8 +20,15 @@ def scale_by_adamax(
 
     `mu` and `nu` are like `params`, in at least float32.
 
+    Args:
+        b1: decay of the first moment `mu`, in [0, 1); a number, a schedule or a JAX scalar, like
+            all that have an interval.
+        b2: decay of the maximum `nu`, in [0, 1).
+        eps: added to the size of the gradient, in [0, inf).
+
     Raises:
         ValueError: if `b1` or `b2` is a number outside [0, 1), or `eps` one below 0.
+
     Source: Kingma and Ba (2015), algorithm 2.
     """
 

@@ -22,8 +22,15 @@ def adaptive_grad_clip(
     A unit is what feeds one output. Norms run over `axis`, or by default over everything in a
     vector, the first axis of two or three, and all but the last of four or more.
 
+    Args:
+        clipping: bound of the ratio of the two norms, in [0, inf]; a number, a schedule or a JAX
+            scalar, like all that have an interval.
+        eps: least norm of the parameters that counts, in [0, inf), so that those at 0 can move.
+        axis: the axis or axes that a unit's norm runs over; by default as above.
+
     Raises:
         ValueError: if `clipping` or `eps` is a negative number; on `update`, without `params`.
+
     Source: Brock et al. (2021), equation 3.
     """
 
@@ -44,7 +51,13 @@ def adaptive_grad_clip(
 def unitwise_norm(x: jax.Array, axis: Axes | None = None) -> jax.Array:
     """Euclidean norm of each unit of `x`, with the reduced axes kept at length 1.
 
-    norm = sqrt(sum over axis of x^2)
+        norm = sqrt(sum over axis of x^2)
+
+    Args:
+        x: the array.
+        axis: the axis or axes to reduce; by default those of `adaptive_grad_clip`.
+
+    Source: Brock et al. (2021), equation 3.
     """
     if axis is None:
         inputs = 1 if x.ndim <= 3 else x.ndim - 1

@@ -35,11 +35,23 @@ def scale_by_amsgrad(
         nu_max' = max(nu_max, v)                         u   = m / (sqrt(nu_max' + eps_root) + eps)
 
     The second forms are those without `bias_correction_mu` and `bias_correction_nu`, the paper's;
-    PyTorch takes the maximum before it corrects. The slots are like `params`, in `mu_dtype` and
-    `nu_dtype` or at least float32. An `eps_root` of the number 0 is left out.
+    PyTorch takes the maximum before it corrects. The slots are like `params`. An `eps_root` of the
+    number 0 is left out.
+
+    Args:
+        b1: decay of the first moment `mu`, in [0, 1); a number, a schedule or a JAX scalar, like
+            all that have an interval.
+        b2: decay of the second moment `nu`, in [0, 1).
+        eps: added to the root, in [0, inf); keeps the step finite where the second moment is 0.
+        eps_root: added under the root, in [0, inf).
+        mu_dtype: dtype of `mu`; by default that of the parameter, at least float32.
+        bias_correction_mu: whether the first moment is corrected for its start at 0.
+        bias_correction_nu: whether the second moment is corrected, before the maximum is taken.
+        nu_dtype: dtype of `nu` and `nu_max`; by default that of the parameter, at least float32.
 
     Raises:
         ValueError: if `b1` or `b2` is a number outside [0, 1), or an `eps` one below 0.
+
     Source: Reddi et al. (2018), algorithm 2.
     """
 

@@ -24,11 +24,19 @@ def scale_by_belief(
         m_hat = mu' / (1 - b1^step)                 v_hat = nu' / (1 - b2^step)
         u     = m_hat / (sqrt(v_hat) + eps)
 
-    With `nesterov`, m_hat looks one step ahead, as in `scale_by_adam`. `mu` and `nu` are like
-    `params`, in at least float32.
+    `mu` and `nu` are like `params`, in at least float32.
+
+    Args:
+        b1: decay of the first moment `mu`, in [0, 1); a number, a schedule or a JAX scalar, like
+            all that have an interval.
+        b2: decay of the spread `nu`, in [0, 1).
+        eps: added to the root, in [0, inf).
+        eps_root: added to `nu` at each update, in [0, inf).
+        nesterov: whether `m_hat` looks one step ahead, as in `scale_by_adam`.
 
     Raises:
         ValueError: if `b1` or `b2` is a number outside [0, 1), or an `eps` one below 0.
+
     Source: Zhuang et al. (2020), algorithm 2.
     """
 

@@ -21,6 +21,9 @@ def centralize(*, output_axis: int = 0) -> GradientTransformation:
     >>> tx.update(g, tx.init(g))[0].tolist()
     [[-1.0, 1.0], [-2.0, 2.0]]
 
+    Args:
+        output_axis: the axis along which each place keeps its own mean.
+
     Source: Yong et al. (2020), equation 1.
     """
 

@@ -20,8 +20,13 @@ def clip(max_delta: ScalarOrSchedule) -> GradientTransformation:
 
     A NaN stays NaN.
 
+    Args:
+        max_delta: bound of each element's size, in [0, inf]; a number, a schedule or a JAX scalar.
+
     Raises:
         ValueError: if `max_delta` is a negative number.
+
+    Source: Optax's function of that name.
     """
     return leafwise(
         "clip",
@@ -49,8 +54,12 @@ def clip_by_global_norm(max_norm: ScalarOrSchedule) -> GradientTransformation:
     >>> [round(x, 3) for x in u.tolist()], float(state.slots["norm"])
     ([0.6, 0.8], 5.0)
 
+    Args:
+        max_norm: bound of the norm, in [0, inf]; a number, a schedule or a JAX scalar.
+
     Raises:
         ValueError: if `max_norm` is a negative number.
+
     Source: Pascanu et al. (2013), algorithm 1.
     """
 
@@ -69,8 +78,13 @@ def clip_by_block_rms(threshold: ScalarOrSchedule) -> GradientTransformation:
 
         rms = sqrt(mean(g^2))        u = g / max(1, rms / threshold)
 
+    Args:
+        threshold: bound of the root mean square, in [0, inf]; a number, a schedule or a JAX scalar.
+
     Raises:
         ValueError: if `threshold` is a negative number.
+
+    Source: Shazeer and Stern (2018), section 6.
     """
 
     def rule(h: Any, g: jax.Array) -> jax.Array:
@@ -87,8 +101,13 @@ def clip_by_block_norm(max_norm: ScalarOrSchedule) -> GradientTransformation:
 
         norm = sqrt(sum_i g_i^2)        u = g min(1, max_norm / norm)
 
+    Args:
+        max_norm: bound of each leaf's norm, in [0, inf]; a number, a schedule or a JAX scalar.
+
     Raises:
         ValueError: if `max_norm` is a negative number.
+
+    Source: Pascanu et al. (2013), algorithm 1, leaf by leaf.
     """
 
     def rule(h: Any, g: jax.Array) -> jax.Array:

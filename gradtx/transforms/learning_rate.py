@@ -21,8 +21,15 @@ def scale_by_learning_rate(
     >>> tx.update(jnp.ones(2), tx.init(jnp.ones(2)))[0].tolist()
     [-0.5, -0.5]
 
+    Args:
+        learning_rate: factor of the updates, in [0, inf); `None` leaves them as they are; a number,
+            a schedule or a JAX scalar.
+        flip_sign: whether the updates change their sign, which turns them downhill.
+
     Raises:
         ValueError: if `learning_rate` is a negative number.
+
+    Source: Optax's function of that name.
     """
     if learning_rate is None:
         return identity()
@@ -37,7 +44,12 @@ def scale_by_learning_rate(
 def scale(step_size: ScalarOrSchedule) -> GradientTransformation:
     """Multiply the updates by a number of either sign.
 
-    u = step_size g
+        u = step_size g
+
+    Args:
+        step_size: factor of the updates, of either sign; a number, a schedule or a JAX scalar.
+
+    Source: Optax's function of that name.
     """
     return leafwise("scale", lambda h: lambda g, p: h.step_size * g, step_size=(step_size, REAL))
 
@@ -45,7 +57,12 @@ def scale(step_size: ScalarOrSchedule) -> GradientTransformation:
 def scale_by_schedule(step_size_fn: Schedule) -> GradientTransformation:
     """Multiply the updates by the value of a schedule: `scale`, which takes one too.
 
-    u = step_size_fn(count) g
+        u = step_size_fn(count) g
+
+    Args:
+        step_size_fn: schedule of the factor.
+
+    Source: Optax's function of that name.
     """
     return scale(step_size_fn)
 
@@ -53,7 +70,7 @@ def scale_by_schedule(step_size_fn: Schedule) -> GradientTransformation:
 def scale_by_sign() -> GradientTransformation:
     """Keep only the sign of each update.
 
-    u = sign(g)
+        u = sign(g)
 
     Source: Bernstein et al. (2018), algorithm 1.
     """

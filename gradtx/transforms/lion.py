@@ -16,10 +16,17 @@ def scale_by_lion(
 
         u   = sign(b1 mu + (1 - b1) g)        mu' = b2 mu + (1 - b2) g
 
-    `mu` is like `params`, in `mu_dtype` or at least float32.
+    `mu` is like `params`.
+
+    Args:
+        b1: weight of the momentum in the step, in [0, 1); a number, a schedule or a JAX scalar,
+            like all that have an interval.
+        b2: decay of the momentum `mu`, in [0, 1).
+        mu_dtype: dtype of `mu`; by default that of the parameter, at least float32.
 
     Raises:
         ValueError: if `b1` or `b2` is a number outside [0, 1).
+
     Source: Chen et al. (2023), algorithm 2.
     """
 

@@ -27,9 +27,16 @@ def lookahead(
     float32. Parameters are one tree: Optax's `lookahead` wants a pair of fast and slow ones and
     with it another training loop.
 
+    Args:
+        fast_optimizer: the transformation whose updates are followed.
+        sync_period: number of updates from one return to the next, at least 1.
+        slow_step_size: share of the way from `slow` to the fast parameters, in [0, 1]; a number, a
+            schedule or a JAX scalar.
+
     Raises:
         ValueError: if `sync_period` is not positive, `slow_step_size` a number outside [0, 1]; on
             `update`, without `params`.
+
     Source: Zhang et al. (2019), algorithm 1, whose k and alpha these are.
     """
     if sync_period < 1:

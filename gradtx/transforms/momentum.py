@@ -17,12 +17,12 @@ def scale_by_momentum(
 ) -> GradientTransformation:
     """Replace each update by a decaying sum of the updates so far.
 
-        v' = momentum v + (1 - dampening) g
-        u  = momentum v' + (1 - dampening) g  if nesterov else  v'
+        velocity' = momentum velocity + (1 - dampening) g
+        u         = momentum velocity' + (1 - dampening) g  if nesterov else  velocity'
 
     `dampening=False` is 0, a sum that grows to g / (1 - momentum) under a constant gradient;
-    `dampening=True` is `momentum` itself, an exponential average. `velocity` is like `params`, in
-    `velocity_dtype` or at least float32; the result has the dtype of the gradient.
+    `dampening=True` is `momentum` itself, an exponential average. `velocity` is like `params`; the
+    result has the dtype of the gradient.
 
     >>> import jax.numpy as jnp
     >>> tx = scale_by_momentum(0.5)
@@ -32,8 +32,16 @@ def scale_by_momentum(
     >>> u.tolist()  # 1 + 1/2 + 1/4
     [1.75]
 
+    Args:
+        momentum: decay of the velocity, in [0, 1); a number, a schedule or a JAX scalar, like all
+            that have an interval.
+        dampening: what is left out of each gradient, in [0, 1); `True` is `momentum`, `False` is 0.
+        nesterov: whether the step looks one step ahead.
+        velocity_dtype: dtype of `velocity`; by default that of the parameter, at least float32.
+
     Raises:
         ValueError: if `momentum` or `dampening` is a number outside [0, 1).
+
     Source: Polyak (1964); the Nesterov form is that of Sutskever et al. (2013), section 2.
     """
     given = None if isinstance(dampening, bool) else dampening
@@ -64,9 +72,20 @@ def trace(
 ) -> GradientTransformation:
     """Undampened `scale_by_momentum` under Optax's name; the hyperparameter is `momentum`.
 
-    v' = decay v + g        u = decay v' + g  if nesterov else  v'
+        velocity' = decay velocity + g
+        u         = decay velocity' + g  if nesterov else  velocity'
 
     A decay of 1, a plain sum, which Optax takes, is out of range here: use a schedule for it.
+
+    Args:
+        decay: decay of the velocity, in [0, 1); a number, a schedule or a JAX scalar.
+        nesterov: whether the step looks one step ahead.
+        accumulator_dtype: dtype of `velocity`; by default that of the parameter, at least float32.
+
+    Raises:
+        ValueError: if `decay` is a number outside [0, 1).
+
+    Source: Optax's function of that name.
     """
     return scale_by_momentum(decay, nesterov=nesterov, velocity_dtype=accumulator_dtype)
 
@@ -76,12 +95,19 @@ def ema(
 ) -> GradientTransformation:
     """Replace each update by the exponential average of the updates so far.
 
-        m' = decay m + (1 - decay) g        u = m' / (1 - decay^step)  if debias else  m'
+        ema' = decay ema + (1 - decay) g        u = ema' / (1 - decay^step)  if debias else  ema'
 
-    `ema` is like `params`, in `accumulator_dtype` or at least float32.
+    `ema` is like `params`.
+
+    Args:
+        decay: decay of the average, in [0, 1); a number, a schedule or a JAX scalar.
+        debias: whether the average, which starts at 0, is corrected for it.
+        accumulator_dtype: dtype of `ema`; by default that of the parameter, at least float32.
 
     Raises:
         ValueError: if `decay` is a number outside [0, 1).
+
+    Source: Optax's function of that name; Kingma and Ba (2015), section 3, for the correction.
     """
 
     def update(h: Any):
@@ -107,17 +133,27 @@ def momentum_of_steps(
 ) -> GradientTransformation:
     """Descend with momentum that sums steps, not gradients: the learning rate goes into it.
 
-        v' = momentum v + learning_rate g
-        u  = -(momentum v' + learning_rate g)  if nesterov else  -v'
-        u  = u - learning_rate weight_decay p      if there is weight decay
+        velocity' = momentum velocity + learning_rate g
+        u         = -(momentum velocity' + learning_rate g)  if nesterov else  -velocity'
+        u         = u - learning_rate weight_decay p      if there is weight decay
 
     Under a constant learning rate this is `scale_by_momentum` and then `scale_by_learning_rate`;
     when the rate falls, the larger steps of the past still echo here. It is the last link of
     `rmsprop` and `lars`.
 
+    Args:
+        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+            all that have an interval.
+        momentum: decay of the velocity, in [0, 1).
+        nesterov: whether the step looks one step ahead.
+        weight_decay: decoupled decay, in [0, inf), which the learning rate multiplies too; `None`
+            leaves it out.
+        velocity_dtype: dtype of `velocity`; by default that of the parameter, at least float32.
+
     Raises:
         ValueError: for a number outside its interval; on `update`, without `params` though there
             is weight decay.
+
     Source: Tieleman and Hinton's RMSProp as TensorFlow implements it; You et al. (2017) for LARS.
     """
 

@@ -31,12 +31,22 @@ def scale_by_muon(
         u   = orthogonalize(m)        singular values between about 0.7 and 1.2
 
     A leaf of more than two dimensions is the matrix of all its axes but the last by the last. `mu`
-    is like `params`, in `mu_dtype` or at least float32. `ns_coeffs` are the three coefficients of
-    `orthogonalize`, or one such triple for each step.
+    is like `params`.
+
+    Args:
+        ns_coeffs: the three coefficients of a step of `orthogonalize`, or such a triple for each
+            step.
+        ns_steps: number of steps, where `ns_coeffs` is one triple.
+        beta: decay of the momentum, in [0, 1); a number, a schedule or a JAX scalar, like all that
+            have an interval.
+        eps: added to the matrix's norm, in [0, inf).
+        mu_dtype: dtype of `mu`; by default that of the parameter, at least float32.
+        nesterov: whether `m` looks one step ahead.
 
     Raises:
-        ValueError: if `beta` is a number outside [0, 1); on `update`, for a leaf of less than two
-            dimensions.
+        ValueError: if a number lies outside its interval or `ns_coeffs` are no triples; on
+            `update`, for a leaf of less than two dimensions.
+
     Source: Jordan et al. (2024), "Muon: an optimizer for hidden layers in neural networks".
     """
     once = not isinstance(ns_coeffs[0], Sequence)
@@ -75,6 +85,11 @@ def orthogonalize(
         x = x / (|x| + eps);   then for each (a, b, c) in rounds:   A = x x^T
                                                                     x = a x + (b A + c A A) x
 
+    Args:
+        x: the matrix.
+        rounds: three coefficients for each step.
+        eps: added to the norm.
+
     Source: Jordan et al. (2024); the iteration is in Bernstein and Newhouse (2024), appendix A.
     """
     wide = x.shape[0] <= x.shape[1]
@@ -93,6 +108,14 @@ def scale_by_shape(consistent_rms: ScalarOrSchedule | None = None) -> GradientTr
             g sqrt(max(fan_in, fan_out)) consistent_rms      if it is given; 0.2 is Adam's size
 
     fan_out is the length of the last axis, fan_in the product of the others.
+
+    Args:
+        consistent_rms: root mean square of the update, in [0, inf), whatever the shape; by default
+            the first factor is used; a number, a schedule or a JAX scalar.
+
+    Raises:
+        ValueError: if `consistent_rms` is a negative number; on `update`, for a leaf of less than
+            two dimensions.
 
     Source: Jordan et al. (2024); Liu et al. (2025), "Muon is scalable for LLM training", eq. 4.
     """

@@ -21,11 +21,16 @@ def ema_params(
 
     Stands last in a chain, where the update is what will be added to the parameters. The average
     starts as a copy of the parameters, or with `debias` at 0 and is divided by
-    1 - decay^step when read. It is like `params`, in `dtype` or at least float32; read it with
-    `averaged_params(state, params)`.
+    1 - decay^step when read. It is like `params`; read it with `averaged_params(state, params)`.
+
+    Args:
+        decay: decay of the average, in [0, 1]; a number, a schedule or a JAX scalar.
+        debias: whether the average starts at 0 and is corrected for it when read.
+        dtype: dtype of the average; by default that of the parameter, at least float32.
 
     Raises:
         ValueError: if `decay` is a number outside [0, 1]; on `update`, without `params`.
+
     Source: Polyak and Juditsky (1992) for averaging; the exponential form is common usage.
     """
 
@@ -53,11 +58,16 @@ def averaged_params(state: Any, params: PyTree) -> PyTree:
 
         average  or, with debias,  average / (1 - decay^count)
 
-    `state` is any pytree that holds the state of one `ema_params`, of a chain for example. Before
-    the first update it is `params`. The correction uses the decay of the last update.
+    Before the first update it is `params`. The correction uses the decay of the last update.
+
+    Args:
+        state: any pytree that holds the state of one `ema_params`, of a chain for example.
+        params: the parameters, whose structure and dtypes the result has.
 
     Raises:
         ValueError: unless there is exactly one such state.
+
+    Source: Kingma and Ba (2015), section 3, for the correction.
     """
     found = list(_states(state, None))
     if len(found) != 1:

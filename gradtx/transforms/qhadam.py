@@ -31,11 +31,22 @@ def scale_by_qhadam(
         u = ((1 - nu1) g + nu1 m_hat) / (sqrt((1 - nu2) g^2 + nu2 v_hat) + eps)
 
     with m_hat and v_hat as in `scale_by_adam`, which this is with nu1 = nu2 = 1; nu1 = 0 leaves
-    RMSProp. `mu` and `nu` are like `params`, in `mu_dtype` and `nu_dtype` or at least float32.
+    RMSProp. `mu` and `nu` are like `params`.
+
+    Args:
+        b1: decay of the first moment `mu`, in [0, 1); a number, a schedule or a JAX scalar, like
+            all that have an interval.
+        b2: decay of the second moment `nu`, in [0, 1).
+        nu1: weight of the first moment against the gradient, in [0, 1].
+        nu2: weight of the second moment against the gradient's square, in [0, 1].
+        eps: added to the root, in [0, inf); keeps the step finite where the second moment is 0.
+        mu_dtype: dtype of `mu`; by default that of the parameter, at least float32.
+        nu_dtype: dtype of `nu`; by default that of the parameter, at least float32.
 
     Raises:
         ValueError: if `b1` or `b2` is a number outside [0, 1), `nu1` or `nu2` one outside [0, 1],
             or `eps` one below 0.
+
     Source: Ma and Yarats (2019), equation 16; the defaults are fastai's.
     """
 

@@ -37,8 +37,18 @@ def scale_by_radam(
     second moment amounts to: close to `step` at first, and never above `rho_inf`. `mu` and `nu` are
     like `params`, in at least float32. An `eps_root` of the number 0 is left out.
 
+    Args:
+        b1: decay of the first moment `mu`, in [0, 1); a number, a schedule or a JAX scalar, like
+            all that have an interval.
+        b2: decay of the second moment `nu`, in [0, 1).
+        eps: added to the root, in [0, inf); keeps the step finite where the second moment is 0.
+        eps_root: added under the root, in [0, inf).
+        threshold: length `rho` above which the second moment is used, in updates.
+        nesterov: whether `m_hat` looks one step ahead.
+
     Raises:
         ValueError: if `b1` or `b2` is a number outside [0, 1), or an `eps` one below 0.
+
     Source: Liu et al. (2020), algorithm 2, which has the threshold 4; 5 is that of the authors'
     code, PyTorch, Optax and fastai.
     """
@@ -88,6 +98,10 @@ def average_length(decay: jax.Array, step: jax.Array) -> jax.Array:
     >>> import jax.numpy as jnp
     >>> round(float(average_length(jnp.float32(0.999), jnp.float32(6))), 4)
     5.9942
+
+    Args:
+        decay: decay of the exponential average, in [0, 1).
+        step: number of its terms so far, a float of the same dtype.
     """
     a = -jnp.log1p(decay - 1)
     t2 = step * step

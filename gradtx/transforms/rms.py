@@ -28,11 +28,22 @@ def scale_by_rms(
         u   = g / sqrt(s + eps)  if eps_in_sqrt else  g / (sqrt(s) + eps)
 
     `nu` starts at `initial_scale`, and `mu`, which only a centered one holds, at 0; both are like
-    `params`, in `nu_dtype` or at least float32. Without bias correction the first step is
-    1 / sqrt(1 - decay) in every coordinate, whatever the gradient: ten with a decay of 0.99.
+    `params`. Without bias correction the first step is 1 / sqrt(1 - decay) in every coordinate,
+    whatever the gradient: ten with a decay of 0.99.
+
+    Args:
+        decay: decay of the mean square, in [0, 1); a number, a schedule or a JAX scalar, like all
+            that have an interval.
+        eps: added to the mean square, or to its root, in [0, inf).
+        initial_scale: what `nu` starts at.
+        eps_in_sqrt: whether `eps` is added under the root.
+        bias_correction: whether averages that start at 0 are corrected for it.
+        centered: whether the square of the mean gradient is subtracted from the mean square.
+        nu_dtype: dtype of `nu` and `mu`; by default that of the parameter, at least float32.
 
     Raises:
         ValueError: if `decay` is a number outside [0, 1) or `eps` one below 0.
+
     Source: Tieleman and Hinton (2012), lecture 6.5; the centered form is that of Graves (2013),
     section 4.2, equations 38 to 40.
     """
@@ -73,6 +84,17 @@ def scale_by_stddev(
     """Divide each update by its running standard deviation: a centered `scale_by_rms`.
 
         u = g / sqrt(nu' - mu'^2 + eps)        the rest as in `scale_by_rms`
+
+    Args:
+        decay: decay of both averages, in [0, 1); a number, a schedule or a JAX scalar, like all
+            that have an interval.
+        eps: added to the variance, or to its root, in [0, inf).
+        initial_scale: what `nu` starts at.
+        eps_in_sqrt: whether `eps` is added under the root.
+        bias_correction: whether averages that start at 0 are corrected for it.
+
+    Raises:
+        ValueError: if `decay` is a number outside [0, 1) or `eps` one below 0.
 
     Source: Graves (2013), section 4.2, equations 38 to 40.
     """

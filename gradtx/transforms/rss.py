@@ -17,14 +17,21 @@ def scale_by_rss(
 ) -> GradientTransformation:
     """Divide each update by the root of the sum of its squares so far.
 
-        s' = s + g^2
-        u  = g / sqrt(s' + eps)  if eps_in_sqrt else  g / (sqrt(s') + eps)        0 where s' is 0
+        total = sum_of_squares + g^2        sum_of_squares' = total
+        u     = g / sqrt(total + eps)  if eps_in_sqrt else  g / (sqrt(total) + eps)
+        u     = 0  where total is 0
 
     `sum_of_squares` is like `params`, in at least float32; it starts at
     `initial_accumulator_value`.
 
+    Args:
+        initial_accumulator_value: what the sum starts at, 0 or more.
+        eps: added to the sum, or to its root, in [0, inf); a number, a schedule or a JAX scalar.
+        eps_in_sqrt: whether `eps` is added under the root.
+
     Raises:
         ValueError: if `initial_accumulator_value` or `eps` is negative.
+
     Source: Duchi et al. (2011), figure 1.
     """
     if initial_accumulator_value < 0:

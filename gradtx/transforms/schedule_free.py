@@ -31,14 +31,24 @@ def schedule_free(
     The parameters are y; evaluate at x, which `schedule_free_eval_params` gives. `base` is the
     update of `base_optimizer`, which should have no momentum and end with the same learning rate;
     with `scales` it is a direction that is multiplied by -learning_rate here, so that one number
-    rules both. `z` starts as a copy of the parameters, in `state_dtype` or at least float32.
+    rules both. `z` starts as a copy of the parameters.
 
     Optax's weight uses the learning rate of the next step, here it is that of this one, as in the
     paper; under a constant rate they agree.
 
+    Args:
+        base_optimizer: what makes the step of `z`; without momentum.
+        learning_rate: learning rate, in [0, inf), which weighs the steps in the average; a number,
+            a schedule or a JAX scalar, like all that have an interval.
+        b1: weight of the average `x` in the point `y` at which gradients are taken, in (0, 1).
+        weight_lr_power: power of the learning rate in a step's weight, in [0, inf).
+        state_dtype: dtype of `z`; by default that of the parameter, at least float32.
+        scales: whether `base` is multiplied by -learning_rate here.
+
     Raises:
         ValueError: if `b1` is a number outside (0, 1) or another one negative; on `update`, without
             `params`.
+
     Source: Defazio et al. (2024), algorithm 1.
     """
     inner: Any = optax.with_extra_args_support(base_optimizer)
@@ -94,7 +104,15 @@ def schedule_free(
 
 
 def average_of(y: jax.Array, z: jax.Array, b1: jax.Array) -> jax.Array:
-    """The average x that y = b1 x + (1 - b1) z came from: x = z + (y - z) / b1."""
+    """Find the average x that y = b1 x + (1 - b1) z came from.
+
+        x = z + (y - z) / b1
+
+    Args:
+        y: the point at which gradients are taken.
+        z: the copy of the parameters that takes the steps.
+        b1: weight of the average, in (0, 1).
+    """
     return z + (y - z) / b1
 
 
@@ -103,11 +121,14 @@ def schedule_free_eval_params(state: Any, params: PyTree) -> PyTree:
 
         x = (y - (1 - b1) z) / b1        y = params
 
-    `state` is any pytree that holds the state of one `schedule_free`, of a chain for example; the
-    result has the dtypes of `params`.
+    Args:
+        state: any pytree that holds the state of one `schedule_free`, of a chain for example.
+        params: the parameters at which gradients are taken; the result has their dtypes.
 
     Raises:
         ValueError: unless there is exactly one such state.
+
+    Source: Defazio et al. (2024), algorithm 1.
     """
     found = [node for _, node in states_in(state) if node.name == "schedule_free"]
     if len(found) != 1:

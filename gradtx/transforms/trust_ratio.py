@@ -22,10 +22,18 @@ def scale_by_trust_ratio(
         ratio = trust_coefficient max(|p|, min_norm) / (max(|g|, min_norm) + eps)
         u     = min(ratio, max_ratio) g        the ratio is 1 where either norm is 0
 
-    Norms are of whole leaves, in at least float32; `max_ratio` is left out unless given.
+    Norms are of whole leaves, in at least float32.
+
+    Args:
+        min_norm: least value of both norms, in [0, inf); a number, a schedule or a JAX scalar, like
+            all that have an interval.
+        trust_coefficient: factor of the ratio, in [0, inf).
+        eps: added to the update's norm, in [0, inf).
+        max_ratio: bound of the ratio, in (0, inf); `None` means no bound.
 
     Raises:
         ValueError: for a number outside its interval; on `update`, without `params`.
+
     Source: You et al. (2017), equation 6; You et al. (2020), algorithm 2, for the bound.
     """
 
@@ -64,8 +72,15 @@ def scale_by_larc(
         ratio = trust_coefficient |p| / (|g| + eps)
         u     = min(ratio, 1) g  if clip else  ratio g
 
+    Args:
+        trust_coefficient: factor of the ratio, in [0, inf); a number, a schedule or a JAX scalar,
+            like all that have an interval.
+        eps: added to the update's norm, in [0, inf).
+        clip: whether the ratio is at most 1.
+
     Raises:
         ValueError: for a number outside its interval; on `update`, without `params`.
+
     Source: fastai's Larc, without weight decay; NVIDIA's Apex introduced the bound.
     """
 

@@ -17,11 +17,16 @@ def add_decayed_weights(
 
     Stands after what scales the gradient and before the learning rate, which then multiplies the
     decay too: p' = p (1 - learning_rate weight_decay) - learning_rate (scaled gradient).
-    `mask` is a tree of bools like the parameters or a prefix of it, or a function from the
-    parameters to one. Give each group of parameters its own decay with `gradtx.by_group`.
+    Give each group of parameters its own decay with `gradtx.by_group`.
+
+    Args:
+        weight_decay: factor of the parameters, in [0, inf); a number, a schedule or a JAX scalar.
+        mask: where to decay: a tree of bools like the parameters or a prefix of it, or a function
+            from the parameters to one; everywhere by default.
 
     Raises:
         ValueError: if `weight_decay` is a negative number; on `update`, without `params`.
+
     Source: Loshchilov and Hutter (2019), algorithm 2, line 12, times the base rate.
     """
     everywhere = leafwise(
@@ -42,8 +47,12 @@ def add_l2(l2: ScalarOrSchedule = 0.0) -> GradientTransformation:
     gradient. For plain SGD this equals `add_decayed_weights`; for every other optimizer it does
     not.
 
+    Args:
+        l2: factor of the parameters, in [0, inf); a number, a schedule or a JAX scalar.
+
     Raises:
         ValueError: if `l2` is a negative number; on `update`, without `params`.
+
     Source: Loshchilov and Hutter (2019), algorithm 2, line 6.
     """
     return leafwise(

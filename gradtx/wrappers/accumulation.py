@@ -31,8 +31,8 @@ def accumulate(
         u      = inner(total' / n')  on every `steps`-th mini-batch, then total' = n' = 0
         u      = 0                   otherwise
 
-    A mini-batch with a NaN or an infinity counts as one of the `steps`, but the mean is that of
-    the others; if there is no other, `inner` does not run. It runs under `lax.cond`, only when an
+    A mini-batch with a NaN or an infinity counts as one of the `steps`, but the mean is that of the
+    others; if there is no other, `inner` does not run. It runs under `lax.cond`, only when an
     update is due, and keeps its own counter, so its schedules follow updates. A schedule in `steps`
     is a function of the updates made, too. `steps=1` is `inner` itself.
 
@@ -47,6 +47,11 @@ def accumulate(
     ...     print(float(u[0]))
     0.0
     -2.0
+
+    Args:
+        inner: the transformation that gets the mean gradients.
+        steps: number of mini-batches for one update, a whole number of at least 1; a number, a
+            schedule or a JAX scalar.
 
     Raises:
         TypeError: if `inner` is no gradient transformation.

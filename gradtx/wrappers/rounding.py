@@ -50,8 +50,12 @@ def stochastic_rounding(seed: int = 0) -> GradientTransformation:
     Each neighbor's probability is the closeness of `x` to it. The random bits depend on `seed`,
     the step and the leaf's place alone, so a resumed run repeats them.
 
+    Args:
+        seed: seed of the random bits.
+
     Raises:
         ValueError: on `update`, without `params`.
+
     Source: Gupta et al. (2015), section 3.1.
     """
 
@@ -94,6 +98,7 @@ def kahan_summation() -> GradientTransformation:
 
     Raises:
         ValueError: on `update`, without `params`.
+
     Source: Kahan (1965).
     """
 
@@ -133,8 +138,13 @@ def master_weights(inner: optax.GradientTransformation) -> GradientTransformatio
     `None` for parameters that are float32 or wider already. A parameter that something else has
     changed since (a projection, a reload) is taken over into `master`.
 
+    Args:
+        inner: the transformation that gets the float32 gradients and parameters.
+
     Raises:
+        TypeError: if `inner` is no gradient transformation.
         ValueError: on `update`, without `params`.
+
     Source: Micikevicius et al. (2018), section 3.1.
     """
     inner = as_transformation("master_weights", "`inner`", inner)

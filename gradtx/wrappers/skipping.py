@@ -32,7 +32,12 @@ def skip_if_not_finite(
     >>> u.tolist(), int(state.slots["total"])
     ([0.0, 0.0], 1)
 
+    Args:
+        inner: the transformation that gets the finite gradients.
+        max_consecutive: most gradients in a row to skip, 0 or more; `None` means no bound.
+
     Raises:
+        TypeError: if `inner` is no gradient transformation.
         ValueError: if `max_consecutive` is negative.
     """
     if max_consecutive is not None and max_consecutive < 0:
@@ -64,5 +69,16 @@ def skip_if_not_finite(
 def apply_if_finite(
     inner: optax.GradientTransformation, max_consecutive_errors: int
 ) -> GradientTransformation:
-    """`skip_if_not_finite(inner, max_consecutive=...)`, by the name that it has in Optax."""
+    """`skip_if_not_finite`, by the name that it has in Optax.
+
+        u, s' = inner(g, s)  if all of g is finite, or for too long none was, else  0, s
+
+    Args:
+        inner: the transformation that gets the finite gradients.
+        max_consecutive_errors: most gradients in a row to skip, 0 or more.
+
+    Raises:
+        TypeError: if `inner` is no gradient transformation.
+        ValueError: if `max_consecutive_errors` is negative.
+    """
     return skip_if_not_finite(inner, max_consecutive=max_consecutive_errors)

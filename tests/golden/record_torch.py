@@ -1,4 +1,4 @@
-"""Record PyTorch's optimizers for tests/test_torch_optimizers.py; run once, by hand.
+"""Record PyTorch's optimizers for tests/optimizers/presets/test_torch.py; run once, by hand.
 
     python tests/golden/record_torch.py        needs torch and numpy; writes torch_optimizers.json
 

@@ -9,9 +9,11 @@ from gradtx.core.chain import chain
 from gradtx.core.hyperparams import ScalarOrSchedule
 from gradtx.core.transformation import GradientTransformation
 from gradtx.core.tree import norm
-from gradtx.optimizers.adaptive import adamw, qhadam, radam
-from gradtx.optimizers.descent import sgd
-from gradtx.optimizers.parts import decayed, optional
+from gradtx.optimizers.adam import adamw
+from gradtx.optimizers.qhadam import qhadam
+from gradtx.optimizers.radam import radam
+from gradtx.optimizers.sgd import sgd
+from gradtx.optimizers.terms import decayed, optional
 from gradtx.transforms.learning_rate import scale_by_learning_rate
 from gradtx.transforms.lookahead import lookahead
 from gradtx.transforms.stats import (
@@ -35,7 +37,23 @@ def fastai_sgd(
 ) -> GradientTransformation:
     """`sgd` with undampened momentum, which is also its default.
 
-    v' = momentum v + grad + l2 p        u = -learning_rate (v' + weight_decay p)
+        velocity' = momentum velocity + grad + l2 p
+        u         = -learning_rate (velocity' + weight_decay p)
+
+    Args:
+        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+            all that have an interval.
+        momentum: decay of the velocity, in [0, 1); `None` means no momentum.
+        weight_decay: decoupled decay, in [0, inf), which the learning rate multiplies too; `None`
+            leaves it out.
+        l2: coefficient of an L2 penalty, in [0, inf), which is part of the gradient; `None` leaves
+            it out.
+
+    Raises:
+        ValueError: if a number lies outside its interval; on `update`, without `params` though
+            there is `weight_decay` or `l2`.
+
+    Source: fastai's `SGD`.
     """
     return sgd(learning_rate, momentum, weight_decay=weight_decay, l2=l2)
 
@@ -51,8 +69,26 @@ def fastai_rmsprop(
 ) -> GradientTransformation:
     """RMSProp with the momentum on the gradient, before it is scaled.
 
-    g = grad + l2 p        v' = momentum v + g        nu' = decay nu + (1 - decay) g^2
-    u = -learning_rate (v' / (sqrt(nu') + eps) + weight_decay p)
+        g         = grad + l2 p
+        grad_avg' = momentum grad_avg + g        sqr_avg' = decay sqr_avg + (1 - decay) g^2
+        u         = -learning_rate (grad_avg' / (sqrt(sqr_avg') + eps) + weight_decay p)
+
+    Args:
+        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+            all that have an interval.
+        momentum: decay of the sum of gradients, in [0, 1); `None` means no momentum.
+        decay: decay of the mean square, in [0, 1).
+        eps: added to the root, in [0, inf).
+        weight_decay: decoupled decay, in [0, inf), which the learning rate multiplies too; `None`
+            leaves it out.
+        l2: coefficient of an L2 penalty, in [0, inf), which is part of the gradient; `None` leaves
+            it out.
+
+    Raises:
+        ValueError: if a number lies outside its interval; on `update`, without `params` though
+            there is `weight_decay` or `l2`.
+
+    Source: fastai's `RMSProp`.
     """
     statistics = (*optional(average_grad, momentum), average_sqr_grad(decay))
     return chain(
@@ -74,7 +110,24 @@ def fastai_adam(
 ) -> GradientTransformation:
     """`adamw` with fastai's numbers.
 
-    u = -learning_rate (m_hat / (sqrt(v_hat) + eps) + weight_decay p)        of grad + l2 p
+        u = -learning_rate (m_hat / (sqrt(v_hat) + eps) + weight_decay p)        of grad + l2 p
+
+    Args:
+        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+            all that have an interval.
+        b1: decay of the first moment, in [0, 1).
+        b2: decay of the second moment, in [0, 1).
+        eps: added to the root, in [0, inf); keeps the step finite where the second moment is 0.
+        weight_decay: decoupled decay, in [0, inf), which the learning rate multiplies too; `None`
+            leaves it out.
+        l2: coefficient of an L2 penalty, in [0, inf), which is part of the gradient; `None` leaves
+            it out.
+
+    Raises:
+        ValueError: if a number lies outside its interval; on `update`, without `params` though
+            there is `weight_decay` or `l2`.
+
+    Source: fastai's `Adam`.
     """
     tail = adamw(learning_rate, b1, b2, eps, weight_decay=weight_decay)
     return tail if l2 is None else chain(add_l2(l2), tail)
@@ -90,7 +143,25 @@ def fastai_radam(
 ) -> GradientTransformation:
     """`radam` with fastai's numbers.
 
-    u = -learning_rate (r m_hat / (sqrt(v_hat) + eps)  or  m_hat)
+        u = -learning_rate (r m_hat / (sqrt(v_hat) + eps) + weight_decay p)
+            where rho > 5, else  -learning_rate (m_hat + weight_decay p)
+
+    `scale_by_radam` has the formulas of `rho` and `r`.
+
+    Args:
+        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+            all that have an interval.
+        b1: decay of the first moment, in [0, 1).
+        b2: decay of the second moment, in [0, 1).
+        eps: added to the root, in [0, inf); keeps the step finite where the second moment is 0.
+        weight_decay: decoupled decay, in [0, inf), which the learning rate multiplies too; `None`
+            leaves it out.
+
+    Raises:
+        ValueError: if a number lies outside its interval; on `update`, without `params` though
+            there is `weight_decay`.
+
+    Source: fastai's `RAdam`; Liu et al. (2020), algorithm 2.
     """
     return radam(learning_rate, b1, b2, eps, weight_decay=weight_decay)
 
@@ -109,7 +180,23 @@ def fastai_ranger(
 ) -> GradientTransformation:
     """`lookahead` around `fastai_radam`.
 
-    every sync_period-th update:   slow' = slow + slow_step_size (p + fast - slow)
+        every sync_period-th update:   slow' = slow + slow_step_size (p + fast - slow)
+
+    Args:
+        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+            all that have an interval.
+        b1: decay of the first moment, in [0, 1).
+        weight_decay: decoupled decay, in [0, inf), which the learning rate multiplies too; `None`
+            leaves it out.
+        eps: added to the root of the second moment, in [0, inf).
+        sync_period: number of updates from one synchronization to the next, at least 1.
+        slow_step_size: share of the way that `slow` goes to the fast parameters, in [0, 1].
+
+    Raises:
+        ValueError: if a number lies outside its interval or `sync_period` is not positive; on
+            `update`, without `params`.
+
+    Source: fastai's `ranger`; Zhang et al. (2019), algorithm 1, for `lookahead`.
     """
     fast = fastai_radam(learning_rate, b1=b1, eps=eps, weight_decay=weight_decay)
     return lookahead(fast, sync_period, slow_step_size)
@@ -126,9 +213,23 @@ def fastai_larc(
 ) -> GradientTransformation:
     """Momentum whose learning rate is bounded by each layer's own.
 
-    q     = p (1 - learning_rate weight_decay)        v' = momentum v + g
-    local = learning_rate trust_coefficient |q| / (|g| + weight_decay |q| + eps)
-    u     = q - p - min(local, learning_rate) v'      or  local v'  without clip
+        q     = p (1 - learning_rate weight_decay)        grad_avg' = momentum grad_avg + g
+        local = learning_rate trust_coefficient |q| / (|g| + weight_decay |q| + eps)
+        u     = q - p - min(local, learning_rate) grad_avg'      or  local grad_avg'  without clip
+
+    Args:
+        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+            all that have an interval.
+        momentum: decay of the sum of gradients, in [0, 1); `None` means no momentum.
+        trust_coefficient: factor of the ratio, in [0, inf).
+        eps: added to the ratio's denominator, in [0, inf).
+        clip: whether the layer's own rate is at most the learning rate.
+        weight_decay: decoupled decay, in [0, inf), which the learning rate multiplies too.
+
+    Raises:
+        ValueError: if a number lies outside its interval; on `update`, without `params`.
+
+    Source: fastai's `Larc`.
     """
 
     def step(h: Any):
@@ -165,10 +266,23 @@ def fastai_lamb(
 ) -> GradientTransformation:
     """LAMB with decay outside the ratio, which is at most 10.
 
-    q = p (1 - learning_rate weight_decay)        a = m_hat / (sqrt(v_hat) + eps)
-    u = q - p - learning_rate min(rms(q) / rms(a), 10) a        the ratio is 1 where one is 0
+        q = p (1 - learning_rate weight_decay)        a = m_hat / (sqrt(v_hat) + eps)
+        u = q - p - learning_rate min(rms(q) / rms(a), 10) a        the ratio is 1 where one is 0
 
-    The live names of b1 and b2 are `momentum` and `decay`.
+    As runtime hyperparameters b1 and b2 are called `momentum` and `decay`.
+
+    Args:
+        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+            all that have an interval.
+        b1: decay of the first moment, in [0, 1).
+        b2: decay of the second moment, in [0, 1).
+        eps: added to the root, in [0, inf); keeps the step finite where the second moment is 0.
+        weight_decay: decoupled decay, in [0, inf), which the learning rate multiplies too.
+
+    Raises:
+        ValueError: if a number lies outside its interval; on `update`, without `params`.
+
+    Source: fastai's `Lamb`; You et al. (2020), algorithm 2.
     """
     rms = lambda x: jnp.sqrt(jnp.vdot(x, x) / max(x.size, 1))
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from gradtx.core.chain import chain
 from gradtx.core.hyperparams import MOMENTUM, NON_NEGATIVE, ScalarOrSchedule
 from gradtx.core.transformation import GradientTransformation
-from gradtx.optimizers.parts import optional
+from gradtx.optimizers.terms import optional
 from gradtx.transforms.learning_rate import scale_by_learning_rate
 from gradtx.transforms.momentum import scale_by_momentum
 from gradtx.transforms.rms import scale_by_rms
@@ -26,12 +26,26 @@ def torch_sgd(
 ) -> GradientTransformation:
     """SGD whose first gradient is not dampened.
 
-    g = grad + l2 p        v' = g  at the first step, then  momentum v + (1 - dampening) g
-    u = -learning_rate (g + momentum v'  if nesterov else  v')
+        g         = grad + l2 p
+        velocity' = g  at the first step, then  momentum velocity + (1 - dampening) g
+        u         = -learning_rate (g + momentum velocity'  if nesterov else  velocity')
 
     Nor is any gradient where momentum is 0. The first step is that of all parameters together; in
     PyTorch it is each one's own, which differs where one has no gradient at first. Without
     dampening it is `sgd`. PyTorch calls `l2` weight_decay.
+
+    Args:
+        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+            all that have an interval.
+        momentum: decay of the velocity, in [0, 1); 0 means no momentum, and no dampening.
+        dampening: what is left out of each gradient but the first, in [0, inf).
+        nesterov: whether the step is `g + momentum velocity'` in place of `velocity'`.
+        l2: coefficient of an L2 penalty, in [0, inf), which is part of the gradient.
+
+    Raises:
+        ValueError: if a number lies outside its interval; on `update`, without `params`.
+
+    Source: PyTorch's `torch.optim.SGD`.
     """
 
     def push(h: Any):
@@ -60,7 +74,25 @@ def torch_rmsprop(
 ) -> GradientTransformation:
     """RMSProp with eps outside the root and momentum before the learning rate.
 
-    r = (grad + l2 p) / (sqrt(nu') + eps)        v' = momentum v + r        u = -learning_rate v'
+        r         = (grad + l2 p) / (sqrt(nu') + eps)        nu' as in `scale_by_rms`
+        velocity' = momentum velocity + r
+        u         = -learning_rate velocity'
+
+    Args:
+        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+            all that have an interval.
+        decay: decay of the mean square `nu`, in [0, 1); PyTorch's `alpha`.
+        eps: added to the root, in [0, inf).
+        momentum: decay of the velocity, in [0, 1); `None` means no momentum.
+        centered: whether the square of the mean gradient is subtracted from the mean square.
+        l2: coefficient of an L2 penalty, in [0, inf), which is part of the gradient; `None` leaves
+            it out.
+
+    Raises:
+        ValueError: if a number lies outside its interval; on `update`, without `params` though
+            there is `l2`.
+
+    Source: PyTorch's `torch.optim.RMSprop`.
     """
     return chain(
         *optional(add_l2, l2),
@@ -79,7 +111,23 @@ def torch_adagrad(
 ) -> GradientTransformation:
     """Adagrad that starts at 0, with eps outside the root.
 
-    g = grad + l2 p        s' = s + g^2        u = -learning_rate g / (sqrt(s') + eps)
+        g               = grad + l2 p
+        sum_of_squares' = sum_of_squares + g^2
+        u               = -learning_rate g / (sqrt(sum_of_squares') + eps)
+
+    Args:
+        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+            all that have an interval.
+        initial_accumulator_value: what the sum starts at, 0 or more.
+        eps: added to the root, in [0, inf).
+        l2: coefficient of an L2 penalty, in [0, inf), which is part of the gradient; `None` leaves
+            it out.
+
+    Raises:
+        ValueError: if `initial_accumulator_value` is negative or a number lies outside its
+            interval; on `update`, without `params` though there is `l2`.
+
+    Source: PyTorch's `torch.optim.Adagrad`.
     """
     return chain(
         *optional(add_l2, l2),

@@ -38,9 +38,15 @@ def _is_mine(tx: Any, params: PyTree) -> bool:
 def chain_identity(tx: Any, params: PyTree, grads: Sequence[PyTree], *, tolerance: float) -> None:
     """The identity is neutral in a chain, on both sides.
 
-    chain(identity(), tx, identity()) = tx
+        chain(identity(), tx, identity()) = tx
 
     A gradtx transformation is chained with `gradtx.chain`, any other with `optax.chain`.
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: a tree of gradients like `params` for each update.
+        tolerance: largest relative difference that is rounding.
     """
     chained = _chained(tx, "neutral", _is_mine(tx, params))
     got, want = run(chained, params, grads).updates, run(tx, params, grads).updates
@@ -54,7 +60,13 @@ def chain_associative(
 ) -> None:
     """How the links of a chain are nested does not matter.
 
-    chain(chain(a, tx), b) = chain(a, chain(tx, b))        a = scale(1/2), b = trace(1/2)
+        chain(chain(a, tx), b) = chain(a, chain(tx, b))        a = scale(1/2), b = trace(1/2)
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: a tree of gradients like `params` for each update.
+        tolerance: largest relative difference that is rounding.
     """
     mine = _is_mine(tx, params)
     left, right = _chained(tx, "left", mine), _chained(tx, "right", mine)
@@ -81,7 +93,16 @@ def linear(
 ) -> None:
     """Updates are linear in the run of gradients.
 
-    u(a g + b h) = a u(g) + b u(h)        a = factor, b = other_factor
+        u(a g + b h) = a u(g) + b u(h)        a = factor, b = other_factor
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: a tree of gradients like `params` for each update.
+        other: as many other gradients.
+        factor: the factor of `grads`.
+        other_factor: the factor of `other`.
+        tolerance: largest relative difference that is rounding.
     """
     a, b = factor, other_factor
     mixed = [_combine(a, g, b, h) for g, h in zip(grads, other, strict=True)]
@@ -107,7 +128,14 @@ def scale_equivariant(
 ) -> None:
     """Gradients that are larger by a factor give updates that are larger by the same factor.
 
-    u(a g) = a u(g)        a = factor > 0
+        u(a g) = a u(g)        a = factor > 0
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: a tree of gradients like `params` for each update.
+        factor: the factor, positive.
+        tolerance: largest relative difference that is rounding.
     """
     bigger = _scaled(grads, factor)
     want = _scaled(run(tx, params, grads).updates, factor)
@@ -122,7 +150,14 @@ def scale_invariant(
 ) -> None:
     """Gradients that are larger by a factor give the same updates.
 
-    u(a g) = u(g)        a = factor > 0, for |g| well above the transformation's `eps`
+        u(a g) = u(g)        a = factor > 0, for |g| well above the transformation's `eps`
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: a tree of gradients like `params` for each update.
+        factor: the factor, positive.
+        tolerance: largest relative difference that is rounding.
     """
     bigger = _scaled(grads, factor)
     got, want = run(tx, params, bigger).updates, run(tx, params, grads).updates
@@ -136,7 +171,14 @@ def translation_equivariant(
 ) -> None:
     """The path of the parameters moves with its start: updates do not depend on where they are.
 
-    u(g, p) = u(g, q)
+        u(g, p) = u(g, q)        p = params, q = other_params
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: a tree of gradients like `params` for each update.
+        other_params: other parameters of the same structure.
+        tolerance: largest relative difference that is rounding.
     """
     got, want = run(tx, other_params, grads).updates, run(tx, params, grads).updates
     what, again = ("u(g, q) is", "u(g, p)"), disturbed(tx, params, grads)
@@ -147,7 +189,13 @@ def translation_equivariant(
 def leafwise(tx: Any, params: PyTree, grads: Sequence[PyTree], *, tolerance: float) -> None:
     """A leaf's update depends on that leaf alone.
 
-    u({a: g, b: h}) = {a: u(g), b: u(h)}
+        u({a: g, b: h}) = {a: u(g), b: u(h)}
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a dict of parameters.
+        grads: a tree of gradients like `params` for each update.
+        tolerance: largest relative difference that is rounding.
     """
     both = run(tx, params, grads).updates
     for key in params:
@@ -165,7 +213,13 @@ def leaf_permutation_equivariant(
 ) -> None:
     """Two leaves that change places change their updates: names and order mean nothing.
 
-    u({a: h, b: g}) = {a: v, b: u}    if    u({a: g, b: h}) = {a: u, b: v}
+        u({a: h, b: g}) = {a: v, b: u}    if    u({a: g, b: h}) = {a: u, b: v}
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of two parameters of one shape and dtype.
+        grads: a tree of gradients like `params` for each update.
+        tolerance: largest relative difference that is rounding.
     """
     swap = lambda tree: jax.tree.unflatten(
         jax.tree.structure(tree), list(reversed(jax.tree.leaves(tree)))

@@ -31,7 +31,13 @@ def _tolerance(subject: Any) -> dict[str, Any]:
 def jit_equals_eager(tx: Any, params: PyTree, grads: Sequence[PyTree], *, tolerance: float) -> None:
     """Compiling changes nothing but speed.
 
-    jit(update)(g, s, p) = update(g, s, p)
+        jit(update)(g, s, p) = update(g, s, p)
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: a tree of gradients like `params` for each update.
+        tolerance: largest relative difference that is rounding.
     """
     got, want = run(tx, params, grads), run(tx, params, grads, jit=False)
     again = disturbed(tx, params, grads)
@@ -44,6 +50,11 @@ def init_is_traceable(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
     """`init` needs shapes and dtypes only, so that a state can be made sharded or on no device.
 
     eval_shape(init, p)  has the tree, shapes and dtypes of  init(p)
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: not used.
     """
     del grads
     spec = lambda tree: [(x.shape, x.dtype) for x in jax.tree.leaves(tree)]
@@ -58,7 +69,12 @@ def init_is_traceable(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
 def traced_once(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
     """Updates that differ in values alone are traced, and so compiled, once.
 
-    traces(jit(update)) = 1  over any run
+        traces(jit(update)) = 1  over any run
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: a tree of gradients like `params` for each update.
     """
     traces = []
 
@@ -90,7 +106,13 @@ def _scanned(tx: Any) -> Callable:
 def scan_equals_loop(tx: Any, params: PyTree, grads: Sequence[PyTree], *, tolerance: float) -> None:
     """A scan over gradients gives what a Python loop gives.
 
-    scan(update, init(p), [g_1 .. g_n]) = [u_1 .. u_n]
+        scan(update, init(p), [g_1 .. g_n]) = [u_1 .. u_n]
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: a tree of gradients like `params` for each update.
+        tolerance: largest relative difference that is rounding.
     """
     stacked = _scanned(tx)(tx.init(params), params, _stack(grads))
     got = [jax.tree.map(lambda x: x[t], stacked) for t in range(len(grads))]  # noqa: B023
@@ -115,7 +137,15 @@ def vmap_equals_loop(
 ) -> None:
     """Many runs at once, mapped over parameters and gradients, do not mix.
 
-    vmap(update)([g, h], vmap(init)([p, q]), [p, q]) = [update(g, ..p), update(h, ..q)]
+        vmap(update)([g, h], vmap(init)([p, q]), [p, q]) = [update(g, ..p), update(h, ..q)]
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: a tree of gradients like `params` for each update.
+        other: the gradients of the second run.
+        other_params: the parameters of the second run.
+        tolerance: largest relative difference that is rounding.
     """
     init, update = _mapped(tx)
     both = _stack([params, other_params])
@@ -138,7 +168,12 @@ def _stack(trees: Sequence[PyTree]) -> PyTree:
 def donate_safe(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
     """No two leaves of (params, state) share a buffer, so both can be donated to a step.
 
-    buffer(x) = buffer(y)  =>  x is y,  for leaves x, y of (p, init(p))
+        buffer(x) = buffer(y)  =>  x is y,  for leaves x, y of (p, init(p))
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: not used.
     """
     del grads
     owner: dict[int, str] = {}
@@ -158,10 +193,16 @@ def sharded_equals_single(
 ) -> None:
     """Spreading the leading axis of every leaf over two devices changes nothing.
 
-    update(shard(g), init(shard(p)), shard(p)) = update(g, init(p), p)
+        update(shard(g), init(shard(p)), shard(p)) = update(g, init(p), p)
 
     The axis must be even. A CPU becomes two devices with
     `XLA_FLAGS=--xla_force_host_platform_device_count=2`.
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: a tree of gradients like `params` for each update.
+        tolerance: largest relative difference that is rounding.
     """
     want, again = run(tx, params, grads).updates, disturbed(tx, params, grads)
     split = NamedSharding(Mesh(np.array(jax.devices()[:2]), ("data",)), PartitionSpec("data"))

@@ -21,9 +21,14 @@ def _zeros(tree: PyTree) -> PyTree:
 def finite(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
     """Finite gradients give finite updates and a finite state.
 
-    g_t, p finite, |g_t| <= 1e15  =>  u_t, s_t finite
+        g_t, p finite, |g_t| <= 1e15  =>  u_t, s_t finite
 
     Zero gradients, zero parameters and subnormal numbers are among them.
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: a tree of gradients like `params` for each update.
     """
     _require_finite(tx, params, grads)
 
@@ -32,7 +37,12 @@ def finite(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
 def finite_low_precision(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
     """The same in bfloat16 and float16, whose squares overflow and whose small eps is zero.
 
-    g_t, p finite, |g_t| <= 1e15 (float16: 1e3)  =>  u_t, s_t finite
+        g_t, p finite, |g_t| <= 1e15 (float16: 1e3)  =>  u_t, s_t finite
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: a tree of gradients like `params` for each update.
     """
     _require_finite(tx, params, grads)
 
@@ -59,9 +69,16 @@ def skips_nonfinite(
 ) -> None:
     """A gradient with a NaN or an infinity is skipped and leaves no trace.
 
-    u(g_1 .. g_k, bad, g_k+1 .. g_n) = u_1 .. u_k, 0, u_k+1 .. u_n        k = place
+        u(g_1 .. g_k, bad, g_k+1 .. g_n) = u_1 .. u_k, 0, u_k+1 .. u_n        k = place
 
     `bad` stands in the first number of the first leaf.
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: a tree of gradients like `params` for each update.
+        place: number of gradients before the bad one, taken modulo all of them and one.
+        bad: NaN or an infinity.
     """
     k = place % (len(grads) + 1)
     leaves, treedef = jax.tree.flatten(grads[0])
@@ -78,7 +95,12 @@ def skips_nonfinite(
 def computes_in_float32(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
     """bfloat16 is how numbers come and go, not how they are calculated with.
 
-    u(g, p) = bfloat16(u(float32(g), float32(p)))
+        u(g, p) = bfloat16(u(float32(g), float32(p)))
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters in bfloat16.
+        grads: a tree of gradients like `params` for each update.
     """
     up = lambda tree: jax.tree.map(lambda x: x.astype(jnp.float32), tree)
     low = run(tx, params, grads).updates

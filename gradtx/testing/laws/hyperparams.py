@@ -71,7 +71,14 @@ def traced_equals_constant(
 ) -> None:
     """A hyperparameter may be a traced scalar, as in a search mapped over it.
 
-    jit(h -> factory(h).update(g, s, p))(h) = factory(h).update(g, s, p)
+        jit(h -> factory(h).update(g, s, p))(h) = factory(h).update(g, s, p)
+
+    Args:
+        factory: the function that makes the transformation, `factory(**hyperparams)`.
+        params: a tree of parameters.
+        grads: a tree of gradients like `params` for each update.
+        hyperparams: the hyperparameters and their values.
+        tolerance: largest relative difference that is rounding.
     """
     init, update = _traced(factory)
     values = {name: jnp.float32(value) for name, value in hyperparams.items()}
@@ -111,7 +118,15 @@ def constant_schedule_equals_number(
 ) -> None:
     """A schedule that is constant does what the number does.
 
-    factory(t -> c).update(g, s, p) = factory(c).update(g, s, p)
+        factory(t -> c).update(g, s, p) = factory(c).update(g, s, p)
+
+    Args:
+        factory: the function that makes the transformation, `factory(**hyperparams)`.
+        params: a tree of parameters.
+        grads: a tree of gradients like `params` for each update.
+        hyperparams: the hyperparameters and their values.
+        names: those of `hyperparams` to give as schedules.
+        tolerance: largest relative difference that is rounding.
     """
     got = run(_make(factory, _given_as("constant", hyperparams, names)), params, grads).updates
     tx = _make(factory, hyperparams)
@@ -132,7 +147,15 @@ def schedule_starts_at_zero(
 ) -> None:
     """The first update uses the value of the schedule at 0.
 
-    factory(t -> c if t = 0 else c / 2).update(g_1, init(p), p) = factory(c).update(g_1, ..)
+        factory(t -> c if t = 0 else c / 2).update(g_1, init(p), p) = factory(c).update(g_1, ..)
+
+    Args:
+        factory: the function that makes the transformation, `factory(**hyperparams)`.
+        params: a tree of parameters.
+        grads: a tree of gradients like `params` for each update.
+        hyperparams: the hyperparameters and their values.
+        names: those of `hyperparams` to give as schedules.
+        tolerance: largest relative difference that is rounding.
     """
     got = run(_make(factory, _given_as("first", hyperparams, names)), params, grads).updates
     tx = _make(factory, hyperparams)
@@ -158,6 +181,14 @@ def proportional_to(
     """The value of a schedule at the count of this very update multiplies it.
 
     factory(h = t -> c 2^-t):  u_t = 2^-t u_t of factory(h = c),  for t = 0, 1, ..
+
+    Args:
+        factory: the function that makes the transformation, `factory(**hyperparams)`.
+        params: a tree of parameters.
+        grads: a tree of gradients like `params` for each update.
+        hyperparams: the hyperparameters and their values.
+        name: the hyperparameter that multiplies the update.
+        tolerance: largest relative difference that is rounding.
     """
     got = run(_make(factory, _given_as("halved", hyperparams, [name])), params, grads).updates
     halve = lambda us: [map_floats(lambda x: 2.0**-t * to_float64(x), u) for t, u in enumerate(us)]  # noqa: B023
@@ -179,9 +210,16 @@ def set_equals_constant(
 ) -> None:
     """A hyperparameter set in the state acts as one that was given from the start.
 
-    factory(a).update(g, set_hyperparams(s, h=b), p) = factory(b).update(g, s, p)
+        factory(a).update(g, set_hyperparams(s, h=b), p) = factory(b).update(g, s, p)
 
     Tried where the state is gradtx's, and names the hyperparameter.
+
+    Args:
+        factory: the function that makes the transformation, `factory(**hyperparams)`.
+        params: a tree of parameters.
+        grads: a tree of gradients like `params` for each update.
+        hyperparams: the hyperparameters and their values.
+        tolerance: largest relative difference that is rounding.
     """
     tx = _make(factory, hyperparams)
     state = tx.init(params)

@@ -23,7 +23,12 @@ def _rebuilt(subject: Any) -> dict[str, Any]:
 def pure(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
     """Nothing is remembered outside the state: the same calls give the same results.
 
-    update(g, s, p) = update(g, s, p)
+        update(g, s, p) = update(g, s, p)
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: a tree of gradients like `params` for each update.
     """
     first, second = (run(tx, params, grads, jit=False).updates for _ in range(2))
     same_updates(second, first, tolerance=0.0, what=("the second run gives", "the first"))
@@ -35,9 +40,13 @@ def resume_equals_uninterrupted(
 ) -> None:
     """A state that was written as bytes and read back goes on as if nothing had happened.
 
-    update(g, load(save(s)), p) = update(g, s, p)
+        update(g, load(save(s)), p) = update(g, s, p)
 
-    `rebuilt` is the transformation that goes on, made anew as after a restart; `tx` by default.
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: a tree of gradients like `params` for each update.
+        rebuilt: the transformation that goes on, made anew as after a restart; `tx` by default.
     """
     want, half = run(tx, params, grads).updates, len(grads) // 2
     state = through_bytes(run(tx, params, grads[:half]).state)
@@ -68,7 +77,12 @@ def through_bytes(state: PyTree) -> PyTree:
 def extra_args_ignored(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
     """An extra argument meant for another transformation in the chain is passed over.
 
-    update(g, s, p, unknown=x) = update(g, s, p)
+        update(g, s, p, unknown=x) = update(g, s, p)
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: a tree of gradients like `params` for each update.
     """
     aware = optax.with_extra_args_support(tx)
     state, got = aware.init(params), []
@@ -83,9 +97,14 @@ def extra_args_ignored(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None
 def counter_saturates(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
     """A counter that reaches the end of its integer type stays there.
 
-    count = 2^31 - 1  =>  count' = 2^31 - 1
+        count = 2^31 - 1  =>  count' = 2^31 - 1
 
     A counter is an integer scalar in the state that two updates raise by one each.
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: three trees of gradients like `params`.
     """
     states = [compiled_init(tx)(params)]
     for g in grads[:2]:
@@ -118,6 +137,11 @@ def requires_params(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
     """What needs the parameters says so when they are missing.
 
     update(g, s, None)  raises ValueError
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: a tree of gradients like `params` for each update.
     """
     try:
         tx.update(grads[0], tx.init(params), None)
@@ -130,7 +154,12 @@ def requires_params(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
 def params_are_optional(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
     """What does not need the parameters gives the same without them.
 
-    update(g, s, None) = update(g, s, p)
+        update(g, s, None) = update(g, s, p)
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: a tree of gradients like `params` for each update.
     """
     state, got = tx.init(params), []
     for g in grads:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradtx.testing.law import Broken, law
+from gradtx.testing.law import law
 from gradtx.testing.run import flat, require, run, same_updates, to_float64
 
 PyTree = Any
@@ -18,6 +18,11 @@ def returns(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
     """An update from a fresh state returns. No other law is tried on what does not.
 
     update(g, init(p), p)  returns (updates, state)
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: a tree of gradients like `params` for each update.
     """
     result = tx.update(grads[0], tx.init(params), params)
     require(
@@ -30,7 +35,12 @@ def returns(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
 def updates_match_gradients(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
     """An update has the tree, the shapes and the dtypes of the gradient.
 
-    structure(u) = structure(g)        shape(u_i) = shape(g_i)        dtype(u_i) = dtype(g_i)
+        structure(u) = structure(g)        shape(u_i) = shape(g_i)        dtype(u_i) = dtype(g_i)
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: a tree of gradients like `params` for each update.
     """
     updates, _ = jax.eval_shape(tx.update, grads[0], tx.init(params), params)
     _require_same("updates", updates, "gradients", grads[0])
@@ -40,7 +50,12 @@ def updates_match_gradients(tx: Any, params: PyTree, grads: Sequence[PyTree]) ->
 def state_is_fixed_point(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
     """An update leaves the state's tree, shapes and dtypes as `init` made them.
 
-    s = init(p),  s' = update(g, s, p)[1]  =>  tree, shapes and dtypes of s' are those of s
+        s = init(p),  s' = update(g, s, p)[1]  =>  tree, shapes and dtypes of s' are those of s
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: a tree of gradients like `params` for each update.
     """
     state = tx.init(params)
     _, after = jax.eval_shape(tx.update, grads[0], state, params)
@@ -51,7 +66,12 @@ def state_is_fixed_point(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> No
 def state_is_fixed_point_mixed(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
     """The same where gradients and parameters have different dtypes.
 
-    dtype(g_i) != dtype(p_i)  =>  tree, shapes and dtypes of s' are those of s
+        dtype(g_i) != dtype(p_i)  =>  tree, shapes and dtypes of s' are those of s
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: trees of gradients like `params`, of another dtype.
     """
     state = tx.init(params)
     _, after = jax.eval_shape(tx.update, grads[0], state, params)
@@ -74,7 +94,14 @@ def _require_same(name: str, tree: PyTree, like_name: str, like: PyTree) -> None
 def none_leaves(tx: Any, params: PyTree, grads: Sequence[PyTree], *, tolerance: float) -> None:
     """`None` in parameters and gradients alike is no leaf: it stays, and changes nothing else.
 
-    update({a: g, b: None}, init({a: p, b: None}), {a: p, b: None}) = {a: update(g, ...), b: None}
+        update({a: g, b: None}, init({a: p, b: None}), {a: p, b: None})
+            = {a: update(g, ...), b: None}
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: a tree of gradients like `params` for each update.
+        tolerance: largest relative difference that is rounding.
     """
     inside = lambda tree: {"a": tree, "b": None, "c": [None]}
     got = run(tx, inside(params), [inside(g) for g in grads], jit=False).updates
@@ -93,7 +120,12 @@ def none_leaves(tx: Any, params: PyTree, grads: Sequence[PyTree], *, tolerance: 
 def none_gradients(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
     """A leaf whose gradient is `None` is passed over: no update for it, and its state is kept.
 
-    update({a: g, b: None}, s, {a: p, b: q}) = {a: u, b: None}
+        update({a: g, b: None}, s, {a: p, b: q}) = {a: u, b: None}
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a dict of two parameters, "a" and "b".
+        grads: a tree of gradients like `params` for each update.
     """
     state = tx.init(params)
     partial = grads[0] | {"b": None}
@@ -107,7 +139,12 @@ def none_gradients(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
 def zero_size_leaves(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
     """A leaf without elements is updated to one, and leaves the others finite.
 
-    shape(p_i) = (0, n)  =>  shape(u_i) = (0, n),  and u is finite
+        shape(p_i) = (0, n)  =>  shape(u_i) = (0, n),  and u is finite
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: a tree of gradients like `params` for each update.
     """
     empty = lambda tree: {"full": tree, "none": jnp.zeros((0, 3)), "nil": jnp.zeros(0)}
     updates = run(tx, empty(params), [empty(grads[0])]).updates[0]
@@ -121,7 +158,12 @@ def zero_size_leaves(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
 def empty_tree(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
     """A tree without leaves passes through.
 
-    update({}, init({}), {}) = {}, s'
+        update({}, init({}), {}) = {}, s'
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: not used.
+        grads: not used.
     """
     del params, grads
     updates, _ = tx.update({}, tx.init({}), {})
@@ -133,6 +175,11 @@ def inputs_untouched(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
     """Neither the gradients nor the state nor the parameters are changed in place.
 
     (g, s, p) after update(g, s, p) are the same objects with the same leaves
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: a tree of gradients like `params` for each update.
     """
     state = tx.init(params)
     inputs = {"gradients": grads[0], "state": state, "parameters": params}
@@ -141,5 +188,5 @@ def inputs_untouched(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
     for name, tree in inputs.items():
         leaves, treedef = jax.tree.flatten(tree)
         old, old_def = before[name]
-        if treedef != old_def or any(a is not b for a, b in zip(leaves, old, strict=True)):
-            raise Broken(f"update changed the {name} that it was given")
+        same = treedef == old_def and all(a is b for a, b in zip(leaves, old, strict=True))
+        require(same, f"update changed the {name} that it was given")

@@ -33,7 +33,12 @@ def _zeros(tree: PyTree) -> PyTree:
 def zero_is_fixed_point(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
     """Without gradients from the start, nothing moves.
 
-    g_1 = .. = g_n = 0  =>  u_1 = .. = u_n = 0
+        g_1 = .. = g_n = 0  =>  u_1 = .. = u_n = 0
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: trees of gradients like `params`, of which only the shapes count.
     """
     for t, u in enumerate(run(tx, params, [_zeros(g) for g in grads]).updates):
         for path, leaf in flat(u).items():
@@ -46,7 +51,13 @@ def zero_is_fixed_point(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> Non
 def bias_corrected(tx: Any, params: PyTree, grads: Sequence[PyTree], *, tolerance: float) -> None:
     """Averages that start at zero do not show it: a constant gradient gives a constant update.
 
-    g_1 = .. = g_n = g  =>  u_1 = .. = u_n
+        g_1 = .. = g_n = g  =>  u_1 = .. = u_n
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: trees of gradients like `params`, of which the first is repeated.
+        tolerance: largest relative difference that is rounding.
     """
     constant = [grads[0]] * 6
     updates = run(tx, params, constant).updates
@@ -70,7 +81,14 @@ def masks(
 ) -> None:
     """What the mask leaves out passes through as it is, and does not touch the rest.
 
-    u_i = g_i  where mask(p)_i is False;   u_i where it is True does not depend on those g_i
+        u_i = g_i  where mask(p)_i is False;   u_i where it is True does not depend on those g_i
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: a tree of gradients like `params` for each update.
+        other: as many other gradients, to stand where the mask is False.
+        mask: function from the parameters to a tree of bools.
     """
     on = [bool(x) for x in jax.tree.leaves(mask(params))]
     updates = run(tx, params, grads).updates
@@ -97,7 +115,13 @@ def frozen(
 ) -> None:
     """What is frozen does not move.
 
-    u_i = 0  where mask(p)_i is False
+        u_i = 0  where mask(p)_i is False
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: a tree of gradients like `params` for each update.
+        mask: function from the parameters to a tree of bools; False freezes.
     """
     on = [bool(x) for x in jax.tree.leaves(mask(params))]
     for t, u in enumerate(run(tx, params, grads).updates):
@@ -121,7 +145,14 @@ def decoupled_weight_decay(
 ) -> None:
     """Weight decay shrinks the parameters by its factor, whatever the gradients are or were.
 
-    u_t(g, p) = u_t(g, 0) - c p        c = learning_rate weight_decay, or c(t)
+        u_t(g, p) = u_t(g, 0) - c p        c = learning_rate weight_decay, or c(t)
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: a tree of gradients like `params` for each update.
+        decay: the factor `c`, or a function from the count to it.
+        tolerance: largest relative difference that is rounding.
     """
     rate = decay if callable(decay) else lambda t: decay
     got, base = run(tx, params, grads).updates, run(tx, _zeros(params), grads).updates
@@ -146,7 +177,14 @@ def equals(
 ) -> None:
     """The updates are those of another transformation.
 
-    u(g, p) = u_reference(g, p)
+        u(g, p) = u_reference(g, p)
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: a tree of gradients like `params` for each update.
+        reference: the other transformation.
+        tolerance: largest relative difference that is rounding.
     """
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         want = run(reference, params, grads).updates
@@ -171,7 +209,12 @@ def oracle(
 
     u, m = step(g, m, p, t)  from  m = init(p),  for t = 0, 1, ..
 
-    `rule` is the pair (init, step).
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: a tree of gradients like `params` for each update.
+        rule: the pair (init, step).
+        tolerance: largest relative difference that is rounding.
     """
     init, step = rule
     got = run(tx, params, grads).updates

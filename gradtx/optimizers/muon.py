@@ -10,7 +10,7 @@ from gradtx.core.chain import chain
 from gradtx.core.hyperparams import ScalarOrSchedule
 from gradtx.core.partition import partition
 from gradtx.core.transformation import GradientTransformation
-from gradtx.optimizers.parts import Mask, decayed
+from gradtx.optimizers.terms import Mask, decayed
 from gradtx.transforms.adam import scale_by_adam
 from gradtx.transforms.learning_rate import scale_by_learning_rate
 from gradtx.transforms.muon import QUINTIC, Coefficients, scale_by_muon, scale_by_shape
@@ -46,6 +46,35 @@ def muon(
 
     The parameters are those of `optax.contrib.muon`, without its preconditioning, dual-norm
     scaling and dimension numbers.
+
+    Args:
+        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+            all that have an interval.
+        ns_coeffs: the three coefficients of a Newton-Schulz step, or such a triple for each step.
+        ns_steps: number of Newton-Schulz steps, where `ns_coeffs` is one triple.
+        beta: decay of the matrices' momentum `mu`, in [0, 1).
+        eps: added to the matrices' norms and to the root of Adam's second moment, in [0, inf).
+        weight_decay: decoupled decay of the matrices, in [0, inf), which the learning rate
+            multiplies too; `None` leaves it out.
+        weight_decay_mask: which matrices decay: a tree of bools like the parameters or a prefix of
+            it, or a function from the parameters to one; all by default.
+        mu_dtype: dtype of `mu` in both halves; by default that of the parameter, at least float32.
+        nesterov: whether the first moment of both halves looks one step ahead.
+        adam_b1: `b1` of `scale_by_adam` for the other leaves, in [0, 1).
+        adam_b2: `b2` of `scale_by_adam` for the other leaves, in [0, 1).
+        adam_eps_root: `eps_root` of `scale_by_adam` for the other leaves, in [0, inf).
+        adam_weight_decay: decoupled decay of the other leaves, in [0, inf); `None` leaves it out.
+        adam_learning_rate: learning rate of the other leaves, in [0, inf); by default
+            `learning_rate`.
+        consistent_rms: root mean square of a step before the learning rate, in [0, inf), in place
+            of the factor of `scale_by_shape` that depends on the shape alone; 0.2 is Adam's size.
+        is_matrix: function from a leaf to whether Muon moves it; by default whether it has two
+            dimensions.
+
+    Raises:
+        ValueError: if a number lies outside its interval or `ns_coeffs` are no triples; on
+            `update`, for a leaf of less than two dimensions, or without `params` although
+            there is weight decay.
 
     Source: Jordan et al. (2024), "Muon: an optimizer for hidden layers in neural networks".
     """

@@ -5,7 +5,7 @@ from typing import Any
 from gradtx.core.chain import chain
 from gradtx.core.hyperparams import ScalarOrSchedule
 from gradtx.core.transformation import GradientTransformation
-from gradtx.optimizers.parts import decayed
+from gradtx.optimizers.terms import decayed
 from gradtx.schedules.composite import warmup
 from gradtx.transforms.rms import scale_by_rms
 from gradtx.transforms.schedule_free import schedule_free
@@ -25,6 +25,22 @@ def schedule_free_sgd(
 
     Evaluate at `schedule_free_eval_params(state, params)`. The learning rate rises from 0 over
     `warmup_steps`.
+
+    Args:
+        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+            all that have an interval.
+        warmup_steps: number of updates over which the learning rate rises from 0; `None` or 0 for
+            no warm-up.
+        b1: weight of the average `x` in the point `p` at which gradients are taken, in (0, 1).
+        weight_decay: decoupled decay, in [0, inf), which the learning rate multiplies too; `None`
+            leaves it out.
+        weight_lr_power: power of the largest learning rate so far that is a step's weight in `x`,
+            in [0, inf).
+        state_dtype: dtype of `z`; by default that of the parameter, at least float32.
+
+    Raises:
+        ValueError: if a number lies outside its interval or `warmup_steps` is negative; on
+            `update`, without `params`.
 
     Source: Defazio et al. (2024), algorithm 1.
     """
@@ -54,6 +70,24 @@ def schedule_free_adamw(
 
     Evaluate at `schedule_free_eval_params(state, params)`. The learning rate rises from 0 over
     `warmup_steps`. The average takes the place of a first moment, so none is kept.
+
+    Args:
+        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+            all that have an interval.
+        warmup_steps: number of updates over which the learning rate rises from 0; `None` or 0 for
+            no warm-up.
+        b1: weight of the average `x` in the point `p` at which gradients are taken, in (0, 1).
+        b2: decay of the second moment, in [0, 1).
+        eps: added to the root, in [0, inf); keeps the step finite where the second moment is 0.
+        weight_decay: decoupled decay, in [0, inf), which the learning rate multiplies too; `None`
+            leaves it out.
+        weight_lr_power: power of the largest learning rate so far that is a step's weight in `x`,
+            in [0, inf).
+        state_dtype: dtype of `z`; by default that of the parameter, at least float32.
+
+    Raises:
+        ValueError: if a number lies outside its interval or `warmup_steps` is negative; on
+            `update`, without `params`.
 
     Source: Defazio et al. (2024), algorithm 1.
     """
