@@ -8,6 +8,7 @@ A state that was saved inside one of these fits goes on when it is given to the 
 same arguments; `fine_tune` can't be resumed so.
 """
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -67,7 +68,10 @@ def fit_one_cycle(
     scheduled = {"learning_rate": _by_group(cycle, learning_rate)} | _fixed(state, weight_decay)
     if momentum is not None:
         moves = one_cycle(1.0, steps, warmup=warmup, momentum=momentum).momentum
-        scheduled |= dict.fromkeys(_momentum_names(state), moves)
+        names = _momentum_names(state)
+        if not names:
+            warnings.warn(_no_momentum(state), UserWarning, stacklevel=2)
+        scheduled |= dict.fromkeys(names, moves)
     hooks = [schedule_hyperparams(**scheduled)]
     return _fit_with("fit_one_cycle", loop, state, hooks, train, valid, epochs=epochs, **options)
 
@@ -141,7 +145,8 @@ def fine_tune(
     """
     _check_fine_tune(state, groups)
     opt_state = jax.tree.map(jnp.copy, state.opt_state)
-    frozen, begun = loop.with_hooks(state, [_freeze(_frozen(groups, never_frozen, state.params))])
+    still = _frozen(groups, never_frozen, state.params)
+    frozen, begun = loop.with_hooks(state, [_freeze(still, [hook.name for hook in loop.hooks])])
     rates: Any = discriminative(groups, learning_rate).values
     begun, first = fit_one_cycle(
         frozen, begun, train, valid, epochs=freeze_epochs, learning_rate=rates, warmup=0.99,
@@ -185,8 +190,8 @@ def _frozen(groups: LabelBy, never_frozen: Rule | None, params: Any) -> Any:
     return jax.tree.map(lambda label, free: label != last and not free, labels, free)
 
 
-def _freeze(mask: Any) -> Hook:
-    """No gradient and no update where `mask` is True."""
+def _freeze(mask: Any, others: Sequence[str]) -> Hook:
+    """No gradient and no update where `mask` is True, for the `others` among the hooks as well."""
 
     def zero(tree: Any) -> Any:
         return jax.tree.map(lambda still, x: jnp.zeros_like(x) if still else x, mask, tree)
@@ -197,9 +202,9 @@ def _freeze(mask: Any) -> Hook:
     def after_update(state: Any, context: Any):
         return state, context.replace(updates=zero(context.updates))  # decay needs no gradient
 
-    # First of all hooks, so that none clips by the norm of gradients that are not used.
+    # Before all others, so that none clips by the norm of gradients that are not used.
     on = {"after_backward": after_backward, "after_update": after_update}
-    return Hook("freeze", on, priority=-1000)
+    return Hook("freeze", on, run_before=others)
 
 
 def _fit_with(
@@ -233,6 +238,14 @@ def _fixed(state: TrainState, weight_decay: Rates | None) -> dict[str, Schedule]
     if isinstance(now, Mapping) and not isinstance(weight_decay, Mapping):
         weight_decay = {group: weight_decay if value else 0.0 for group, value in now.items()}
     return {"weight_decay": _by_group(constant, weight_decay)}
+
+
+def _no_momentum(state: TrainState) -> str:
+    return (
+        "fit_one_cycle: `momentum` needs a hyperparameter that is declared as one; got an optimizer"
+        f" with none among {', '.join(hyperparams(state.opt_state)) or 'no hyperparameters'}."
+        " Declare it with gradtx.MOMENTUM where the transform is made, or pass momentum=None."
+    )
 
 
 def _momentum_names(state: TrainState) -> list[str]:

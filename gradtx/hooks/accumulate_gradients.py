@@ -63,5 +63,5 @@ def accumulate_gradients(examples: int) -> Hook:
         "accumulate_gradients",
         {"before_fit": before_fit, "before_step": before_step},
         init,
-        priority=6,
+        run_after=("loss_scaling", "skip_nonfinite", "terminate_on_nan"),
     )

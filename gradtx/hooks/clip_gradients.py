@@ -39,6 +39,5 @@ def clip_gradients(max_norm: float = 1.0) -> Hook:
         {"before_step": before_step},
         init=lambda state: jnp.zeros((), jnp.float32),
         run_after=("loss_scaling", "accumulate_gradients"),
-        priority=11,
         log=lambda norm: {"gradient_norm": norm},
     )

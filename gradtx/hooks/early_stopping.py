@@ -54,4 +54,5 @@ def early_stopping(
         return StoppingState(best, wait), context.request(Request.END_FIT, wait >= patience)
 
     on = {"before_fit": lambda state, context: (start(), context), "after_epoch": after_epoch}
-    return Hook("early_stopping", on, init, priority=63, in_lr_find=False)
+    before = ("save_best", "reduce_on_plateau")
+    return Hook("early_stopping", on, init, run_after=before, per_epoch=True)

@@ -53,7 +53,7 @@ def ema_params(decay: float = 0.999, *, validate: bool = True) -> Hook:
     on = {"after_step": after_step}
     if validate:
         on |= {"before_validate": before_validate, "after_validate": after_validate}
-    return Hook("ema_params", on, init, priority=50)
+    return Hook("ema_params", on, init)
 
 
 def averaged_params(state: TrainState) -> Any:

@@ -91,5 +91,4 @@ def loss_scaling(
         },
         init=lambda state: ScalingState(jnp.full((), initial, jnp.float32), zero(), zero()),
         run_after=("rnn_regularizer",),
-        priority=-10,
     )

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from gradtx.core.runtime_hyperparams import set_hyperparams
 from gradtx.hooks.improvement import Improvement
-from gradtx.hooks.live import named, restore
+from gradtx.hooks.original_hyperparams import put_back, values_named
 from gradtx.loop import Hook, StepContext
 
 RATE = "learning_rate"
@@ -52,7 +52,7 @@ def reduce_on_plateau(
         )
 
     def start(opt_state: Any) -> PlateauState:
-        return PlateauState(watch.worst(), jnp.zeros((), jnp.int32), named(opt_state, RATE))
+        return PlateauState(watch.worst(), jnp.zeros((), jnp.int32), values_named(opt_state, RATE))
 
     def init(state: Any) -> PlateauState:
         watch.check(state)
@@ -69,12 +69,14 @@ def reduce_on_plateau(
             low = jnp.maximum(factor * rate, jnp.minimum(rate, min_learning_rate))
             return jnp.where(act, low, rate)
 
-        rates = jax.tree.map(reduced, named(context.opt_state, RATE))
-        return PlateauState(best, jnp.where(act, 0, wait), state.originals), restore(context, rates)
+        rates = jax.tree.map(reduced, values_named(context.opt_state, RATE))
+        state = PlateauState(best, jnp.where(act, 0, wait), state.originals)
+        return state, put_back(context, rates)
 
     on = {
         "before_fit": lambda state, context: (start(context.opt_state), context),
         "after_epoch": after_epoch,
-        "after_fit": lambda state, context: (state, restore(context, state.originals)),
+        "after_fit": lambda state, context: (state, put_back(context, state.originals)),
     }
-    return Hook("reduce_on_plateau", on, init, priority=62, in_lr_find=False)
+    before = ("save_best", "schedule_hyperparams")
+    return Hook("reduce_on_plateau", on, init, run_after=before, per_epoch=True)

@@ -43,7 +43,7 @@ def rnn_regularizer(alpha: float = 2.0, beta: float = 1.0) -> Hook:
             penalty += beta * jnp.mean(jnp.square(raw[:, 1:] - raw[:, :-1]))
         return state, context.replace(objective=context.objective + penalty)
 
-    return Hook("rnn_regularizer", {"after_loss": after_loss}, priority=1)
+    return Hook("rnn_regularizer", {"after_loss": after_loss})
 
 
 def _outputs(pred: Any) -> tuple[jax.Array, jax.Array]:

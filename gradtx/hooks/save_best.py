@@ -61,8 +61,8 @@ def save_best(
 
     ended = "after_epoch" if metric == "train_loss" else "after_validate"
     on = {"before_fit": before_fit, ended: keep} | ({"after_fit": after_fit} if restore else {})
-    before = ("ema_params", "reset_model_state")
-    return Hook("save_best", on, init, run_before=before, priority=61, in_lr_find=False)
+    after = ("ema_params", "reset_model_state")
+    return Hook("save_best", on, init, run_before=after, per_epoch=True)
 
 
 def best_params(state: TrainState) -> tuple[Any, Any]:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from gradtx.core.hyperparams import Schedule
 from gradtx.core.runtime_hyperparams import set_hyperparams
-from gradtx.hooks.live import named, restore
+from gradtx.hooks.original_hyperparams import put_back, values_named
 from gradtx.loop import Hook, StepContext
 
 
@@ -51,11 +51,11 @@ def schedule_hyperparams(**schedules: Schedule) -> Hook:
     def init(state: Any) -> ScheduleState:
         zero = jnp.zeros((), jnp.int32)
         set_hyperparams(state.opt_state, **jax.jit(at)(zero))  # a wrong name or value is found here
-        return ScheduleState(zero, named(state.opt_state, *schedules))
+        return ScheduleState(zero, values_named(state.opt_state, *schedules))
 
     def before_fit(state: ScheduleState, context: StepContext):
         return ScheduleState(
-            jnp.zeros_like(state.count), named(context.opt_state, *schedules)
+            jnp.zeros_like(state.count), values_named(context.opt_state, *schedules)
         ), context
 
     def before_batch(state: ScheduleState, context: StepContext):
@@ -65,7 +65,7 @@ def schedule_hyperparams(**schedules: Schedule) -> Hook:
         return state._replace(count=state.count + 1), context.replace(opt_state=opt_state)
 
     def after_fit(state: ScheduleState, context: StepContext):
-        return state, restore(context, state.originals)
+        return state, put_back(context, state.originals)
 
     on = {"before_fit": before_fit, "before_batch": before_batch, "after_fit": after_fit}
     return Hook("schedule_hyperparams", on, init)

@@ -15,6 +15,7 @@ class SkipState(NamedTuple):
     skipped: jax.Array  # int32[]: in all
     in_a_row: jax.Array  # int32[]
     gave_up: jax.Array  # bool[]: whether it has ended this fit
+    step: jax.Array  # int32[]: of the last one, or -1
 
 
 def skip_nonfinite(*, max_in_a_row: int = 5) -> Hook:
@@ -35,14 +36,15 @@ def skip_nonfinite(*, max_in_a_row: int = 5) -> Hook:
             " terminate_on_nan to stop at the first."
         )
 
-    fresh = lambda: (jnp.zeros((), jnp.int32), jnp.zeros((), bool))
+    fresh = lambda: (jnp.zeros((), jnp.int32), jnp.zeros((), bool), jnp.full((), -1, jnp.int32))
 
     def skip(state: SkipState, context: StepContext, bad: jax.Array):
         one = bad.astype(jnp.int32)
         skipped, in_a_row = state.skipped + one, state.in_a_row + one
         over = bad & (in_a_row >= max_in_a_row)
         context = context.request(Request.SKIP_BATCH, bad)
-        state = SkipState(skipped, in_a_row, state.gave_up | over)
+        step = jnp.where(bad, context.step, state.step)
+        state = SkipState(skipped, in_a_row, state.gave_up | over, step)
         return state, context.request(Request.END_FIT, over)
 
     def before_fit(state: SkipState, context: StepContext):
@@ -65,5 +67,9 @@ def skip_nonfinite(*, max_in_a_row: int = 5) -> Hook:
         {"before_fit": before_fit, "after_loss": after_loss, "after_backward": after_backward},
         init=lambda state: SkipState(jnp.zeros((), jnp.int32), *fresh()),
         run_after=("loss_scaling", "rnn_regularizer"),
-        priority=-9,
+        faults=lambda state: {"batches skipped, not finite": state.skipped},
+        failed=lambda state: state.gave_up,
+        reason=lambda state: (
+            f"{int(state.in_a_row)} batches in a row were not finite, until step {int(state.step)}"
+        ),
     )

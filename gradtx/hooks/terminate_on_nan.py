@@ -6,6 +6,8 @@ import jax.numpy as jnp
 from gradtx.core.tree import all_finite
 from gradtx.loop import Hook, Request, StepContext
 
+FAULT = "runs ended by a loss that is not finite"
+
 
 def terminate_on_nan(*, gradients: bool = True) -> Hook:
     """End the fit at the first NaN or infinite loss or gradient, before parameters change.
@@ -35,5 +37,7 @@ def terminate_on_nan(*, gradients: bool = True) -> Hook:
         on,
         init=lambda state: jnp.full((), -1, jnp.int32),
         run_after=("loss_scaling", "skip_nonfinite", "rnn_regularizer"),
-        priority=-9,
+        faults=lambda step: {FAULT: (step >= 0).astype(jnp.int32)},
+        failed=lambda step: step >= 0,
+        reason=lambda step: f"the loss was not finite at step {int(step)}",
     )

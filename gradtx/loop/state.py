@@ -12,6 +12,9 @@ import jax.numpy as jnp
 PyTree = Any
 
 SMOOTHING = 0.98
+# What an event sees of a state, and what of it a hook may change.
+SEEN = ("step", "epoch", "requested", "params", "model_state", "opt_state", "metrics")
+CHANGEABLE = ("requested", "params", "model_state", "opt_state", "metrics")
 
 
 @jax.tree_util.register_dataclass
@@ -126,3 +129,15 @@ class StepContext:
         """A copy in which `request` is requested where the bool[] `when` holds."""
         asked = jnp.where(when, jnp.int32(request), jnp.int32(0))
         return replace(self, requested=jnp.maximum(self.requested, asked))
+
+
+def context_of(state: TrainState, *, training: bool, batch: PyTree = None) -> StepContext:
+    """What an event sees of `state`; `key` is that of the step, from which hooks get theirs."""
+    seen = {name: getattr(state, name) for name in SEEN}
+    key = jax.random.fold_in(state.key, state.step)
+    return StepContext(training=training, key=key, batch=batch, **seen)
+
+
+def with_changes(state: TrainState, hooks: dict[str, PyTree], context: StepContext) -> TrainState:
+    """`state` with what events have left behind: the hooks' states, and their changes."""
+    return state.replace(hooks=hooks, **{name: getattr(context, name) for name in CHANGEABLE})

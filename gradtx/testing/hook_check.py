@@ -106,7 +106,8 @@ def check_loop(
 
         for law in laws:  for scripts that Hypothesis finds:  law(fixture, script)
 
-    A script is a list of (event, step, request). Without arguments the loop is a linear regression.
+    A script is a list of (event, occurrence, request). Without arguments the loop is a linear
+    regression.
 
     Raises:
         AssertionError: with every law that fails, its formula and the shrunken script.
@@ -132,7 +133,7 @@ def check_loop(
 
 
 def _loop_code(law: Law, script: Sequence, own_fixture: bool) -> str:
-    rows = [f"({event!r}, {step}, Request.{request.name})" for event, step, request in script]
+    rows = [f"({event!r}, {k}, Request.{request.name})" for event, k, request in script]
     fixture = "Fixture(loop, params, batches)  # yours" if own_fixture else "default_fixture()"
     return "\n".join(
         [

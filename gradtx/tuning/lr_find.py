@@ -56,7 +56,7 @@ def lr_find(
     It stops early once the smooth loss exceeds `stop` times its least value, or is not finite.
     The batches repeat, an epoch after another, when one epoch has fewer than `steps`. `state` and
     the loop are left as they are. The loop's hooks run, but for those that judge whole epochs
-    (`Hook.in_lr_find`), and none can change the learning rate. All groups of a learning rate by
+    (`Hook.per_epoch`), and none can change the learning rate. All groups of a learning rate by
     group get the same. It is one compiled step for all rates.
 
     Raises:
@@ -70,7 +70,8 @@ def lr_find(
     fresh = state.replace(
         level=jnp.zeros_like(state.level), requested=jnp.zeros_like(state.requested)
     )
-    loop = replace(loop, hooks=[hook for hook in loop.hooks if hook.in_lr_find])
+    loop = replace(loop, hooks=[hook for hook in loop.hooks if not hook.per_epoch])
+    # Last in the list and bound to no other, so it overrules a hook that sets the rate itself.
     sweeping, fresh = loop.with_hooks(loop.without_hooks(fresh), [_sweep(rates, stop)])
     # An epoch has one batch at least, so the sweep always ends before the epochs do.
     _, history = fit(sweeping, fresh, train, epochs=steps, observers=observers)
@@ -81,7 +82,7 @@ def lr_find(
         raise ValueError(
             f"lr_find: nothing but a loss that blows up may end the sweep; a hook ended it at step"
             f" {len(losses)} of {steps}. Leave that hook out of the loop, or make it with"
-            " `in_lr_find=False`."
+            " `per_epoch=True`."
         )
     if len(usable(losses, steps)) < 2:
         raise ValueError(
@@ -114,7 +115,6 @@ def _sweep(rates: np.ndarray, stop: float) -> Hook:
         NAME,
         {"before_batch": before_batch, "after_batch": after_batch},
         init=lambda state: _Sweep(jnp.zeros((), jnp.int32), jnp.full((), jnp.inf, jnp.float32)),
-        priority=1000,  # after a hook that sets the learning rate itself
     )
 
 

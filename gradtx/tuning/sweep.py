@@ -20,6 +20,7 @@ class Sweep(NamedTuple):
 
     states: TrainState  # with a leading axis n
     rows: dict[str, np.ndarray]  # column of the epoch table -> [n, epochs]
+    failed: np.ndarray  # bool[n]: whether a hook has given the copy's fit up
 
 
 def sweep(
@@ -52,7 +53,8 @@ def sweep(
         )
     states = spread(state, **hyperparams)
     states, _, rows = _population(loop, states, train, orders, valid, valid_order, how=how)
-    return Sweep(states, {name: np.asarray(values) for name, values in rows.items()})
+    columns = {name: np.asarray(values) for name, values in rows.items()}
+    return Sweep(states, columns, np.asarray(loop.failed(states)))
 
 
 def spread(state: Any, **hyperparams: Any) -> Any:

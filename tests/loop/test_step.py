@@ -119,15 +119,15 @@ def test_no_loss_is_recorded_where_there_was_none():
 
 
 @pytest.mark.parametrize(
-    ("event", "step_", "requested", "missing"),
+    ("event", "step_", "request_", "missing"),
     [
         ("before_train", 0, Request.END_PHASE, {"train_loss"}),
         ("before_validate", small.STEPS, Request.END_PHASE, {"valid_loss", "error"}),
         ("before_epoch", 0, Request.END_EPOCH, {"train_loss", "valid_loss", "error"}),
     ],
 )
-def test_the_columns_of_the_epoch_table_are_always_the_same(event, step_, request, missing):
-    _, history = small.run(small.make(small.request(event, request, step_)), epochs=1)
+def test_the_columns_of_the_epoch_table_are_always_the_same(event, step_, request_, missing):
+    _, history = small.run(small.make(small.request(event, request_, step_)), epochs=1)
     (row,) = history.rows
     assert list(row) == ["epoch", "train_loss", "valid_loss", "error", "time"]
     assert {name for name, value in row.items() if np.isnan(value)} == missing

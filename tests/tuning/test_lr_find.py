@@ -4,14 +4,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from gradtx.tuning.lr_suggestions import minimum, slide, steep, suggest, usable, valley
 from hypothesis import given
 from hypothesis import strategies as st
 
 import gradtx
 from gradtx.hooks import early_stopping, reduce_on_plateau, save_best
 from gradtx.loop import Hook, Loop, Request, fit
-from gradtx.tuning.lr_find import lr_find
+from gradtx.tuning.lr_find import (
+    lr_find,
+    minimum,
+    slide,
+    steep,
+    suggest,
+    usable,
+    valley,
+)
 
 RNG = np.random.default_rng(0)
 INPUTS = RNG.normal(size=(7, 4, 3)).astype(np.float32)
@@ -130,7 +137,7 @@ def test_it_stops_at_the_first_loss_that_is_not_finite(value):
 
 
 def test_a_hook_that_ends_the_fit_at_a_nan_ends_the_sweep():
-    found = lr_find(*make(hooks=[bad_from(40, requested=Request.END_FIT)]), BATCHES)
+    found = lr_find(*make(hooks=[bad_from(40, request=Request.END_FIT)]), BATCHES)
     assert len(found.losses) == 41 and np.isnan(found.losses[-1])
 
 
