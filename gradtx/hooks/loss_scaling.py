@@ -36,11 +36,18 @@ def loss_scaling(
     An overflow is a loss or a gradient that is not finite. The batch that had it leaves parameters,
     moments and batch statistics as they were, bit for bit. So a schedule inside the optimizer
     waits, while one of `schedule_hyperparams`, which counts batches, goes on. A penalty must be
-    added to the objective at after_loss, to be scaled with the rest. The scale stays finite and is
-    never below 2^-24.
+    added to the objective at after_loss, to be scaled with the rest. The scale, float32[], stays
+    finite and is never below 2^-24. Put this hook before those of your own that look at gradients.
+
+    Args:
+        initial: the first scale, positive.
+        growth: factor of the scale after `interval` batches without overflow, above 1.
+        backoff: factor of the scale after an overflow, in (0, 1).
+        interval: batches without overflow until the scale grows, at least 1.
 
     Raises:
         ValueError: if an argument is out of range.
+
     Source: Micikevicius et al. (2018), section 3.2; the numbers are those of PyTorch's GradScaler.
     """
     if not (initial > 0 and growth > 1 and 0 < backoff < 1 and interval >= 1):

@@ -30,14 +30,22 @@ def reduce_on_plateau(
     mode: str | None = None,
     min_learning_rate: float = 0.0,
 ) -> Hook:
-    """Multiply every live learning rate by `factor` after `patience` epochs without a better value.
+    """Multiply every learning rate by `factor` after `patience` epochs without a better value.
 
         after_epoch:  wait' = 0 if better else wait + 1
-                      if wait' >= patience:  learning_rate' = max(factor learning_rate, minimum)
-                                             and wait' = 0
+                      if wait' >= patience:
+                          learning_rate' = max(factor learning_rate, min_learning_rate), wait' = 0
 
-    `metric`, `min_delta` and `mode` are as in `early_stopping`. A rate below the minimum stays as
-    it is. The rates from before the fit are put back after it.
+    A rate below the minimum stays as it is. The rates from before the fit are put back after it.
+
+    Args:
+        metric: a column of the epoch table: train_loss, valid_loss or a metric.
+        factor: of the learning rate, in (0, 1).
+        patience: epochs without a better value, at least 1.
+        min_delta: by how much a value must be better than the best, not negative.
+        mode: "min" if a better value is smaller, "max" if it is greater; without one it is "min"
+            for a metric with "loss" or "error" in its name, else "max", as in fastai.
+        min_learning_rate: what no rate falls below, not negative.
 
     Raises:
         ValueError: if an argument is out of range; when the training state is made, if there is no

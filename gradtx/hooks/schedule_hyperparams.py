@@ -19,19 +19,23 @@ class ScheduleState(NamedTuple):
 
 
 def schedule_hyperparams(**schedules: Schedule) -> Hook:
-    """Set live hyperparameters before every training batch, and put them back after the fit.
+    """Set hyperparameters before every training batch, and put them back after the fit.
 
         before_batch:  hyperparameter = schedule(count)        count' = count + 1
 
-    `count` is the number of training batches that this fit has begun, so the first batch gets
-    `schedule(0)`. It counts batches, not updates: where a batch is skipped or its gradient only
-    accumulated, the schedule goes on. A name is one that `gradtx.set_hyperparams` takes; write a
-    qualified one as `**{"scale_by_rms.decay": schedule}`. A schedule may return a dict of values by
-    group.
+    `count`, int32[], is the number of training batches that this fit has begun, so the first batch
+    gets `schedule(0)`. It counts batches, not updates: where a batch is skipped or its gradient
+    only accumulated, the schedule goes on. The optimizer must have been built with numbers for what
+    is scheduled here.
 
     >>> hook = schedule_hyperparams(learning_rate=lambda count: 0.1 / (1 + count))
     >>> hook.name
     'schedule_hyperparams'
+
+    Args:
+        schedules: functions of `count`, by a name that `gradtx.set_hyperparams` takes; write a
+            qualified one as `**{"scale_by_rms.decay": schedule}`. A schedule returns a scalar, or a
+            dict of them by group.
 
     Raises:
         ValueError: if there is no schedule; and when the training state is made, for a name that no

@@ -21,11 +21,15 @@ class SkipState(NamedTuple):
 def skip_nonfinite(*, max_in_a_row: int = 5) -> Hook:
     """Skip a training batch whose loss or gradient is NaN or infinite; give up after too many.
 
-        after_loss, after_backward:  SKIP_BATCH if not finite, and END_FIT if
-                                     in_a_row = max_in_a_row
+        after_loss, after_backward:  SKIP_BATCH if not finite, and END_FIT if in_a_row' =
+        max_in_a_row
 
     A skipped batch leaves parameters, optimizer and batch statistics as they were. A fit begins
-    with none in a row.
+    with none in a row. The hook counts skipped batches among the loop's faults, and the fit has
+    failed when it gives up.
+
+    Args:
+        max_in_a_row: skipped batches without another between them that end the fit, at least 1.
 
     Raises:
         ValueError: if `max_in_a_row` is below 1.

@@ -18,7 +18,10 @@ def terminate_on_nan(*, gradients: bool = True) -> Hook:
     Losses are those of training and of validation. A batch that another hook has given up already
     (`loss_scaling`, `skip_nonfinite`) is none of this hook's business. Parameters, optimizer and
     batch statistics stay as they were before that batch, and its loss is not recorded. The state is
-    the step at which it happened, int32[], or -1. `gradients=False` leaves out the second test.
+    the step at which it happened, int32[], or -1; the fit has failed if there is one.
+
+    Args:
+        gradients: whether gradients are tested too.
     """
 
     def check(step: jax.Array, context: StepContext, finite: jax.Array):

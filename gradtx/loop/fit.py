@@ -41,15 +41,21 @@ def fit(
 
         state = fold(train_step, batches, state), with the events of `gradtx.loop.events` around it
 
-    `train(epoch, start)` gives the batches of an epoch from number `start` on, and `valid()` those
-    of the validation set; a list of batches serves as well. A state that was saved in the middle of
-    a fit goes on from there, at its epoch and batch. `resume(state)` gives such a state in the form
-    of `state`, and the history of the fit until then: see `gradtx.checkpoint.resume`.
+    A state that was saved in the middle of a fit goes on from there, at its epoch and batch. A
+    state on a mesh stays where `gradtx.parallel` has put it. The host keeps one step ahead of the
+    device: it learns that a phase has ended after it has started one step more, which changes
+    nothing, since the state knows, and is not reported.
 
-    The given `state` stays as it is; with `donate` it is used up, which saves the memory of one
-    copy. A state on a mesh stays where `gradtx.parallel` has put it. The host keeps one step
-    ahead of the device: it learns that a phase has ended after it has started one step more, which
-    changes nothing, since the state knows, and is not reported.
+    Args:
+        loop: what is trained.
+        state: as `loop.init` or an earlier fit has made it; it stays as it is.
+        train: (epoch, start) -> the batches of an epoch from number `start` on; or a list of them.
+        valid: () -> the batches of the validation set; or a list of them; None for no validation.
+        epochs: their number, at least 1, those counted that the state's fit has done already.
+        observers: told of the fit's progress, in this order.
+        donate: whether `state` may be used up, which saves the memory of one copy.
+        resume: function of `state`; a saved state of its form, and the history of the fit until
+            then: see `gradtx.checkpoint.resume`.
 
     Raises:
         TypeError: if an argument is of the wrong kind.

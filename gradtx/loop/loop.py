@@ -220,8 +220,15 @@ def _check_logs(hooks: Sequence[Hook], state: TrainState) -> None:
 def from_linen(module: Any, *, inputs: str = "image", rngs: Sequence[str] = ("dropout",)) -> Any:
     """`apply` for `Loop`, from a Flax linen module called as `module(x, train=...)`.
 
-    `batch[inputs]` is the module's input, `model_state` holds its collections beside "params"; all
-    of them may change in training, and those named in `carry` also outside it.
+        pred = module.apply({"params": params, **model_state}, batch[inputs], train=training)
+
+    `model_state` holds the module's collections beside "params"; all of them may change in
+    training, and those named in `carry` also outside it.
+
+    Args:
+        module: a Flax linen module.
+        inputs: the batch's entry that is the module's input.
+        rngs: names of the module's streams of random numbers.
     """
 
     def apply(params: PyTree, model_state: PyTree, batch: Any, *, key: jax.Array, training: bool):

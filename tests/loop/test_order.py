@@ -31,7 +31,7 @@ def by_constraints(case):
     return not any(key in entry for entry in case["spec"] for key in ("order", "toward_end"))
 
 
-@pytest.mark.parametrize("case", filter(by_constraints, CASES), ids=lambda c: c["name"])
+@pytest.mark.parametrize("case", list(filter(by_constraints, CASES)), ids=lambda c: c["name"])
 def test_recorded_orders(case):
     want = case["legacy_sort_by_run"]
     if isinstance(want, str):
