@@ -72,12 +72,9 @@ def reduce_on_plateau(
         better, best = watch.of(context, state.best)
         wait = jnp.where(better, 0, state.wait + 1)
         act = wait >= patience
-
-        def reduced(rate: jax.Array) -> jax.Array:
-            low = jnp.maximum(factor * rate, jnp.minimum(rate, min_learning_rate))
-            return jnp.where(act, low, rate)
-
-        rates = jax.tree.map(reduced, values_named(context.opt_state, RATE))
+        low = lambda rate: jnp.maximum(factor * rate, jnp.minimum(rate, min_learning_rate))
+        rates = values_named(context.opt_state, RATE)
+        rates = jax.tree.map(lambda rate: jnp.where(act, low(rate), rate), rates)
         state = PlateauState(best, jnp.where(act, 0, wait), state.originals)
         return state, put_back(context, rates)
 

@@ -73,7 +73,10 @@ def skip_nonfinite(*, max_in_a_row: int = 5) -> Hook:
         run_after=("loss_scaling", "rnn_regularizer"),
         faults=lambda state: {"batches skipped, not finite": state.skipped},
         failed=lambda state: state.gave_up,
-        reason=lambda state: (
-            f"{int(state.in_a_row)} batches in a row were not finite, until step {int(state.step)}"
-        ),
+        reason=_reason,
     )
+
+
+def _reason(state: SkipState) -> str:
+    count, step = int(state.in_a_row), int(state.step)
+    return f"{count} batches in a row were not finite, until step {step}"

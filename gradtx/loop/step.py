@@ -167,23 +167,23 @@ def train_step(loop: Loop, state: TrainState, batch: Any) -> tuple[TrainState, d
     # alone (the host loop) than where it is in a scan (the compiled fit). With the barrier both
     # are the same by the bit.
     state, batch = jax.lax.optimization_barrier((state, batch))
-    alive = goes_on(loop, state.requested, "train")
+    active = goes_on(loop, state.requested, "train")
     context = context_of(state, training=True, batch=batch)
-    states, context = open_level(loop, "batch", state.hooks, context, alive)
-    states, context = run_parts(loop, "batch", states, context, alive, _backward, _step)
+    states, context = open_level(loop, "batch", state.hooks, context, active)
+    states, context = run_parts(loop, "batch", states, context, active, _backward, _step)
     # What a batch that was cut short has used is logged as well.
     used, loss = hyperparams(context.opt_state), context.loss
     more = hook_logs(loop.hooks, states, used)
-    states, context = run_parts(loop, "batch", states, context, alive, _restore(state))
-    states, context = close_level(loop, "batch", states, context, alive)
-    one = jnp.asarray(alive, jnp.int32)
+    states, context = run_parts(loop, "batch", states, context, active, _restore(state))
+    states, context = close_level(loop, "batch", states, context, active)
+    one = jnp.asarray(active, jnp.int32)
     new = with_changes(state, states, context)
     new = new.replace(step=state.step + one, batch=state.batch + one)
     log = {
         "loss": jnp.where(new.metrics.count > state.metrics.count, loss, jnp.nan),
         "train_loss": new.metrics.train_loss,
         "requested": new.requested,
-        "alive": jnp.asarray(alive),
+        "alive": jnp.asarray(active),
     }
     return new, {**log, **used, **more}
 
@@ -199,7 +199,7 @@ def eval_step(loop: Loop, state: TrainState, batch: Any) -> TrainState:
         batch: a pytree with a leading axis of examples; of the last one of a validation set the
             examples that only fill it up have the weight 0.
     """
-    alive = goes_on(loop, state.requested, "validate")
+    active = goes_on(loop, state.requested, "validate")
     context = context_of(state, training=False, batch=batch)
     parts = _forward, _measure, _restore(state)
-    return with_changes(state, *level(loop, "batch", state.hooks, context, alive, *parts))
+    return with_changes(state, *level(loop, "batch", state.hooks, context, active, *parts))

@@ -264,3 +264,33 @@ def test_the_smooth_losss_debiasing_keeps_its_digits(count):
     metrics = small.start(small.make()).metrics
     metrics = replace(metrics, average=jnp.float32(average), count=jnp.int32(count))
     np.testing.assert_allclose(metrics.train_loss, 1, rtol=3e-7)
+
+
+def test_a_batch_may_hold_numpy_arrays_and_numbers():
+    loop = small.make()
+    plain, _ = step(loop)
+    mixed = {name: np.asarray(value) for name, value in BATCH.items()}
+    new, _ = step(loop, batch=mixed | {"number": 3, "share": 0.5, "flag": True, "nothing": None})
+    small.assert_same(new.params, plain.params)
+
+
+def selects(loop):
+    """The shapes of what a training step of `loop` selects."""
+    program = jax.make_jaxpr(lambda state: train_step(loop, state, BATCH))(small.start(loop))
+
+    def walk(jaxpr):
+        for equation in jaxpr.eqns:
+            if equation.primitive.name == "select_n":
+                yield equation.outvars[0].aval.shape
+            for inner in jax.core.jaxprs_in_params(equation.params):
+                yield from walk(inner)
+
+    return set(walk(program.jaxpr))
+
+
+def test_a_loop_without_hooks_selects_nothing_but_figures():
+    """What hooks may skip is left out by selects; where there are none, the program has none."""
+    tx = gradtx.sgd(0.1)
+    shapes = {leaf.shape for leaf in jax.tree.leaves(small.params())}
+    assert selects(small.make(tx=tx)) == {()}
+    assert shapes <= selects(small.make(small.request("after_loss", Request.SKIP_STEP, 0), tx=tx))

@@ -105,7 +105,10 @@ def test_a_learning_rate_set_by_another_hook_is_overruled():
         opt_state = gradtx.set_hyperparams(context.opt_state, learning_rate=0.5)
         return state, context.replace(opt_state=opt_state)
 
-    found = lr_find(*make(hooks=[Hook("fixed", {"before_batch": fixed})]), BATCHES)
+    # However hooks are bound to one another, the search's own is the last.
+    on = {"before_batch": fixed}
+    bound = [Hook("first", on, run_after=["second", "absent"]), Hook("second", on)]
+    found = lr_find(*make(hooks=bound), BATCHES)
     np.testing.assert_allclose(found.losses, lr_find(*make(), BATCHES).losses, rtol=1e-6)
 
 
