@@ -1,6 +1,7 @@
 """What hooks can change in a step, what is recorded of it, and what they must not return."""
 
 import math
+import re
 from dataclasses import replace
 
 import jax
@@ -277,15 +278,8 @@ def test_a_batch_may_hold_numpy_arrays_and_numbers():
 def selects(loop):
     """The shapes of what a training step of `loop` selects."""
     program = jax.make_jaxpr(lambda state: train_step(loop, state, BATCH))(small.start(loop))
-
-    def walk(jaxpr):
-        for equation in jaxpr.eqns:
-            if equation.primitive.name == "select_n":
-                yield equation.outvars[0].aval.shape
-            for inner in jax.core.jaxprs_in_params(equation.params):
-                yield from walk(inner)
-
-    return set(walk(program.jaxpr))
+    found = re.findall(r":(\w+)\[([\d,]*)\] = select_n", str(program))
+    return {tuple(int(size) for size in shape.split(",") if size) for _, shape in found}
 
 
 def test_a_loop_without_hooks_selects_nothing_but_figures():
