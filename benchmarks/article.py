@@ -159,10 +159,9 @@ def train_once(training, config, job, *, steps=100):
         recipe = partial(fit_one_cycle, momentum=training.momentum, **how)
     start = time.perf_counter()
     state, history = recipe(loop, state, job.source.train, job.source.valid, epochs=config.epochs)
-    bad = int(state.hooks["terminate_on_nan"])
     return {
         "seconds": time.perf_counter() - start,
-        "not_finite_at_step": bad if bad >= 0 else None,
+        "failure": loop.failure(state),
         "rows": history.rows,
         "steps": {name: history.steps[name].tolist() for name in ("train_loss", "learning_rate")},
         "lr_find": found

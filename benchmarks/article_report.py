@@ -45,7 +45,7 @@ def resume(path, settings):
 
 def accuracy(result):
     """Return the accuracy after the last epoch, or NaN."""
-    stopped = result["not_finite_at_step"] is not None
+    stopped = result["failure"] is not None
     value = None if stopped else result["rows"][-1]["accuracy"]
     return math.nan if value is None else value
 
@@ -79,9 +79,8 @@ def table(trainings, results, settings):
         lines.append(f"| {training.title} | {training.rate:g} | {mean} | {seeds} | {given} |")
     for result in results:
         title = trainings[result["training"]].title
-        if result["not_finite_at_step"] is not None:
-            step = result["not_finite_at_step"]
-            lines += ["", f"{title}, seed {result['seed']}: not finite at step {step}."]
+        if result["failure"] is not None:
+            lines += ["", f"{title}, seed {result['seed']}: {result['failure']}."]
         if result["lr_find"]:
             found = result["lr_find"]["suggestions"]
             said = ", ".join(f"{k} {v:.3g}" for k, v in found.items() if v is not None)

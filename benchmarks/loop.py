@@ -65,7 +65,7 @@ def ten_hooks(args):
         hooks.save_best("train_loss"),
         hooks.early_stopping("train_loss", patience=100),
         hooks.reduce_on_plateau("train_loss", patience=100),
-        hooks.record(size=100),
+        hooks.accumulate_gradients(1),
         hooks.loss_scaling(),
     ]
 

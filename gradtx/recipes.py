@@ -1,13 +1,14 @@
-"""Whole fits in one call: schedules for live hyperparameters, set for that fit and put back after.
+"""Whole fits in one call: schedules for hyperparameters, set for that fit and put back after.
 
 They take what `gradtx.loop.fit` takes, and return the same. `steps_per_epoch` is the number of
 batches of an epoch; it may be left out where `train` is a list. The optimizer must have been built
-with numbers for what is scheduled here, so that it is live.
+with numbers for what is scheduled here, so that it can be set.
 
 A state that was saved inside one of these fits goes on when it is given to the same recipe with the
 same arguments; `fine_tune` can't be resumed so.
 """
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,14 +18,12 @@ import numpy as np
 
 from gradtx.core.groups import LabelBy, Rule, discriminative, labels_of, matching, norm_or_bias
 from gradtx.core.hyperparams import Schedule
-from gradtx.core.runtime_hyperparams import hyperparams, qualified_names
+from gradtx.core.runtime_hyperparams import hyperparams, names_with_role
 from gradtx.hooks.schedule_hyperparams import schedule_hyperparams
 from gradtx.loop import History, Hook, Level, Loop, Request, TrainState, fit
 from gradtx.schedules import constant, flat_cos, one_cycle
 
 Rates = float | Mapping[str, float]
-# What Adam and Lion, SGD, Muon and Signum call it. Other transforms' `decay` is that of squares.
-MOMENTUM = ("b1", "momentum", "beta", "ema.decay")
 
 
 def fit_one_cycle(
@@ -51,14 +50,28 @@ def fit_one_cycle(
     Batch k of N = epochs * steps_per_epoch uses the position k / N of `schedules.one_cycle`, and
     the two halves meet at `warmup`. Momentum is every hyperparameter called `b1` (Adam and its
     relatives, Lion), `momentum` (SGD) or `beta` (Muon, with the `b1` of its Adam half), and the
-    `decay` of an `ema` (Signum). An optimizer that has none of them has no momentum to move, and
-    `momentum=None` leaves it alone. A dict gives `learning_rate` by group. With `weight_decay` the
-    fit uses that one, by group too; a number leaves groups alone whose decay is 0. Further
-    `options` are `fit`'s: observers and so on.
+    `decay` of an `ema` (Signum). It warns if an optimizer has none of them.
+
+    Args:
+        loop: what is trained.
+        state: one outside any fit, or one that this recipe has saved; it stays as it is.
+        train: batches, as `fit` takes them.
+        valid: validation batches, as `fit` takes them, or None.
+        epochs: their number.
+        learning_rate: the peak, or a dict of peaks by group.
+        steps_per_epoch: batches in an epoch; may be left out where `train` has a length.
+        momentum: at the beginning, the peak of the learning rate and the end; None leaves it alone.
+        div: by how much the first rate is smaller than the peak.
+        div_final: by how much the last rate is smaller than the peak.
+        warmup: the share of the steps until the peak, in (0, 1).
+        weight_decay: of this fit, also by group; a number leaves groups alone whose decay is 0;
+            None leaves all as it is.
+        options: `fit`'s: observers and so on.
 
     Raises:
-        ValueError: if the optimizer has no such live hyperparameter or a value does not suit it, or
-            if `steps_per_epoch` is missing or wrong.
+        ValueError: if the optimizer has no such hyperparameter that can be set or a value does not
+            suit it, or if `steps_per_epoch` is missing or wrong.
+
     Source: Smith and Topin (2018), section 3; the form and the defaults are fastai's.
     """
     steps = epochs * _steps_per_epoch("fit_one_cycle", train, steps_per_epoch)
@@ -67,7 +80,10 @@ def fit_one_cycle(
     scheduled = {"learning_rate": _by_group(cycle, learning_rate)} | _fixed(state, weight_decay)
     if momentum is not None:
         moves = one_cycle(1.0, steps, warmup=warmup, momentum=momentum).momentum
-        scheduled |= dict.fromkeys(_momentum_names(state), moves)
+        names = names_with_role(state.opt_state, "momentum")
+        if not names:
+            warnings.warn(_no_momentum(state), UserWarning, stacklevel=2)
+        scheduled |= dict.fromkeys(names, moves)
     hooks = [schedule_hyperparams(**scheduled)]
     return _fit_with("fit_one_cycle", loop, state, hooks, train, valid, epochs=epochs, **options)
 
@@ -90,10 +106,24 @@ def fit_flat_cos(
 
         learning_rate  ->  learning_rate  ->  learning_rate / div_final
 
-    As `fit_one_cycle` in all else; momentum stays as it is.
+    Momentum stays as it is.
+
+    Args:
+        loop: what is trained.
+        state: one outside any fit, or one that this recipe has saved; it stays as it is.
+        train: batches, as `fit` takes them.
+        valid: validation batches, as `fit` takes them, or None.
+        epochs: their number.
+        learning_rate: the first, or a dict of them by group.
+        steps_per_epoch: batches in an epoch; may be left out where `train` has a length.
+        div_final: by how much the last rate is smaller than the first.
+        flat: the share of the steps until the rate falls, in [0, 1].
+        weight_decay: of this fit, as in `fit_one_cycle`.
+        options: `fit`'s: observers and so on.
 
     Raises:
         ValueError: as `fit_one_cycle`.
+
     Source: fastai's `fit_flat_cos`.
     """
     steps = epochs * _steps_per_epoch("fit_flat_cos", train, steps_per_epoch)
@@ -126,22 +156,37 @@ def fine_tune(
         rates:   from learning_rate / 2 / ratio for the first group to learning_rate / 2, evenly in
                  the logarithm
 
-    `groups` are in order, from `label_by`; the optimizer's learning rate must be by the same
-    groups: `adamw(by_group(groups, body=1e-3, head=1e-3))`. The parameters that `never_frozen` fits
-    train in both parts; by default these are norms' and biases', in frozen groups at a tenth of the
-    rate. The frozen do not move, not by decay either. The second part begins with the optimizer
-    state that was given, and is not run if the first was asked to end.
+    The optimizer's learning rate must be by the same groups:
+    `adamw(by_group(groups, body=1e-3, head=1e-3))`. The frozen do not move, not by decay either.
+    The second part begins with the optimizer state that was given, and is not run if the first was
+    asked to end. Returns the state and both histories, one after the other.
 
-    Returns the state and both histories, one after the other. `options` are `fit_one_cycle`'s.
+    Args:
+        loop: what is trained.
+        state: one outside any fit; it stays as it is.
+        train: batches, as `fit` takes them.
+        valid: validation batches, as `fit` takes them, or None.
+        groups: two or more, in order, from `label_by`.
+        epochs: of the second part.
+        freeze_epochs: of the first part.
+        learning_rate: the peak of the first part, twice that of the last group in the second.
+        ratio: of the last group's rate to the first group's in the second part.
+        warmup: the share of the second part's steps until the peak, in (0, 1).
+        div: by how much the second part's first rate is smaller than its peak.
+        never_frozen: the rule for parameters that train in both parts; by default norms' and
+            biases', in frozen groups at a tenth of the rate.
+        options: `fit_one_cycle`'s.
 
     Raises:
         ValueError: if the learning rate is not by `groups`, there is only one group, or the state
             is in the middle of a fit.
+
     Source: Howard and Ruder (2018), section 3; the two parts and their defaults are fastai's.
     """
     _check_fine_tune(state, groups)
     opt_state = jax.tree.map(jnp.copy, state.opt_state)
-    frozen, begun = loop.with_hooks(state, [_freeze(_frozen(groups, never_frozen, state.params))])
+    still = _frozen(groups, never_frozen, state.params)
+    frozen, begun = loop.with_hooks(state, [_freeze(still, [hook.name for hook in loop.hooks])])
     rates: Any = discriminative(groups, learning_rate).values
     begun, first = fit_one_cycle(
         frozen, begun, train, valid, epochs=freeze_epochs, learning_rate=rates, warmup=0.99,
@@ -185,8 +230,8 @@ def _frozen(groups: LabelBy, never_frozen: Rule | None, params: Any) -> Any:
     return jax.tree.map(lambda label, free: label != last and not free, labels, free)
 
 
-def _freeze(mask: Any) -> Hook:
-    """No gradient and no update where `mask` is True."""
+def _freeze(mask: Any, others: Sequence[str]) -> Hook:
+    """No gradient and no update where `mask` is True, for the `others` among the hooks as well."""
 
     def zero(tree: Any) -> Any:
         return jax.tree.map(lambda still, x: jnp.zeros_like(x) if still else x, mask, tree)
@@ -197,9 +242,9 @@ def _freeze(mask: Any) -> Hook:
     def after_update(state: Any, context: Any):
         return state, context.replace(updates=zero(context.updates))  # decay needs no gradient
 
-    # First of all hooks, so that none clips by the norm of gradients that are not used.
+    # Before all others, so that none clips by the norm of gradients that are not used.
     on = {"after_backward": after_backward, "after_update": after_update}
-    return Hook("freeze", on, priority=-1000)
+    return Hook("freeze", on, run_before=others)
 
 
 def _fit_with(
@@ -235,9 +280,12 @@ def _fixed(state: TrainState, weight_decay: Rates | None) -> dict[str, Schedule]
     return {"weight_decay": _by_group(constant, weight_decay)}
 
 
-def _momentum_names(state: TrainState) -> list[str]:
-    names = qualified_names(state.opt_state)
-    return [n for n, full in names.items() if {full, full.rpartition(".")[2]} & set(MOMENTUM)]
+def _no_momentum(state: TrainState) -> str:
+    return (
+        "fit_one_cycle: `momentum` needs a hyperparameter that is declared as one; got an optimizer"
+        f" with none among {', '.join(hyperparams(state.opt_state)) or 'no hyperparameters'}."
+        " Declare it with gradtx.MOMENTUM where the transform is made, or pass momentum=None."
+    )
 
 
 def _steps_per_epoch(where: str, train: Any, given: int | None) -> int:

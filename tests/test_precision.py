@@ -73,4 +73,4 @@ def test_scaling_saves_gradients_that_vanish_in_float16():
 
 def gradient_keeper():
     keep = {"after_backward": lambda state, m: (m.grads, m)}
-    return Hook("keep", keep, init=lambda state: state.params, priority=100)
+    return Hook("keep", keep, init=lambda state: state.params)

@@ -1,5 +1,6 @@
 """Recipes against fastai's formulas in float64 NumPy, and what they leave as it was."""
 
+import contextlib
 from dataclasses import replace
 
 import jax
@@ -18,6 +19,7 @@ INPUTS = RNG.normal(size=(STEPS, 4, 3)).astype(np.float32)
 TARGETS = INPUTS.sum(-1) + RNG.normal(size=(STEPS, 4)).astype(np.float32)
 BATCHES = [{"x": jnp.asarray(x), "y": jnp.asarray(y)} for x, y in zip(INPUTS, TARGETS, strict=True)]
 START = np.array([0.5, -0.5, 0.25])
+FAST = {"learning_rate": 0.1, "momentum": None}  # for an optimizer without momentum
 
 
 def apply(params, model_state, batch, *, key, training):
@@ -115,7 +117,7 @@ def test_hyperparameters_are_the_fits_own():
 def test_a_fit_that_is_ended_early_puts_hyperparameters_back():
     stop = Hook("stop", {"after_step": lambda s, m: (s, m.request(Request.END_FIT, m.step == 2))})
     loop, state = make(gradtx.sgd(0.5), hooks=[stop])
-    after, history = fit_one_cycle(loop, state, BATCHES, epochs=2, learning_rate=0.1)
+    after, history = fit_one_cycle(loop, state, BATCHES, epochs=2, **FAST)
     assert len(history.steps["loss"]) == 3
     assert float(gradtx.hyperparams(after.opt_state)["learning_rate"]) == 0.5
 
@@ -139,6 +141,7 @@ def test_an_interrupted_recipe_goes_on_in_its_place():
         fit_one_cycle(loop, loop.without_hooks(saved[0]), BATCHES, **options)
 
 
+NONE_DECLARED = r"^fit_one_cycle: `momentum` needs a hyperparameter that is declared as one; got"
 CHAINS = {
     "lion": (gradtx.lion(0.5), ["b1"]),
     "muon": (gradtx.muon(0.5), ["b1", "beta"]),
@@ -158,7 +161,8 @@ def test_one_cycle_moves_every_momentum_and_nothing_else(name):
     _, momenta = one_cycle_values(STEPS, peak=1e-3)
     loop, state = make(tx)
     before = gradtx.hyperparams(state.opt_state)
-    after, history = fit_one_cycle(loop, state, BATCHES, epochs=1, learning_rate=1e-3)
+    with contextlib.nullcontext() if moved else pytest.warns(UserWarning, match=NONE_DECLARED):
+        after, history = fit_one_cycle(loop, state, BATCHES, epochs=1, learning_rate=1e-3)
     for key in set(before) - {"learning_rate"}:
         want = momenta if key in moved else before[key]
         np.testing.assert_allclose(history.steps[key], want, rtol=1e-6)
@@ -175,8 +179,11 @@ def test_momentum_stays_where_none_is_given():
 
 def test_plain_sgd_has_no_momentum_to_move():
     loop, state = make(gradtx.sgd(0.5))
-    _, history = fit_one_cycle(loop, state, BATCHES, epochs=1, learning_rate=0.1)
+    with pytest.warns(UserWarning, match=f"{NONE_DECLARED} .* among learning_rate") as caught:
+        _, history = fit_one_cycle(loop, state, BATCHES, epochs=1, learning_rate=0.1)
+    assert [warning.filename for warning in caught] == [__file__]
     assert "momentum" not in history.steps
+    fit_one_cycle(loop, state, BATCHES, epochs=1, **FAST)
 
 
 @pytest.mark.parametrize("recipe", [fit_one_cycle, fit_flat_cos])
@@ -188,13 +195,13 @@ def test_steps_per_epoch_must_be_right(recipe):
         recipe(loop, state, lambda epoch, start: BATCHES[start:], epochs=1, learning_rate=0.1)
 
 
-def test_what_is_scheduled_must_be_live():
+def test_what_is_scheduled_must_be_a_number_in_the_optimizer():
     loop, state = make(gradtx.sgd(gradtx.schedules.linear(0.1, 0.0, 10)))
     with pytest.raises(ValueError, match="`learning_rate` follows a schedule"):
-        fit_one_cycle(loop, state, BATCHES, epochs=1, learning_rate=0.1)
+        fit_one_cycle(loop, state, BATCHES, epochs=1, **FAST)
     loop, state = make(gradtx.sgd(0.5))
     with pytest.raises(ValueError, match="`weight_decay` must name one hyperparameter"):
-        fit_one_cycle(loop, state, BATCHES, epochs=1, learning_rate=0.1, weight_decay=0.1)
+        fit_one_cycle(loop, state, BATCHES, epochs=1, weight_decay=0.1, **FAST)
 
 
 # Fine-tuning: two layers, a norm's gain in the first.

@@ -6,7 +6,6 @@ from gradtx.hooks.early_stopping import early_stopping
 from gradtx.hooks.ema_params import averaged_params, ema_params
 from gradtx.hooks.loss_scaling import loss_scaling
 from gradtx.hooks.mixup import mixup
-from gradtx.hooks.record import record, recorded
 from gradtx.hooks.reduce_on_plateau import reduce_on_plateau
 from gradtx.hooks.reset_model_state import reset_model_state
 from gradtx.hooks.rnn_regularizer import rnn_regularizer
@@ -24,8 +23,6 @@ __all__ = [
     "ema_params",
     "loss_scaling",
     "mixup",
-    "record",
-    "recorded",
     "reduce_on_plateau",
     "reset_model_state",
     "rnn_regularizer",

@@ -28,7 +28,10 @@ def accumulate_gradients(examples: int) -> Hook:
     large batch, also where batches differ in size or `examples` is no multiple of it. Batch
     statistics are updated by every batch. What is left at the end of an epoch goes into the next;
     what is left at the end of the fit is dropped. A batch whose step another hook has skipped
-    doesn't count.
+    doesn't count. The total is kept in at least float32.
+
+    Args:
+        examples: for one step, at least 1; a sum of weights where batches have them.
 
     Raises:
         ValueError: if `examples` is below 1.
@@ -63,5 +66,5 @@ def accumulate_gradients(examples: int) -> Hook:
         "accumulate_gradients",
         {"before_fit": before_fit, "before_step": before_step},
         init,
-        priority=6,
+        run_after=("loss_scaling", "skip_nonfinite", "terminate_on_nan"),
     )

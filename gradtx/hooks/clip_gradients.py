@@ -16,11 +16,15 @@ def clip_gradients(max_norm: float = 1.0) -> Hook:
 
     Runs on what the step is made of: after `loss_scaling` and `accumulate_gradients`. The state is
     the norm before clipping at the last step, float32[], which the steps' log has as
-    `gradient_norm`; an infinite `max_norm` only records. A norm that is not finite makes every
-    gradient NaN. The transform `gradtx.clip_by_global_norm` clips inside an optimizer.
+    `gradient_norm`. A norm that is not finite makes every gradient NaN. The transform
+    `gradtx.clip_by_global_norm` clips inside an optimizer.
+
+    Args:
+        max_norm: the bound, positive; an infinite one only records.
 
     Raises:
         ValueError: if `max_norm` is not positive.
+
     Source: Pascanu et al. (2013), algorithm 1.
     """
     if not max_norm > 0:
@@ -39,6 +43,5 @@ def clip_gradients(max_norm: float = 1.0) -> Hook:
         {"before_step": before_step},
         init=lambda state: jnp.zeros((), jnp.float32),
         run_after=("loss_scaling", "accumulate_gradients"),
-        priority=11,
         log=lambda norm: {"gradient_norm": norm},
     )

@@ -27,10 +27,15 @@ def early_stopping(
 
         after_epoch:  wait' = 0 if better else wait + 1        END_FIT if wait' >= patience
 
-    `metric` is a column of the epoch table; better means by more than `min_delta`, downward in
-    `mode` "min" and upward in "max". Without a mode it is "min" for a metric with "loss" or "error"
-    in its name, else "max", as in fastai. Both counters are in the state, so they survive a
-    checkpoint; a fit starts them anew.
+    `best`, float32[], and `wait`, int32[], are in the state, so they survive a checkpoint; a fit
+    starts them anew.
+
+    Args:
+        metric: a column of the epoch table: train_loss, valid_loss or a metric.
+        patience: epochs without a better value, at least 1.
+        min_delta: by how much a value must be better than the best, not negative.
+        mode: "min" if a better value is smaller, "max" if it is greater; without one it is "min"
+            for a metric with "loss" or "error" in its name, else "max", as in fastai.
 
     Raises:
         ValueError: if `patience` is below 1 or another argument is out of range; when the training
@@ -54,4 +59,5 @@ def early_stopping(
         return StoppingState(best, wait), context.request(Request.END_FIT, wait >= patience)
 
     on = {"before_fit": lambda state, context: (start(), context), "after_epoch": after_epoch}
-    return Hook("early_stopping", on, init, priority=63, in_lr_find=False)
+    before = ("save_best", "reduce_on_plateau")
+    return Hook("early_stopping", on, init, run_after=before, per_epoch=True)

@@ -1,4 +1,4 @@
-"""A moving average of the weights beside them."""
+"""A moving average of the parameters beside them."""
 
 from typing import Any, NamedTuple
 
@@ -9,10 +9,10 @@ from gradtx.loop import Hook, Request, StepContext, TrainState
 
 
 class EmaState(NamedTuple):
-    """The average, and during validation the weights that it stands in for."""
+    """The average, and during validation the parameters that it stands in for."""
 
     average: Any  # like the parameters, at least float32
-    weights: Any  # like the parameters; () if they are not replaced
+    params: Any  # like the parameters; () if they are not replaced
 
 
 def ema_params(decay: float = 0.999, *, validate: bool = True) -> Hook:
@@ -20,12 +20,16 @@ def ema_params(decay: float = 0.999, *, validate: bool = True) -> Hook:
 
         after_step:  average' = decay average + (1 - decay) params        average_0 = params
 
-    The average is kept in at least float32, and moves only when a step was made. With `validate` it
-    takes the parameters' place during validation. `averaged_params` reads it. Batch statistics
-    remain those of the parameters.
+    The average is kept in at least float32, and moves only when a step was made. `averaged_params`
+    reads it. Batch statistics remain those of the parameters.
+
+    Args:
+        decay: share of the average that stays, in [0, 1).
+        validate: whether the average takes the parameters' place during validation.
 
     Raises:
         ValueError: if `decay` is outside [0, 1).
+
     Source: Polyak and Juditsky (1992) for averaging; the exponential form from Tarvainen and
     Valpola (2017).
     """
@@ -45,19 +49,24 @@ def ema_params(decay: float = 0.999, *, validate: bool = True) -> Hook:
 
     def before_validate(state: EmaState, context: StepContext):
         average = cast_like(state.average, context.params)
-        return state._replace(weights=context.params), context.replace(params=average)
+        return state._replace(params=context.params), context.replace(params=average)
 
     def after_validate(state: EmaState, context: StepContext):
-        return state, context.replace(params=state.weights)
+        return state, context.replace(params=state.params)
 
     on = {"after_step": after_step}
     if validate:
         on |= {"before_validate": before_validate, "after_validate": after_validate}
-    return Hook("ema_params", on, init, priority=50)
+    return Hook("ema_params", on, init)
 
 
 def averaged_params(state: TrainState) -> Any:
     """The average that `ema_params` keeps in `state`, in the dtypes of the parameters.
+
+        averaged_params(state) = average        like `state.params`
+
+    Args:
+        state: one of a loop with `ema_params`.
 
     Raises:
         ValueError: if the state has no such hook.

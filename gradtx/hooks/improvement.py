@@ -17,6 +17,12 @@ class Improvement:
 
     A NaN, as after an epoch without validation, is never better.
 
+    Args:
+        where: the hook, for messages.
+        metric: a column of the epoch table.
+        mode: "min", "max", or None for what the metric's name says.
+        min_delta: by how much a better value must be better, not negative.
+
     Raises:
         ValueError: if `mode` is neither, or `min_delta` negative.
     """

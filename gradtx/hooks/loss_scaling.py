@@ -36,25 +36,27 @@ def loss_scaling(
     An overflow is a loss or a gradient that is not finite. The batch that had it leaves parameters,
     moments and batch statistics as they were, bit for bit. So a schedule inside the optimizer
     waits, while one of `schedule_hyperparams`, which counts batches, goes on. A penalty must be
-    added to the objective at after_loss, to be scaled with the rest. The scale stays finite and is
-    never below 2^-24.
+    added to the objective at after_loss, to be scaled with the rest. The scale, float32[], stays
+    finite and is never below 2^-24. Put this hook before those of your own that look at gradients.
+
+    Args:
+        initial: the first scale, positive.
+        growth: factor of the scale after `interval` batches without overflow, above 1.
+        backoff: factor of the scale after an overflow, in (0, 1).
+        interval: batches without overflow until the scale grows, at least 1.
 
     Raises:
         ValueError: if an argument is out of range.
+
     Source: Micikevicius et al. (2018), section 3.2; the numbers are those of PyTorch's GradScaler.
     """
-    if not (initial > 0 and growth > 1 and 0 < backoff < 1 and interval >= 1):
-        raise ValueError(
-            "loss_scaling: must have initial > 0, growth > 1, backoff in (0, 1), interval >= 1; got"
-            f" {initial}, {growth}, {backoff}, {interval}. The defaults suit float16."
-        )
+    _check(initial, growth, backoff, interval)
 
     def next_state(state: ScalingState, overflow: jax.Array) -> ScalingState:
         good = state.good + 1
         due = good >= interval
-        grown = jnp.where(
-            due & jnp.isfinite(state.scale * growth), state.scale * growth, state.scale
-        )
+        larger = state.scale * growth
+        grown = jnp.where(due & jnp.isfinite(larger), larger, state.scale)
         smaller = jnp.maximum(state.scale * backoff, SMALLEST)
         return ScalingState(
             scale=jnp.where(overflow, smaller, grown),
@@ -81,15 +83,19 @@ def loss_scaling(
         context = context.replace(grads=grads, objective=back(context.objective))
         return next_state(state, overflow), context.request(Request.SKIP_BATCH, overflow)
 
+    on = {
+        "after_loss": after_loss,
+        "before_backward": before_backward,
+        "after_backward": after_backward,
+    }
     zero = lambda: jnp.zeros((), jnp.int32)
-    return Hook(
-        "loss_scaling",
-        {
-            "after_loss": after_loss,
-            "before_backward": before_backward,
-            "after_backward": after_backward,
-        },
-        init=lambda state: ScalingState(jnp.full((), initial, jnp.float32), zero(), zero()),
-        run_after=("rnn_regularizer",),
-        priority=-10,
-    )
+    init = lambda state: ScalingState(jnp.full((), initial, jnp.float32), zero(), zero())
+    return Hook("loss_scaling", on, init, run_after=("rnn_regularizer",))
+
+
+def _check(initial: float, growth: float, backoff: float, interval: int) -> None:
+    if not (initial > 0 and growth > 1 and 0 < backoff < 1 and interval >= 1):
+        raise ValueError(
+            "loss_scaling: must have initial > 0, growth > 1, backoff in (0, 1), interval >= 1; got"
+            f" {initial}, {growth}, {backoff}, {interval}. The defaults suit float16."
+        )

@@ -14,12 +14,18 @@ def mixup(alpha: float = 0.4, *, classes: int, inputs: str = "image", label: str
         x' = l x + (1 - l) x[other]        y' = l y + (1 - l) y[other]
         l = max(b, 1 - b), b ~ Beta(alpha, alpha) for each example        other: a permutation
 
-    `batch[inputs]` is float[B, ...]; `batch[label]` int[B], which becomes float32[B, classes], or
-    float[B, classes] already, so the loss must take probabilities, as `cross_entropy` does. An
-    example of weight 0, which only fills up a batch, is mixed into none.
+    The loss must take probabilities, as `cross_entropy` does. An example of weight 0, which only
+    fills up a batch, is mixed into none.
+
+    Args:
+        alpha: of the Beta distribution, positive; larger means more mixing.
+        classes: their number.
+        inputs: the batch's entry of examples, float[B, ...].
+        label: its entry of labels: int[B], which becomes float32[B, classes], or float[B, classes].
 
     Raises:
         ValueError: if `alpha` is not positive; on tracing, if the inputs are not floating.
+
     Source: Zhang et al. (2018), "mixup"; l for each example and at least 1/2 is fastai's.
     """
     if not alpha > 0:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from gradtx.core.runtime_hyperparams import set_hyperparams
 from gradtx.hooks.improvement import Improvement
-from gradtx.hooks.live import named, restore
+from gradtx.hooks.original_hyperparams import put_back, values_named
 from gradtx.loop import Hook, StepContext
 
 RATE = "learning_rate"
@@ -30,14 +30,22 @@ def reduce_on_plateau(
     mode: str | None = None,
     min_learning_rate: float = 0.0,
 ) -> Hook:
-    """Multiply every live learning rate by `factor` after `patience` epochs without a better value.
+    """Multiply every learning rate by `factor` after `patience` epochs without a better value.
 
         after_epoch:  wait' = 0 if better else wait + 1
-                      if wait' >= patience:  learning_rate' = max(factor learning_rate, minimum)
-                                             and wait' = 0
+                      if wait' >= patience:
+                          learning_rate' = max(factor learning_rate, min_learning_rate), wait' = 0
 
-    `metric`, `min_delta` and `mode` are as in `early_stopping`. A rate below the minimum stays as
-    it is. The rates from before the fit are put back after it.
+    A rate below the minimum stays as it is. The rates from before the fit are put back after it.
+
+    Args:
+        metric: a column of the epoch table: train_loss, valid_loss or a metric.
+        factor: of the learning rate, in (0, 1).
+        patience: epochs without a better value, at least 1.
+        min_delta: by how much a value must be better than the best, not negative.
+        mode: "min" if a better value is smaller, "max" if it is greater; without one it is "min"
+            for a metric with "loss" or "error" in its name, else "max", as in fastai.
+        min_learning_rate: what no rate falls below, not negative.
 
     Raises:
         ValueError: if an argument is out of range; when the training state is made, if there is no
@@ -52,7 +60,7 @@ def reduce_on_plateau(
         )
 
     def start(opt_state: Any) -> PlateauState:
-        return PlateauState(watch.worst(), jnp.zeros((), jnp.int32), named(opt_state, RATE))
+        return PlateauState(watch.worst(), jnp.zeros((), jnp.int32), values_named(opt_state, RATE))
 
     def init(state: Any) -> PlateauState:
         watch.check(state)
@@ -64,17 +72,16 @@ def reduce_on_plateau(
         better, best = watch.of(context, state.best)
         wait = jnp.where(better, 0, state.wait + 1)
         act = wait >= patience
-
-        def reduced(rate: jax.Array) -> jax.Array:
-            low = jnp.maximum(factor * rate, jnp.minimum(rate, min_learning_rate))
-            return jnp.where(act, low, rate)
-
-        rates = jax.tree.map(reduced, named(context.opt_state, RATE))
-        return PlateauState(best, jnp.where(act, 0, wait), state.originals), restore(context, rates)
+        low = lambda rate: jnp.maximum(factor * rate, jnp.minimum(rate, min_learning_rate))
+        rates = values_named(context.opt_state, RATE)
+        rates = jax.tree.map(lambda rate: jnp.where(act, low(rate), rate), rates)
+        state = PlateauState(best, jnp.where(act, 0, wait), state.originals)
+        return state, put_back(context, rates)
 
     on = {
         "before_fit": lambda state, context: (start(context.opt_state), context),
         "after_epoch": after_epoch,
-        "after_fit": lambda state, context: (state, restore(context, state.originals)),
+        "after_fit": lambda state, context: (state, put_back(context, state.originals)),
     }
-    return Hook("reduce_on_plateau", on, init, priority=62, in_lr_find=False)
+    before = ("save_best", "schedule_hyperparams")
+    return Hook("reduce_on_plateau", on, init, run_after=before, per_epoch=True)

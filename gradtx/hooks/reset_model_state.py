@@ -14,11 +14,14 @@ EVENTS = ("before_train", "before_validate", "after_fit")
 def reset_model_state(reset: str | Callable[[Any], Any] = "carry") -> Hook:
     """Reset a part of the model's state before training, before validation and after the fit.
 
-        model_state' = reset(model_state)
+        before_train, before_validate, after_fit:  model_state' = reset(model_state)
 
-    `reset` is a function, or the name of the collection in `model_state` that is set to zero: by
-    default the hidden state that a recurrent model carries from batch to batch, which must not
-    cross from the end of one text to the beginning of another.
+    By default that is the hidden state that a recurrent model carries from batch to batch, which
+    must not cross from the end of one text to the beginning of another.
+
+    Args:
+        reset: a function of the model's state, or the name of the collection in it that is set to
+            zero.
 
     Raises:
         ValueError: when the training state is made, if there is no such collection.

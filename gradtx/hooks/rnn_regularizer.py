@@ -19,9 +19,14 @@ def rnn_regularizer(alpha: float = 2.0, beta: float = 1.0) -> Hook:
     second term. In training only, and only in what is differentiated: the recorded loss stays free
     of it.
 
+    Args:
+        alpha: weight of the activations, not negative.
+        beta: weight of their change, not negative.
+
     Raises:
         ValueError: if `alpha` or `beta` is negative; on tracing, if the prediction has no such
             entries or they have other than three axes.
+
     Source: Merity, McCann and Socher (2017), "Revisiting Activation Regularization for Language
     RNNs", section 3.
     """
@@ -43,7 +48,7 @@ def rnn_regularizer(alpha: float = 2.0, beta: float = 1.0) -> Hook:
             penalty += beta * jnp.mean(jnp.square(raw[:, 1:] - raw[:, :-1]))
         return state, context.replace(objective=context.objective + penalty)
 
-    return Hook("rnn_regularizer", {"after_loss": after_loss}, priority=1)
+    return Hook("rnn_regularizer", {"after_loss": after_loss})
 
 
 def _outputs(pred: Any) -> tuple[jax.Array, jax.Array]:

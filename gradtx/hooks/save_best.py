@@ -1,4 +1,4 @@
-"""A copy of the weights from the best epoch."""
+"""A copy of the parameters from the best epoch."""
 
 from typing import Any, NamedTuple
 
@@ -28,12 +28,18 @@ def save_best(
 ) -> Hook:
     """Keep the parameters and the model's state of the epoch with the best value.
 
-        after_validate:  if better:  kept' = (params, model_state)
+        after_validate:  if better:  params_best, model_state_best = params, model_state
 
-    `metric`, `min_delta` and `mode` are as in `early_stopping`. What is kept is what was validated,
-    so with `ema_params` it is the average; for `metric="train_loss"` it is what the epoch ended
-    with. `best_params` reads it; with `restore` it is put back after the fit. The copy is in the
-    state, on the device, and is saved with every checkpoint. A fit starts anew.
+    What is kept is what was validated, so with `ema_params` it is the average; for
+    `metric="train_loss"` it is what the epoch ended with. `best_params` reads it. The copy is in
+    the state, on the device, and is saved with every checkpoint. A fit starts anew.
+
+    Args:
+        metric: a column of the epoch table: train_loss, valid_loss or a metric.
+        min_delta: by how much a value must be better than the best, not negative.
+        mode: "min" if a better value is smaller, "max" if it is greater; without one it is "min"
+            for a metric with "loss" or "error" in its name, else "max", as in fastai.
+        restore: whether the best are put back after the fit.
 
     Raises:
         ValueError: if an argument is out of range; when the training state is made, if there is no
@@ -61,14 +67,19 @@ def save_best(
 
     ended = "after_epoch" if metric == "train_loss" else "after_validate"
     on = {"before_fit": before_fit, ended: keep} | ({"after_fit": after_fit} if restore else {})
-    before = ("ema_params", "reset_model_state")
-    return Hook("save_best", on, init, run_before=before, priority=61, in_lr_find=False)
+    after = ("ema_params", "reset_model_state")
+    return Hook("save_best", on, init, run_before=after, per_epoch=True)
 
 
 def best_params(state: TrainState) -> tuple[Any, Any]:
     """The parameters and the model's state that `save_best` keeps in `state`.
 
+        params, model_state = best_params(state)
+
     Those from before the fit, if no epoch has had a value.
+
+    Args:
+        state: one of a loop with `save_best`.
 
     Raises:
         ValueError: if the state has no such hook.

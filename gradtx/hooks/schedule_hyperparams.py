@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from gradtx.core.hyperparams import Schedule
 from gradtx.core.runtime_hyperparams import set_hyperparams
-from gradtx.hooks.live import named, restore
+from gradtx.hooks.original_hyperparams import put_back, values_named
 from gradtx.loop import Hook, StepContext
 
 
@@ -19,19 +19,23 @@ class ScheduleState(NamedTuple):
 
 
 def schedule_hyperparams(**schedules: Schedule) -> Hook:
-    """Set live hyperparameters before every training batch, and put them back after the fit.
+    """Set hyperparameters before every training batch, and put them back after the fit.
 
         before_batch:  hyperparameter = schedule(count)        count' = count + 1
 
-    `count` is the number of training batches that this fit has begun, so the first batch gets
-    `schedule(0)`. It counts batches, not updates: where a batch is skipped or its gradient only
-    accumulated, the schedule goes on. A name is one that `gradtx.set_hyperparams` takes; write a
-    qualified one as `**{"scale_by_rms.decay": schedule}`. A schedule may return a dict of values by
-    group.
+    `count`, int32[], is the number of training batches that this fit has begun, so the first batch
+    gets `schedule(0)`. It counts batches, not updates: where a batch is skipped or its gradient
+    only accumulated, the schedule goes on. The optimizer must have been built with numbers for what
+    is scheduled here.
 
     >>> hook = schedule_hyperparams(learning_rate=lambda count: 0.1 / (1 + count))
     >>> hook.name
     'schedule_hyperparams'
+
+    Args:
+        schedules: functions of `count`, by a name that `gradtx.set_hyperparams` takes; write a
+            qualified one as `**{"scale_by_rms.decay": schedule}`. A schedule returns a scalar, or a
+            dict of them by group.
 
     Raises:
         ValueError: if there is no schedule; and when the training state is made, for a name that no
@@ -51,11 +55,11 @@ def schedule_hyperparams(**schedules: Schedule) -> Hook:
     def init(state: Any) -> ScheduleState:
         zero = jnp.zeros((), jnp.int32)
         set_hyperparams(state.opt_state, **jax.jit(at)(zero))  # a wrong name or value is found here
-        return ScheduleState(zero, named(state.opt_state, *schedules))
+        return ScheduleState(zero, values_named(state.opt_state, *schedules))
 
     def before_fit(state: ScheduleState, context: StepContext):
         return ScheduleState(
-            jnp.zeros_like(state.count), named(context.opt_state, *schedules)
+            jnp.zeros_like(state.count), values_named(context.opt_state, *schedules)
         ), context
 
     def before_batch(state: ScheduleState, context: StepContext):
@@ -65,7 +69,7 @@ def schedule_hyperparams(**schedules: Schedule) -> Hook:
         return state._replace(count=state.count + 1), context.replace(opt_state=opt_state)
 
     def after_fit(state: ScheduleState, context: StepContext):
-        return state, restore(context, state.originals)
+        return state, put_back(context, state.originals)
 
     on = {"before_fit": before_fit, "before_batch": before_batch, "after_fit": after_fit}
     return Hook("schedule_hyperparams", on, init)

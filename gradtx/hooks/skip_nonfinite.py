@@ -15,16 +15,21 @@ class SkipState(NamedTuple):
     skipped: jax.Array  # int32[]: in all
     in_a_row: jax.Array  # int32[]
     gave_up: jax.Array  # bool[]: whether it has ended this fit
+    step: jax.Array  # int32[]: of the last one, or -1
 
 
 def skip_nonfinite(*, max_in_a_row: int = 5) -> Hook:
     """Skip a training batch whose loss or gradient is NaN or infinite; give up after too many.
 
-        after_loss, after_backward:  SKIP_BATCH if not finite, and END_FIT if
-                                     in_a_row = max_in_a_row
+        after_loss, after_backward:  SKIP_BATCH if not finite, and END_FIT if in_a_row' =
+        max_in_a_row
 
     A skipped batch leaves parameters, optimizer and batch statistics as they were. A fit begins
-    with none in a row.
+    with none in a row. The hook counts skipped batches among the loop's faults, and the fit has
+    failed when it gives up.
+
+    Args:
+        max_in_a_row: skipped batches without another between them that end the fit, at least 1.
 
     Raises:
         ValueError: if `max_in_a_row` is below 1.
@@ -35,14 +40,15 @@ def skip_nonfinite(*, max_in_a_row: int = 5) -> Hook:
             " terminate_on_nan to stop at the first."
         )
 
-    fresh = lambda: (jnp.zeros((), jnp.int32), jnp.zeros((), bool))
+    fresh = lambda: (jnp.zeros((), jnp.int32), jnp.zeros((), bool), jnp.full((), -1, jnp.int32))
 
     def skip(state: SkipState, context: StepContext, bad: jax.Array):
         one = bad.astype(jnp.int32)
         skipped, in_a_row = state.skipped + one, state.in_a_row + one
         over = bad & (in_a_row >= max_in_a_row)
         context = context.request(Request.SKIP_BATCH, bad)
-        state = SkipState(skipped, in_a_row, state.gave_up | over)
+        step = jnp.where(bad, context.step, state.step)
+        state = SkipState(skipped, in_a_row, state.gave_up | over, step)
         return state, context.request(Request.END_FIT, over)
 
     def before_fit(state: SkipState, context: StepContext):
@@ -65,5 +71,12 @@ def skip_nonfinite(*, max_in_a_row: int = 5) -> Hook:
         {"before_fit": before_fit, "after_loss": after_loss, "after_backward": after_backward},
         init=lambda state: SkipState(jnp.zeros((), jnp.int32), *fresh()),
         run_after=("loss_scaling", "rnn_regularizer"),
-        priority=-9,
+        faults=lambda state: {"batches skipped, not finite": state.skipped},
+        failed=lambda state: state.gave_up,
+        reason=_reason,
     )
+
+
+def _reason(state: SkipState) -> str:
+    count, step = int(state.in_a_row), int(state.step)
+    return f"{count} batches in a row were not finite, until step {step}"

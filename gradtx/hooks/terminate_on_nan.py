@@ -6,6 +6,8 @@ import jax.numpy as jnp
 from gradtx.core.tree import all_finite
 from gradtx.loop import Hook, Request, StepContext
 
+FAULT = "runs ended by a loss that is not finite"
+
 
 def terminate_on_nan(*, gradients: bool = True) -> Hook:
     """End the fit at the first NaN or infinite loss or gradient, before parameters change.
@@ -16,7 +18,10 @@ def terminate_on_nan(*, gradients: bool = True) -> Hook:
     Losses are those of training and of validation. A batch that another hook has given up already
     (`loss_scaling`, `skip_nonfinite`) is none of this hook's business. Parameters, optimizer and
     batch statistics stay as they were before that batch, and its loss is not recorded. The state is
-    the step at which it happened, int32[], or -1. `gradients=False` leaves out the second test.
+    the step at which it happened, int32[], or -1; the fit has failed if there is one.
+
+    Args:
+        gradients: whether gradients are tested too.
     """
 
     def check(step: jax.Array, context: StepContext, finite: jax.Array):
@@ -35,5 +40,7 @@ def terminate_on_nan(*, gradients: bool = True) -> Hook:
         on,
         init=lambda state: jnp.full((), -1, jnp.int32),
         run_after=("loss_scaling", "skip_nonfinite", "rnn_regularizer"),
-        priority=-9,
+        faults=lambda step: {FAULT: (step >= 0).astype(jnp.int32)},
+        failed=lambda step: step >= 0,
+        reason=lambda step: f"the loss was not finite at step {int(step)}",
     )

@@ -12,12 +12,26 @@ from gradtx.loop.step import eval_step, train_step
 
 
 def take(data: PyTree, indices: jax.Array) -> PyTree:
-    """The examples of `data` (arrays with a leading axis of examples) at `indices`."""
+    """The examples of `data` at `indices`.
+
+        take(data, indices) = data[indices]        leaf by leaf
+
+    Args:
+        data: a pytree of arrays with a leading axis of examples.
+        indices: int[B].
+    """
     return jax.tree.map(lambda x: x[indices], data)
 
 
 def epoch_order(key: jax.Array, *, examples: int, batch_size: int) -> jax.Array:
     """A random order of one epoch: int32[examples // batch_size, batch_size].
+
+        order = permutation(examples)[: steps * batch_size]        steps = examples // batch_size
+
+    Args:
+        key: of the random numbers, a typed key.
+        examples: their number; those that don't fill a batch are left out.
+        batch_size: examples in a batch.
 
     Raises:
         ValueError: if there is not one full batch.
@@ -44,9 +58,16 @@ def compiled_epoch(
 
         for batch in order: state = train_step(state, take(train, batch)), then validation
 
-    `order` is int32[steps, B], rows of indices into `train`; `valid_order` likewise. Returns the
-    state, the steps' logs (each float[steps]) and the line of the epoch table. Bit-identical to
-    the host loop over the same batches.
+    Returns the state, the steps' logs (each float[steps]) and the line of the epoch table.
+    Bit-identical to the host loop over the same batches.
+
+    Args:
+        loop: what is trained; static under `jit`.
+        state: one of a fit that is open, between two epochs; at the start that is `open_fit`'s.
+        train: a pytree of arrays with a leading axis of examples.
+        order: int32[steps, B], rows of indices into `train`.
+        valid: the validation set, a pytree like `train`; None for an epoch without validation.
+        valid_order: int32[valid_steps, B], rows of indices into `valid`.
     """
     state = open_epoch(loop, state)
     body = lambda state, rows: train_step(loop, state, take(train, rows))
@@ -69,9 +90,19 @@ def compiled_fit(
 ) -> tuple[TrainState, dict[str, jax.Array], dict[str, jax.Array]]:
     """A fit of `len(orders)` epochs as one pure function: for `jit`, `vmap` and `lax.map`.
 
-    `orders` is int32[epochs, steps, B]. The logs are float[epochs, steps], the table's columns
-    float[epochs]; epochs after an END_FIT change nothing, and their rows repeat the last figures
-    with `alive` False in their logs.
+        state = fold(compiled_epoch, orders, state)
+
+    Returns the state, the logs, float[epochs, steps], and the table's columns, float[epochs].
+    Epochs after an END_FIT change nothing, and their rows repeat the last figures with `alive`
+    False in their logs.
+
+    Args:
+        loop: what is trained; static under `jit`.
+        state: one outside any fit.
+        train: a pytree of arrays with a leading axis of examples.
+        orders: int32[epochs, steps, B], rows of indices into `train`.
+        valid: the validation set, a pytree like `train`; None for a fit without validation.
+        valid_order: int32[valid_steps, B], rows of indices into `valid`.
     """
     state = open_fit(loop, state)
 
@@ -88,11 +119,16 @@ def population(
 ) -> tuple[TrainState, dict[str, jax.Array], dict[str, jax.Array]]:
     """`compiled_fit` for many states at once: hyperparameters, seeds, or both.
 
-    `states` is a `TrainState` with a leading axis, as `jax.vmap` over `loop.init` and
-    `set_hyperparams` makes it; `data` are `compiled_fit`'s further arguments, shared by all.
-    `how="map"` trains one after another in one program, and is bit-identical to separate fits;
-    "vmap" trains all side by side, which is quicker on accelerators and, on CPU, for small models;
-    there it is several times slower for wide convolutions.
+        state_i', logs_i, rows_i = compiled_fit(loop, state_i, *data)        i = 0 ... n - 1
+
+    Args:
+        loop: what is trained; static under `jit`.
+        states: a `TrainState` with a leading axis [n], as `jax.vmap` over `loop.init` and
+            `set_hyperparams` makes it.
+        data: `compiled_fit`'s further arguments, shared by all.
+        how: "map" trains one after another in one program, and is bit-identical to separate fits;
+            "vmap" trains all side by side, which is quicker on accelerators and, on CPU, for small
+            models; there it is several times slower for wide convolutions.
 
     Raises:
         ValueError: if `how` is neither.

@@ -9,10 +9,9 @@ from gradtx.core.tree import path_name
 from gradtx.loop.events import DIFFERENTIATED, OPTIONAL
 from gradtx.loop.hook import Hook
 from gradtx.loop.loop import Loop
-from gradtx.loop.state import PyTree, StepContext
+from gradtx.loop.state import CHANGEABLE, PyTree, StepContext
 
 FIXED = ("training", "step", "epoch", "key")
-PERSISTENT = ("params", "model_state", "opt_state", "metrics", "requested")
 TRANSIENT = ("batch", "pred", "loss", "objective", "grads", "updates")
 HookStates = dict[str, PyTree]
 
@@ -53,7 +52,7 @@ def _merge(event: str, new: StepContext, old: StepContext, active: Any) -> StepC
     the others is not active, the batch was cut short and nothing of it is used. So a hook may
     change its structure there (a label may become a vector of probabilities).
     """
-    selected = PERSISTENT + TRANSIENT if event in OPTIONAL else PERSISTENT
+    selected = CHANGEABLE + TRANSIENT if event in OPTIONAL else CHANGEABLE
     kept = {name: choose(active, getattr(new, name), getattr(old, name)) for name in selected}
     kept |= {name: getattr(old, name) for name in FIXED}
     return new.replace(**kept | {"requested": jnp.maximum(kept["requested"], old.requested)})
@@ -76,7 +75,7 @@ def _check(hook: Hook, event: str, out: Any, state: PyTree, context: StepContext
             " `return state, context`."
         )
     _check_kind(where, "the hook's state", out[0], state)
-    for name in PERSISTENT + TRANSIENT if event in OPTIONAL else PERSISTENT:
+    for name in CHANGEABLE + TRANSIENT if event in OPTIONAL else CHANGEABLE:
         _check_kind(where, f"`context.{name}`", getattr(out[1], name), getattr(context, name))
     if event in DIFFERENTIATED and out[1].params is not context.params:
         raise ValueError(

@@ -1,24 +1,4 @@
-"""The events of a training loop, and what a request to skip or to end something does.
-
-A hook asks for it by `context.request(...)`; requests combine by max, so the outermost wins:
-
-| Request          | what is skipped                         | what it leaves unchanged           |
-|-----------------|-----------------------------------------|------------------------------------|
-| `SKIP_BACKWARD` | the gradient: it is zero, the step runs | -                                  |
-| `SKIP_STEP`     | the optimizer's step                    | params, optimizer state            |
-| `SKIP_BATCH`    | the rest of the batch                   | params, optimizer and model state  |
-| `END_PHASE`     | the rest of the train or validate phase | as `SKIP_BATCH` for this batch     |
-| `END_EPOCH`     | the rest of the epoch                   | as `SKIP_BATCH` for this batch     |
-| `END_FIT`       | the rest of the fit                     | as `SKIP_BATCH` for this batch     |
-
-One rule says what happens then. The levels are nested: fit > epoch > phase > batch > step or
-backward. A level that was opened by its `before_` event is always closed, innermost first, by its
-`after_` event; the level that was asked to end is closed by `after_cancel_`, then `after_`. Nothing
-else of the levels inside runs. When a level has closed, requests for it and for levels inside it
-are over. A request for a level that is not open yet waits until it opens, in the same outer level;
-one made when it has closed is over at once. So no request escapes, none is lost in between, and
-every `before_` has exactly one `after_`.
-"""
+"""The events of a training loop, and the requests; what one leads to says gradtx.loop.rule."""
 
 from enum import IntEnum
 

@@ -12,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradtx.loop import phases
-from gradtx.loop.events import Request
 from gradtx.loop.history import History
 from gradtx.loop.jitted import Jitted, prepare
 from gradtx.loop.loop import Loop
 from gradtx.loop.observer import Observer, Report
 from gradtx.loop.phases import Level
+from gradtx.loop.rule import goes_on
 from gradtx.loop.state import TrainState
 
 Batches = Callable[[int, int], Iterable[Any]] | Iterable[Any]
@@ -41,15 +41,21 @@ def fit(
 
         state = fold(train_step, batches, state), with the events of `gradtx.loop.events` around it
 
-    `train(epoch, start)` gives the batches of an epoch from number `start` on, and `valid()` those
-    of the validation set; a list of batches serves as well. A state that was saved in the middle of
-    a fit goes on from there, at its epoch and batch. `resume(state)` gives such a state in the form
-    of `state`, and the history of the fit until then: see `gradtx.checkpoint.resume`.
+    A state that was saved in the middle of a fit goes on from there, at its epoch and batch. A
+    state on a mesh stays where `gradtx.parallel` has put it. The host keeps one step ahead of the
+    device: it learns that a phase has ended after it has started one step more, which changes
+    nothing, since the state knows, and is not reported.
 
-    The given `state` stays as it is; with `donate` it is used up, which saves the memory of one
-    copy. A state on a mesh stays where `gradtx.parallel` has put it. The host keeps one step
-    ahead of the device: it learns that a phase has ended after it has started one step more, which
-    changes nothing, since the state knows, and is not reported.
+    Args:
+        loop: what is trained.
+        state: as `loop.init` or an earlier fit has made it; it stays as it is.
+        train: (epoch, start) -> the batches of an epoch from number `start` on; or a list of them.
+        valid: () -> the batches of the validation set; or a list of them; None for no validation.
+        epochs: their number, at least 1, those counted that the state's fit has done already.
+        observers: told of the fit's progress, in this order.
+        donate: whether `state` may be used up, which saves the memory of one copy.
+        resume: function of `state`; a saved state of its form, and the history of the fit until
+            then: see `gradtx.checkpoint.resume`.
 
     Raises:
         TypeError: if an argument is of the wrong kind.
@@ -65,7 +71,7 @@ def fit(
     if int(state.level) == Level.OUTSIDE:
         state = run.open_fit(loop, state)
     tell("before_fit", state, history=history)
-    while int(state.epoch) < epochs and int(state.requested) < Request.END_FIT:
+    while int(state.epoch) < epochs and goes_on(loop, int(state.requested), "fit"):
         began = time.perf_counter()
         if int(state.level) == Level.FIT:
             state = run.open_epoch(loop, state)
@@ -90,18 +96,21 @@ def _check_kinds(
 ) -> None:
     batches = lambda x: callable(x) or isinstance(x, Iterable)
     observed = isinstance(observers, Iterable) and all(isinstance(o, Observer) for o in observers)
-    wanted = [
-        ("loop", loop, isinstance(loop, Loop), "a Loop. Pass gradtx.loop.Loop(...)"),
-        ("state", state, isinstance(state, TrainState), "a TrainState. Pass loop.init(params)"),
-        ("train", train, batches(train), "batches. Pass a list, or a function (epoch, start)"),
-        ("valid", valid, valid is None or batches(valid), "batches. Pass a list, or a function"),
-        ("epochs", epochs, isinstance(epochs, Integral), "a whole number. Pass for example 5"),
-        ("observers", observers, observed, "a list of Observers. Call the factory: progress()"),
-    ]
-    for name, given, is_right, what in wanted:
-        if not is_right:
-            what, do = what.split(". ")
-            raise TypeError(f"fit: `{name}` must be {what}; got {given!r:.200}. {do}.")
+    _require(isinstance(loop, Loop), "loop", loop, "a Loop", "Pass gradtx.loop.Loop(...)")
+    is_state = isinstance(state, TrainState)
+    _require(is_state, "state", state, "a TrainState", "Pass loop.init(params)")
+    a_list = "Pass a list, or a function"
+    _require(batches(train), "train", train, "batches", f"{a_list} (epoch, start)")
+    _require(valid is None or batches(valid), "valid", valid, "batches", a_list)
+    whole = isinstance(epochs, Integral)
+    _require(whole, "epochs", epochs, "a whole number", "Pass for example 5")
+    call = "Call the factory: progress()"
+    _require(observed, "observers", observers, "a list of Observers", call)
+
+
+def _require(is_right: bool, name: str, given: Any, what: str, do: str) -> None:
+    if not is_right:
+        raise TypeError(f"fit: `{name}` must be {what}; got {given!r:.200}. {do}.")
 
 
 def _check(state: TrainState, train: Any, valid: Any, epochs: int) -> None:
@@ -125,7 +134,7 @@ def _train_phase(
 ):
     """The training batches of an epoch, from the state's own position on."""
     epoch, start = int(state.epoch), int(state.batch)
-    if int(state.requested) >= Request.END_PHASE:
+    if not goes_on(loop, int(state.requested), "train"):
         return state
     batches: Any = train(epoch, start) if callable(train) else itertools.islice(train, start, None)
     logs: list[dict[str, Any]] = []
@@ -133,7 +142,7 @@ def _train_phase(
         for number, batch in enumerate(batches, start + 1):
             state, log = run.train_step(loop, state, batch)
             # Only now, with the next step under way, look at how the one before it ended.
-            if logs and int(logs[-1]["requested"]) >= Request.END_PHASE:
+            if logs and not goes_on(loop, int(logs[-1]["requested"]), "train"):
                 break
             logs.append(log)
             tell("after_batch", state, epoch=epoch, batch=number, log=log)
@@ -168,11 +177,11 @@ def _row(loop: Loop, state: TrainState, began: float) -> dict[str, float]:
     return row | {"time": time.perf_counter() - began}
 
 
-def _tell(observers: Sequence[Observer], event: str, state: TrainState, **facts: Any) -> None:
+def _tell(observers: Sequence[Observer], event: str, state: TrainState, **details: Any) -> None:
     listeners = [observer.on[event] for observer in observers if event in observer.on]
     if not listeners:
         return
-    if "batch" not in facts:  # reading the state waits for the step under way
-        facts |= {"epoch": int(state.epoch), "batch": int(state.batch)}
+    if "batch" not in details:  # reading the state waits for the step under way
+        details |= {"epoch": int(state.epoch), "batch": int(state.batch)}
     for listener in listeners:
-        listener(Report(event, state, **facts))
+        listener(Report(event, state, **details))

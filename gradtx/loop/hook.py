@@ -17,14 +17,26 @@ class Hook:
 
     `context` is what the event can see and change (`gradtx.loop.StepContext`); change it with
     `context.replace(...)`. All that the hook remembers is its state, a pytree whose structure,
-    shapes and dtypes never change. `run_before` and `run_after` name other hooks (names that are
-    absent are ignored); among hooks that they leave free, a lower `priority` runs first, then the
-    earlier in the list. `aliases` are further names that others may use for this hook. `log` makes
-    entries of the steps' log from the state after a training batch: a dict of scalars. One
-    that judges whole epochs has `in_lr_find=False`: a learning-rate search leaves it out.
+    shapes and dtypes never change.
+
+    What others may want to know of it, it says by `log`, `faults`, `failed` and `reason`, functions
+    of its state. `failed` must work elementwise, also for states with a leading axis, as those of a
+    population; `faults` and `reason` are asked for single states, on the host.
+
+    Args:
+        name: of its own among the hooks of a loop; its state is `train_state.hooks[name]`.
+        on: event -> function (hook_state, context) -> (hook_state, context).
+        init: function of the training state; the hook's first state.
+        run_before: names of hooks that this one runs before; absent ones are ignored.
+        run_after: names of hooks that this one runs after; absent ones are ignored.
+        log: function of the state after a training batch; scalars for the steps' log, by name.
+        per_epoch: whether it judges whole epochs; a search over single steps leaves it out.
+        faults: function of the state; counts of what went wrong, int32[] by kind.
+        failed: function of the state; bool[], whether the hook has given the fit up.
+        reason: function of the state of a fit that it gave up; why, in words.
 
     Raises:
-        TypeError: if `on` is no dict of functions, or `init` or `log` is no function.
+        TypeError: if `on` is no dict of functions, or another function is none.
         ValueError: if `on` has an event that does not exist.
     """
 
@@ -33,10 +45,11 @@ class Hook:
     init: Callable[[Any], Any] = field(default=lambda state: ())
     run_before: Sequence[str] = ()
     run_after: Sequence[str] = ()
-    priority: int = 0
-    aliases: Sequence[str] = ()
     log: Callable[[Any], Mapping[str, Any]] = field(default=lambda state: {})
-    in_lr_find: bool = True
+    per_epoch: bool = False
+    faults: Callable[[Any], Mapping[str, Any]] = field(default=lambda state: {})
+    failed: Callable[[Any], Any] = field(default=lambda state: False)
+    reason: Callable[[Any], str] = field(default=lambda state: "")
 
     def __post_init__(self) -> None:
         if not isinstance(self.on, Mapping):
@@ -55,20 +68,15 @@ class Hook:
                     f"Hook {self.name!r}: `on[{event!r}]` must be a function (hook_state, context)"
                     f" -> (hook_state, context); got {function!r}. Pass the function."
                 )
-        for name in ("init", "log"):
+        for name in ("init", "log", "faults", "failed", "reason"):
             if not callable(getattr(self, name)):
                 raise TypeError(
                     f"Hook {self.name!r}: `{name}` must be a function of the state; got"
                     f" {getattr(self, name)!r}. Leave it out if there is nothing to do."
                 )
-        for constraint in ("run_before", "run_after", "aliases"):
+        for constraint in ("run_before", "run_after"):
             if isinstance(getattr(self, constraint), str):
                 object.__setattr__(self, constraint, (getattr(self, constraint),))
-
-    @property
-    def names(self) -> frozenset[str]:
-        """All names under which other hooks can refer to this one."""
-        return frozenset((self.name, *self.aliases))
 
     @property
     def seed(self) -> int:
@@ -79,14 +87,17 @@ class Hook:
 def compose(hooks: Sequence[Hook]) -> tuple[Hook, ...]:
     """Put hooks into the order in which they run at every event.
 
-        repeat: of the hooks whose predecessors have all been taken,
-                take the one with the least (priority, place in the list)
+        repeat: of the hooks whose predecessors have all been taken, take the first in the list
 
-    a is a predecessor of b if a names b in `run_before` or b names a in `run_after`.
+    a is a predecessor of b if a names b in `run_before` or b names a in `run_after`. So the last of
+    the list runs last unless a hook asks to run after it.
 
     >>> a, b = Hook("a", {}, run_after=["b"]), Hook("b", {})
     >>> [hook.name for hook in compose([a, b])]
     ['b', 'a']
+
+    Args:
+        hooks: in any order.
 
     Raises:
         TypeError: if `hooks` is no list, or an entry no `Hook`.
@@ -107,7 +118,6 @@ def compose(hooks: Sequence[Hook]) -> tuple[Hook, ...]:
                 f"compose: hooks must have different names; got {name!r} twice. Drop one, or give"
                 " it another name."
             )
-    rank = {hook.name: (hook.priority, i) for i, hook in enumerate(hooks)}
     waiting = {hook.name: _predecessors(hook, hooks) for hook in hooks}
     by_name = {hook.name: hook for hook in hooks}
     order: list[Hook] = []
@@ -115,9 +125,8 @@ def compose(hooks: Sequence[Hook]) -> tuple[Hook, ...]:
         ready = [name for name, before in waiting.items() if not (before.keys() & waiting.keys())]
         if not ready:
             raise ValueError(f"compose: hooks cannot be ordered: {_cycle(waiting)}.")
-        first = min(ready, key=rank.__getitem__)
-        del waiting[first]
-        order.append(by_name[first])
+        del waiting[ready[0]]
+        order.append(by_name[ready[0]])
     return tuple(order)
 
 
@@ -125,9 +134,9 @@ def _predecessors(hook: Hook, hooks: Sequence[Hook]) -> dict[str, str]:
     """Names of the hooks that must run before `hook`, each with the constraint that says so."""
     out = {}
     for other in hooks:
-        if other.names & set(hook.run_after):
+        if other.name in hook.run_after:
             out[other.name] = f"{hook.name}.run_after"
-        elif hook.names & set(other.run_before):
+        elif hook.name in other.run_before:
             out[other.name] = f"{other.name}.run_before"
     return out
 

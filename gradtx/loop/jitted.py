@@ -25,16 +25,20 @@ class Jitted(NamedTuple):
 
 
 def prepare(state: TrainState) -> tuple[Jitted, TrainState]:
-    """The programs for this state; if it is on a mesh, what is not comes there too."""
+    """The jitted parts for this state; if it is on a mesh, what is not comes there too.
+
+    Args:
+        state: that a fit begins with.
+    """
     shardings = shardings_of(state)
     if shardings is None:
-        return _programs(()), state
-    return _programs(tuple(jax.tree.leaves(shardings))), place(state, shardings)
+        return _jitted(()), state
+    return _jitted(tuple(jax.tree.leaves(shardings))), place(state, shardings)
 
 
 @lru_cache(maxsize=16)
-def _programs(shardings: tuple[Any, ...]) -> Jitted:
-    """The programs that return states with these shardings, a leaf each, or none as XLA likes.
+def _jitted(shardings: tuple[Any, ...]) -> Jitted:
+    """The parts that return states with these shardings, a leaf each, or none as XLA likes.
 
     On a mesh that matters: XLA may give a leaf another sharding than it came with, and the next
     step would be compiled anew.
@@ -46,21 +50,21 @@ def _programs(shardings: tuple[Any, ...]) -> Jitted:
             leaves = jax.lax.with_sharding_constraint(leaves, list(shardings))
         return jax.tree.unflatten(structure, leaves)
 
-    def program(phase: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-        @wraps(phase)
+    def jitted(part: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+        @wraps(part)
         def run(*args: Any, **kwargs: Any) -> Any:
-            out = phase(*args, **kwargs)
+            out = part(*args, **kwargs)
             return kept(out) if isinstance(out, TrainState) else (kept(out[0]), *out[1:])
 
         # The loop is static: functions and hooks, compared by identity.
         return jax.jit(run, static_argnums=0, donate_argnums=1, **options)
 
     return Jitted(
-        train_step=program(train_step),
-        eval_step=program(eval_step),
-        open_fit=program(phases.open_fit),
-        open_epoch=program(phases.open_epoch),
-        close_train=program(phases.close_train, static_argnames="validate"),
-        close_epoch=program(phases.close_epoch),
-        close_fit=program(phases.close_fit),
+        train_step=jitted(train_step),
+        eval_step=jitted(eval_step),
+        open_fit=jitted(phases.open_fit),
+        open_epoch=jitted(phases.open_epoch),
+        close_train=jitted(phases.close_train, static_argnames="validate"),
+        close_epoch=jitted(phases.close_epoch),
+        close_fit=jitted(phases.close_fit),
     )

@@ -22,15 +22,20 @@ ENTRIES = ("kind", "step", "epoch", "loss", "train_loss", "requested", "alive")
 class Loop:
     """What one fit does, as pure functions; all that changes is in a `TrainState`.
 
-    - `apply(params, model_state, batch, key=..., training=...) -> (pred, model_state)`
-    - `loss(pred, batch) -> float[B]`: one loss for each example of the batch
-    - `tx`: any gradient transformation
-    - `metrics`: name -> function (pred, batch) -> float[B]
-    - `hooks`: in any order; they are put into the one that they ask for
+        pred, model_state' = apply(params, model_state, batch, key=..., training=...)
+        objective          = sum(weight loss(pred, batch)) / sum(weight)
+        updates, opt_state' = tx.update(gradient of objective, opt_state, params)
 
     A batch is a pytree, a dict as a rule. If it has an entry "weight" (float[B]), means are
     weighted by it, which is how the last batch of a validation set is filled up.
-    `from_linen` makes `apply` from a Flax module.
+
+    Args:
+        apply: the model, (params, model_state, batch, key=..., training=...) -> (pred,
+            model_state); `from_linen` makes it from a Flax module.
+        loss: (pred, batch) -> float[B], one loss for each example of the batch.
+        tx: the optimizer, any gradient transformation.
+        metrics: name -> function (pred, batch) -> float[B], for validation.
+        hooks: in any order; they are put into the one that they ask for (`compose`).
 
     Raises:
         TypeError: if one of these is something else.
@@ -59,7 +64,17 @@ class Loop:
     def init(
         self, params: PyTree, model_state: PyTree = None, *, seed: int | Any = 0
     ) -> TrainState:
-        """The state before any step; `seed` is an integer, also a traced one, or a typed key."""
+        """The state before any step.
+
+        Args:
+            params: the parameters that are trained, any pytree of arrays.
+            model_state: what else the model needs and changes, any pytree; by default {}.
+            seed: an integer, also a traced one, or a typed key: of all random numbers.
+
+        Raises:
+            TypeError: if `seed` is something else.
+            ValueError: if a hook logs under a name that is taken, or can't work with this state.
+        """
         zero = lambda: jnp.zeros((), jnp.int32)
         state = TrainState(
             step=zero(),
@@ -79,7 +94,15 @@ class Loop:
         return state
 
     def with_hooks(self, state: TrainState, hooks: Sequence[Hook]) -> tuple["Loop", TrainState]:
-        """This loop and `state` with more hooks; `without_hooks` is the inverse."""
+        """This loop and `state` with more hooks; `without_hooks` is the inverse.
+
+        Args:
+            state: one of this loop.
+            hooks: to add, after those that the loop has; their states start fresh.
+
+        Raises:
+            ValueError: if the hooks can't be ordered, or one logs under a name that is taken.
+        """
         loop = replace(self, hooks=(*self.hooks, *hooks))
         more = {hook.name: _fresh(hook, state) for hook in hooks}
         state = state.replace(hooks=state.hooks | more)
@@ -87,8 +110,50 @@ class Loop:
         return loop, state
 
     def without_hooks(self, state: TrainState) -> TrainState:
-        """`state` with only the states of this loop's own hooks."""
+        """`state` with only the states of this loop's own hooks.
+
+        Args:
+            state: one of this loop with more hooks.
+        """
         return state.replace(hooks={hook.name: state.hooks[hook.name] for hook in self.hooks})
+
+    def faults(self, state: TrainState) -> dict[str, int]:
+        """What the hooks have counted that went wrong, by kind.
+
+            faults[kind] = sum over hooks of hook.faults(hook_state)[kind]
+
+        Args:
+            state: one of this loop; it is read on the host.
+        """
+        found: dict[str, int] = {}
+        for hook in self.hooks:
+            for kind, count in hook.faults(state.hooks[hook.name]).items():
+                found[kind] = found.get(kind, 0) + int(count)
+        return found
+
+    def failed(self, state: TrainState) -> jax.Array:
+        """Whether a hook has given the fit up: bool[], or bool[n] for n states at once.
+
+            failed = any over hooks of hook.failed(hook_state)
+
+        Args:
+            state: one of this loop, or many along a leading axis.
+        """
+        found = jnp.zeros(jnp.shape(state.step), bool)
+        for hook in self.hooks:
+            found = found | hook.failed(state.hooks[hook.name])
+        return found
+
+    def failure(self, state: TrainState) -> str | None:
+        """Why the first hook that has given the fit up did so, in words; None if none has.
+
+        Args:
+            state: one of this loop; it is read on the host.
+        """
+        for hook in self.hooks:
+            if bool(hook.failed(state.hooks[hook.name])):
+                return hook.reason(state.hooks[hook.name])
+        return None
 
 
 def _check_functions(functions: Mapping[str, Any], metrics: Any) -> None:
@@ -155,8 +220,15 @@ def _check_logs(hooks: Sequence[Hook], state: TrainState) -> None:
 def from_linen(module: Any, *, inputs: str = "image", rngs: Sequence[str] = ("dropout",)) -> Any:
     """`apply` for `Loop`, from a Flax linen module called as `module(x, train=...)`.
 
-    `batch[inputs]` is the module's input, `model_state` holds its collections beside "params"; all
-    of them may change in training, and those named in `carry` also outside it.
+        pred = module.apply({"params": params, **model_state}, batch[inputs], train=training)
+
+    `model_state` holds the module's collections beside "params"; all of them may change in
+    training, and those named in `carry` also outside it.
+
+    Args:
+        module: a Flax linen module.
+        inputs: the batch's entry that is the module's input.
+        rngs: names of the module's streams of random numbers.
     """
 
     def apply(params: PyTree, model_state: PyTree, batch: Any, *, key: jax.Array, training: bool):

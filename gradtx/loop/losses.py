@@ -16,16 +16,22 @@ def cross_entropy(
         loss = -sum_c q_c log softmax(pred)_c
         q    = (1 - s) p + s / C                 s = label_smoothing
 
-    `pred` is float[B, C]; `batch[label]` either int[B], classes, or float[B, C], probabilities p.
-    Computed in float32 (float64 for float64 logits) whatever the dtype of `pred`. A class outside
+    Returns float32[B] (float64 for float64 logits) whatever the dtype of `pred`. A class outside
     0..C-1 gives NaN. Bind the smoothing with `functools.partial`.
 
     >>> loss = cross_entropy(jnp.zeros((1, 4)), {"label": jnp.array([2])})
     >>> bool(jnp.allclose(loss, jnp.log(4.0)))
     True
 
+    Args:
+        pred: float[B, C], logits.
+        batch: a dict with the labels.
+        label: their name; `batch[label]` is int[B], classes, or float[B, C], probabilities p.
+        label_smoothing: s, in [0, 1).
+
     Raises:
         ValueError: if `label_smoothing` is outside [0, 1), or shapes or dtypes are others.
+
     Source: smoothing from Szegedy et al. (2016), section 7.
     """
     if not 0 <= label_smoothing < 1:
@@ -52,7 +58,12 @@ def cross_entropy(
 def accuracy(pred: jax.Array, batch: Any, *, label: str = "label") -> jax.Array:
     """1 where the largest logit is that of the label, else 0: float32[B].
 
-    `pred` is float[B, C]; `batch[label]` is int[B], or float[B, C] whose largest entry counts.
+        accuracy = (argmax_c pred == label)
+
+    Args:
+        pred: float[B, C], logits.
+        batch: a dict with the labels.
+        label: their name; `batch[label]` is int[B], or float[B, C] whose largest entry counts.
 
     Raises:
         ValueError: if shapes or dtypes are others.

@@ -38,9 +38,12 @@ class Report(NamedTuple):
 class Observer:
     """Effects on the host: progress, files, checkpoints. Called in the order given.
 
-    `on` maps events (before_fit, before_epoch, after_batch, before_validate, after_epoch,
-    after_fit; after_batch is of training batches) to functions of a `Report`. `flush` writes what
-    is still held back: a checkpoint calls it, so that no file is behind it.
+        on[event](report)        at each event of a fit, after the state has come to be so
+
+    Args:
+        on: event -> function of a `Report`. The events are before_fit, before_epoch, after_batch
+            (of training batches), before_validate, after_epoch and after_fit.
+        flush: writes what is still held back; a checkpoint calls it, so that no file is behind it.
 
     Raises:
         ValueError: if `on` has another event.

@@ -6,19 +6,19 @@ Pure functions of the state, called by every driver in this order:
 """
 
 from enum import IntEnum
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from gradtx.loop.dispatch import choose, dispatch
-from gradtx.loop.events import Request
+from gradtx.loop.dispatch import choose
 from gradtx.loop.loop import Loop
-from gradtx.loop.state import Metrics, StepContext, TrainState, empty_metrics
-from gradtx.loop.step import drop
+from gradtx.loop.rule import close_level, goes_on, open_level
+from gradtx.loop.state import Metrics, TrainState, context_of, empty_metrics, with_changes
 
 
 class Level(IntEnum):
-    """Where in a fit a state is; it names the innermost level that is open."""
+    """Where in a fit a state is: the innermost level that is open, of those around a batch."""
 
     OUTSIDE = 0
     FIT = 1
@@ -27,90 +27,104 @@ class Level(IntEnum):
     VALIDATE = 4
 
 
-def _event(loop: Loop, name: str, state: TrainState, active: jax.Array) -> TrainState:
-    if not any(name in hook.on for hook in loop.hooks):
-        return state
-    fields = ("step", "epoch", "requested", "params", "model_state", "opt_state", "metrics")
-    context = StepContext(
-        training=name.endswith("train"),
-        key=jax.random.fold_in(state.key, state.step),
-        **{field: getattr(state, field) for field in fields},
-    )
-    hooks, context = dispatch(loop, name, state.hooks, context, active)
-    return state.replace(hooks=hooks, **{field: getattr(context, field) for field in fields[2:]})
+AROUND = {
+    Level.FIT: Level.OUTSIDE,
+    Level.EPOCH: Level.FIT,
+    Level.TRAIN: Level.EPOCH,
+    Level.VALIDATE: Level.EPOCH,
+}
 
 
-def _close(loop: Loop, state: TrainState, level: str, request: Request, active: jax.Array):
-    """after_cancel_<level> if it was asked for, after_<level>, and the end of its requests."""
-    state = _event(loop, f"after_cancel_{level}", state, active & (state.requested == request))
-    state = _event(loop, f"after_{level}", state, active)
-    over = drop(state, request).requested
-    return state.replace(requested=jnp.where(active, over, state.requested))
+def _open(loop: Loop, level: Level, state: TrainState, within: Any) -> TrainState:
+    state = state.replace(level=choose(within, jnp.int32(level), state.level))
+    context = context_of(state, training=level == Level.TRAIN)
+    changed = open_level(loop, level.name.lower(), state.hooks, context, within)
+    return with_changes(state, *changed)
 
 
-def _at(stage: Level, where: jax.Array, state: TrainState) -> TrainState:
-    return state.replace(level=jnp.where(where, jnp.int32(stage), state.level))
+def _close(loop: Loop, level: Level, state: TrainState) -> TrainState:
+    opened = state.level == level
+    context = context_of(state, training=level == Level.TRAIN)
+    changed = close_level(loop, level.name.lower(), state.hooks, context, opened)
+    state = with_changes(state, *changed)
+    return state.replace(level=choose(opened, jnp.int32(AROUND[level]), state.level))
 
 
 def open_fit(loop: Loop, state: TrainState) -> TrainState:
-    """Begin a fit: epochs, the running loss and requests start anew, all else goes on."""
+    """Begin a fit: epochs, the running loss and requests start anew, all else goes on.
+
+    Args:
+        loop: whose hooks are called.
+        state: one outside any fit.
+    """
     zero = jnp.zeros((), jnp.int32)
     state = state.replace(
         epoch=zero, batch=zero, requested=zero, level=zero, metrics=empty_metrics(loop.metrics)
     )
-    state = _at(Level.FIT, jnp.array(True), state)
-    return _event(loop, "before_fit", state, jnp.array(True))
+    return _open(loop, Level.FIT, state, True)
 
 
 def open_epoch(loop: Loop, state: TrainState) -> TrainState:
-    """Begin an epoch and its training phase, unless the fit was asked to end."""
-    running = state.requested < Request.END_FIT
+    """Begin an epoch and its training phase, unless the fit was asked to end.
+
+    Args:
+        loop: whose hooks are called.
+        state: one between two epochs of a fit.
+    """
+    running = goes_on(loop, state.requested, "fit")
     old = state.metrics
-    fresh = Metrics(old.average, old.count, *_no_sums(old))
+    no_sums = jax.tree.map(jnp.zeros_like, (old.sums, old.weight))
+    fresh = Metrics(old.average, old.count, *no_sums)
     state = state.replace(
-        batch=jnp.where(running, jnp.zeros_like(state.batch), state.batch),
+        batch=choose(running, jnp.zeros_like(state.batch), state.batch),
         metrics=choose(running, fresh, old),
     )
-    state = _at(Level.EPOCH, running, state)
-    state = _event(loop, "before_epoch", state, running)
-    trains = running & (state.requested < Request.END_EPOCH)
-    state = _at(Level.TRAIN, trains, state)
-    return _event(loop, "before_train", state, trains)
-
-
-def _no_sums(metrics: Metrics):
-    return jax.tree.map(jnp.zeros_like, metrics.sums), jnp.zeros_like(metrics.weight)
+    state = _open(loop, Level.EPOCH, state, running)
+    return _open(loop, Level.TRAIN, state, goes_on(loop, state.requested, "epoch", running))
 
 
 def close_train(loop: Loop, state: TrainState, *, validate: bool = True) -> TrainState:
-    """End the training phase and, if there is to be one, begin validation."""
-    open_ = state.level == Level.TRAIN
-    state = _close(loop, state, "train", Request.END_PHASE, open_)
-    state = _at(Level.EPOCH, open_, state)
+    """End the training phase and, if there is to be one, begin validation.
+
+    Args:
+        loop: whose hooks are called.
+        state: as the epoch's last training batch has left it.
+        validate: whether validation batches follow.
+    """
+    state = _close(loop, Level.TRAIN, state)
     if not validate:
         return state
-    validates = (state.level == Level.EPOCH) & (state.requested < Request.END_EPOCH)
-    state = _at(Level.VALIDATE, validates, state)
-    return _event(loop, "before_validate", state, validates)
+    in_epoch = state.level == Level.EPOCH
+    return _open(loop, Level.VALIDATE, state, goes_on(loop, state.requested, "epoch", in_epoch))
 
 
 def close_epoch(loop: Loop, state: TrainState) -> TrainState:
-    """End the validation and the epoch."""
-    validated = state.level == Level.VALIDATE
-    state = _close(loop, state, "validate", Request.END_PHASE, validated)
-    open_ = state.level >= Level.EPOCH
-    state = _close(loop, state, "epoch", Request.END_EPOCH, open_)
-    state = _at(Level.FIT, open_, state)
-    return state.replace(epoch=state.epoch + open_.astype(jnp.int32))
+    """End the validation and the epoch.
+
+    Args:
+        loop: whose hooks are called.
+        state: as the epoch's last batch has left it.
+    """
+    state = _close(loop, Level.VALIDATE, state)
+    in_epoch = state.level == Level.EPOCH
+    state = _close(loop, Level.EPOCH, state)
+    return state.replace(epoch=state.epoch + in_epoch.astype(jnp.int32))
 
 
 def close_fit(loop: Loop, state: TrainState) -> TrainState:
-    """End the fit."""
-    open_ = state.level == Level.FIT
-    state = _close(loop, state, "fit", Request.END_FIT, open_)
-    return _at(Level.OUTSIDE, open_, state)
+    """End the fit.
+
+    Args:
+        loop: whose hooks are called.
+        state: as its last epoch has left it.
+    """
+    return _close(loop, Level.FIT, state)
 
 
 def epoch_row(state: TrainState) -> dict[str, jax.Array]:
-    """The line of the epoch table: the same columns in every epoch, NaN where there is no value."""
+    """The line of the epoch table: the same columns in every epoch, NaN where there is no value.
+
+    Args:
+        state: as the epoch's last validation batch has left it.
+    """
     return {"epoch": state.epoch, **state.metrics.row}

@@ -12,6 +12,9 @@ import jax.numpy as jnp
 PyTree = Any
 
 SMOOTHING = 0.98
+# What an event sees of a state, and what of it a hook may change.
+SEEN = ("step", "epoch", "requested", "params", "model_state", "opt_state", "metrics")
+CHANGEABLE = ("requested", "params", "model_state", "opt_state", "metrics")
 
 
 @jax.tree_util.register_dataclass
@@ -19,8 +22,10 @@ SMOOTHING = 0.98
 class TrainState:
     """All that training remembers: a fit is a fold of a pure function over batches with this.
 
-    Loss scale and everything else that a hook keeps is under `hooks`. Random numbers of a step
-    come from `fold_in(key, step)`, so there is no generator to save.
+        state', log = train_step(loop, state, batch)
+
+    Loss scale and everything else that a hook keeps is under `hooks`. Random numbers of a step come
+    from `fold_in(key, step)`, so there is no generator to save.
     """
 
     step: jax.Array  # int32[]: training batches seen, over all fits
@@ -36,7 +41,11 @@ class TrainState:
     hooks: dict[str, PyTree]  # a hook's state under its name
 
     def replace(self, **changes: Any) -> "TrainState":
-        """A copy with the given fields changed."""
+        """A copy with the given fields changed.
+
+        Args:
+            changes: fields by name.
+        """
         return replace(self, **changes)
 
 
@@ -95,11 +104,13 @@ def empty_metrics(names: Mapping[str, Any]) -> Metrics:
 class StepContext:
     """What an event sees and may change with `context.replace(...)`.
 
+        after_loss:   loss = stop_gradient(objective) = sum(weight loss_i) / sum(weight)
+
     From `batch` on a field is None until the loop has reached it: the batch from `before_batch`,
     the prediction from `after_pred`, both losses from `after_loss`, gradients from
-    `after_backward`, updates at `after_update`, which stands between the optimizer's update and
-    its application. `loss` is what is recorded, `objective` what is differentiated: a penalty is
-    added to `objective`. `key` is the hook's own in this step.
+    `after_backward`, updates at `after_update`, which stands between the optimizer's update and its
+    application. `loss` is what is recorded, `objective` what is differentiated: a penalty is added
+    to `objective`. `key` is the hook's own in this step. `training` is a Python bool.
     """
 
     training: bool
@@ -119,10 +130,46 @@ class StepContext:
     updates: PyTree = None
 
     def replace(self, **changes: Any) -> "StepContext":
-        """A copy with the given fields changed."""
+        """A copy with the given fields changed.
+
+        Args:
+            changes: fields by name; each new value has the structure, shapes and dtypes of the old
+                one.
+        """
         return replace(self, **changes)
 
     def request(self, request: int, when: Any = True) -> "StepContext":
-        """A copy in which `request` is requested where the bool[] `when` holds."""
+        """A copy in which `request` is requested where `when` holds.
+
+            requested' = max(requested, request if when else 0)
+
+        Args:
+            request: a `Request`, or an int32[] of one.
+            when: bool[] or a bool.
+        """
         asked = jnp.where(when, jnp.int32(request), jnp.int32(0))
         return replace(self, requested=jnp.maximum(self.requested, asked))
+
+
+def context_of(state: TrainState, *, training: bool, batch: PyTree = None) -> StepContext:
+    """What an event sees of `state`; `key` is that of the step, from which hooks get theirs.
+
+    Args:
+        state: as it is at the event.
+        training: whether the event is one of the training phase.
+        batch: of an event inside a batch.
+    """
+    seen = {name: getattr(state, name) for name in SEEN}
+    key = jax.random.fold_in(state.key, state.step)
+    return StepContext(training=training, key=key, batch=batch, **seen)
+
+
+def with_changes(state: TrainState, hooks: dict[str, PyTree], context: StepContext) -> TrainState:
+    """`state` with what events have left behind: the hooks' states, and their changes.
+
+    Args:
+        state: as it was before the events.
+        hooks: the hooks' states after them, by name.
+        context: as it is after them.
+    """
+    return state.replace(hooks=hooks, **{name: getattr(context, name) for name in CHANGEABLE})

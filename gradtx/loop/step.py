@@ -13,9 +13,25 @@ from gradtx.core.runtime_hyperparams import hyperparams
 from gradtx.core.transformation import apply_updates
 from gradtx.core.tree import compute_dtype
 from gradtx.loop.dispatch import HookStates, choose, dispatch
-from gradtx.loop.events import Request
 from gradtx.loop.loop import Loop, hook_logs
-from gradtx.loop.state import SMOOTHING, Metrics, PyTree, StepContext, TrainState
+from gradtx.loop.rule import (
+    Part,
+    close_level,
+    goes_on,
+    is_cancelled,
+    level,
+    open_level,
+    run_parts,
+)
+from gradtx.loop.state import (
+    SMOOTHING,
+    Metrics,
+    PyTree,
+    StepContext,
+    TrainState,
+    context_of,
+    with_changes,
+)
 
 
 def mean_loss(losses: jax.Array, batch: Any) -> jax.Array:
@@ -49,29 +65,7 @@ def batch_weight(batch: Any) -> jax.Array:
     return jnp.full((), len(jax.tree.leaves(batch)[0]), jnp.float32)
 
 
-def _begin(loop: Loop, state: TrainState, batch: Any, training: bool) -> tuple[Any, StepContext]:
-    alive = state.requested < Request.END_PHASE if loop.hooks else True
-    context = StepContext(
-        training=training,
-        step=state.step,
-        epoch=state.epoch,
-        requested=state.requested,
-        key=jax.random.fold_in(state.key, state.step),
-        params=state.params,
-        model_state=state.model_state,
-        opt_state=state.opt_state,
-        metrics=state.metrics,
-        batch=batch,
-    )
-    return alive, context
-
-
-def _below(context: StepContext, level: Request, alive: Any) -> Any:
-    """Whether nothing of `level` or above has been requested."""
-    return True if alive is True else alive & (context.requested < level)
-
-
-def _forward(loop: Loop, states: HookStates, context: StepContext, alive: Any):
+def _forward(loop: Loop, states: HookStates, context: StepContext, active: Any):
     """The model and its loss, with the events around them; differentiated in training."""
     pred, model_state = loop.apply(
         context.params,
@@ -81,125 +75,57 @@ def _forward(loop: Loop, states: HookStates, context: StepContext, alive: Any):
         training=context.training,
     )
     context = context.replace(pred=pred, model_state=model_state)
-    active = _below(context, Request.SKIP_BATCH, alive)
     states, context = dispatch(loop, "after_pred", states, context, active)
     loss = mean_loss(loop.loss(context.pred, context.batch), context.batch)
     context = context.replace(loss=jax.lax.stop_gradient(loss), objective=loss)
-    active = _below(context, Request.SKIP_BATCH, alive)
+    active = goes_on(loop, context.requested, "batch", active)
     return dispatch(loop, "after_loss", states, context, active)
 
 
-def _gradient(loop: Loop, states: HookStates, context: StepContext, alive: Any):
+def _backward(loop: Loop, states: HookStates, context: StepContext, active: Any):
+    """The gradient. The level opens inside of what is differentiated, and closes outside."""
     params = context.params
 
     def objective(params: PyTree):
-        new_states, new = _forward(loop, states, context.replace(params=params), alive)
-        opened = _below(new, Request.SKIP_BATCH, alive)
-        new = new.replace(metrics=_record_loss(new, opened))
-        new_states, new = dispatch(loop, "before_backward", new_states, new, opened)
-        return new.objective, (new_states, new.replace(params=None), opened)
+        mine, seen = _forward(loop, states, context.replace(params=params), active)
+        opened = goes_on(loop, seen.requested, "batch", active)
+        seen = seen.replace(metrics=choose(opened, _with_loss(seen), seen.metrics))
+        mine, seen = open_level(loop, "backward", mine, seen, opened)
+        return seen.objective, (mine, seen.replace(params=None), opened)
 
     grads, (states, context, opened) = jax.grad(objective, has_aux=True)(params)
+    cancelled = is_cancelled(loop, context.requested, "backward", opened)
+    grads = choose(cancelled, jax.tree.map(jnp.zeros_like, grads), grads)
     context = context.replace(params=params, grads=grads)
-    if loop.hooks:
-        cancelled = opened & (context.requested == Request.SKIP_BACKWARD)
-        nothing = jax.tree.map(jnp.zeros_like, grads)
-        context = context.replace(grads=choose(cancelled, nothing, grads))
-        states, context = dispatch(loop, "after_cancel_backward", states, context, cancelled)
-    states, context = dispatch(loop, "after_backward", states, context, opened)
-    return states, drop(context, Request.SKIP_BACKWARD)
+    return close_level(loop, "backward", states, context, opened)
 
 
-def drop(context: Any, level: Request) -> Any:
-    """End the requests for `level` and for the levels inside it: it has closed."""
-    request = jnp.where(context.requested <= level, jnp.int32(0), context.requested)
-    return context.replace(requested=request)
-
-
-def _record_loss(context: StepContext, active: Any) -> Metrics:
+def _with_loss(context: StepContext) -> Metrics:
+    """The running figures with the loss of this batch."""
     old = context.metrics
-    new = Metrics(
-        average=SMOOTHING * old.average + (1 - SMOOTHING) * context.loss.astype(jnp.float32),
-        count=old.count + 1,
-        sums=old.sums,
-        weight=old.weight,
-    )
-    return choose(active, new, old)
+    average = SMOOTHING * old.average + (1 - SMOOTHING) * context.loss.astype(jnp.float32)
+    return Metrics(average, old.count + 1, old.sums, old.weight)
 
 
-def _optimizer_step(loop: Loop, states: HookStates, context: StepContext, alive: Any):
-    opened = _below(context, Request.SKIP_BATCH, alive)
-    states, context = dispatch(loop, "before_step", states, context, opened)
-    wanted = _below(context, Request.SKIP_STEP, alive)
-    extra = {"value": context.objective, "grad": context.grads}
-    updates, opt_state = loop.tx.update(context.grads, context.opt_state, context.params, **extra)
-    before = context
-    context = context.replace(updates=updates, opt_state=opt_state)
-    states, context = dispatch(loop, "after_update", states, context, wanted)
-    wanted = _below(context, Request.SKIP_STEP, alive)
-    params = choose(wanted, apply_updates(context.params, context.updates), before.params)
-    opt_state = choose(wanted, context.opt_state, before.opt_state)
-    context = context.replace(params=params, opt_state=opt_state)
-    if loop.hooks:
-        cancelled = opened & (context.requested == Request.SKIP_STEP)
-        states, context = dispatch(loop, "after_cancel_step", states, context, cancelled)
-    states, context = dispatch(loop, "after_step", states, context, opened)
-    return states, drop(context, Request.SKIP_STEP)
+def _step(loop: Loop, states: HookStates, context: StepContext, active: Any):
+    """The optimizer's step, with the events around it."""
+    return level(loop, "step", states, context, active, _update)
 
 
-def _end(loop: Loop, state: TrainState, states: HookStates, context: StepContext, alive: Any):
-    """Take the batch back if it was cut short, and close it."""
-    whole = _below(context, Request.SKIP_BATCH, alive)
-    context = context.replace(
-        params=choose(whole, context.params, state.params),
-        model_state=choose(whole, context.model_state, state.model_state),
-        opt_state=choose(whole, context.opt_state, state.opt_state),
-    )
-    if loop.hooks:
-        cancelled = alive & (context.requested == Request.SKIP_BATCH)
-        states, context = dispatch(loop, "after_cancel_batch", states, context, cancelled)
-    states, context = dispatch(loop, "after_batch", states, context, alive)
-    context = drop(context, Request.SKIP_BATCH)
-    return state.replace(
-        requested=choose(alive, context.requested, state.requested),
-        params=context.params,
-        model_state=context.model_state,
-        opt_state=context.opt_state,
-        metrics=context.metrics,
-        hooks=states,
-    )
+def _update(loop: Loop, states: HookStates, before: StepContext, active: Any):
+    """The optimizer's update and, unless a hook skips the step even now, its application."""
+    extra = {"value": before.objective, "grad": before.grads}
+    updates, opt_state = loop.tx.update(before.grads, before.opt_state, before.params, **extra)
+    context = before.replace(updates=updates, opt_state=opt_state)
+    states, context = dispatch(loop, "after_update", states, context, active)
+    made = goes_on(loop, context.requested, "step", active)
+    params = choose(made, apply_updates(context.params, context.updates), before.params)
+    opt_state = choose(made, context.opt_state, before.opt_state)
+    return states, context.replace(params=params, opt_state=opt_state)
 
 
-def train_step(loop: Loop, state: TrainState, batch: Any) -> tuple[TrainState, dict[str, Any]]:
-    """One training batch: the state after it, and what to log of it.
-
-    The log holds `loss` (NaN where the batch was cut short before it had one), `train_loss` (the
-    smooth one), `request`, `alive` (False where the phase was over already, and nothing happened),
-    the hyperparameters that the step used, and what the hooks add.
-    """
-    alive, context = _begin(loop, state, batch, training=True)
-    states, context = dispatch(loop, "before_batch", state.hooks, context, alive)
-    seen = state.metrics.count
-    states, context = _gradient(loop, states, context, alive)
-    states, context = _optimizer_step(loop, states, context, alive)
-    new = _end(loop, state, states, context, alive)
-    one = jnp.asarray(alive, jnp.int32)
-    new = new.replace(step=state.step + one, batch=state.batch + one)
-    used = hyperparams(context.opt_state)
-    log = {
-        "loss": jnp.where(new.metrics.count > seen, context.loss, jnp.nan),
-        "train_loss": new.metrics.train_loss,
-        "requested": new.requested,
-        "alive": jnp.asarray(alive),
-    }
-    return new, {**log, **used, **hook_logs(loop.hooks, states, used)}
-
-
-def eval_step(loop: Loop, state: TrainState, batch: Any) -> TrainState:
-    """One validation batch: adds weighted sums of the loss and of the metrics to the state."""
-    alive, context = _begin(loop, state, batch, training=False)
-    states, context = dispatch(loop, "before_batch", state.hooks, context, alive)
-    states, context = _forward(loop, states, context, alive)
+def _measure(loop: Loop, states: HookStates, context: StepContext, active: Any):
+    """Add the loss and the metrics of a validation batch to the sums."""
     values = {"loss": loop.loss(context.pred, context.batch)}
     values |= {name: metric(context.pred, context.batch) for name, metric in loop.metrics.items()}
     values = {name: value.astype(jnp.float32) for name, value in values.items()}
@@ -207,6 +133,73 @@ def eval_step(loop: Loop, state: TrainState, batch: Any) -> TrainState:
     old = context.metrics
     sums = {name: old.sums[name] + jnp.sum(weight * value) for name, value in values.items()}
     new = Metrics(old.average, old.count, sums, old.weight + jnp.sum(weight))
-    whole = _below(context, Request.SKIP_BATCH, alive)
-    context = context.replace(metrics=choose(whole, new, old))
-    return _end(loop, state, states, context, alive)
+    return states, context.replace(metrics=choose(active, new, old))
+
+
+def _restore(state: TrainState) -> Part:
+    """A part that takes a batch back if it was cut short: all is again as in `state`."""
+
+    def part(loop: Loop, states: HookStates, context: StepContext, active: Any):
+        return states, context.replace(
+            params=choose(active, context.params, state.params),
+            model_state=choose(active, context.model_state, state.model_state),
+            opt_state=choose(active, context.opt_state, state.opt_state),
+        )
+
+    return part
+
+
+def train_step(loop: Loop, state: TrainState, batch: Any) -> tuple[TrainState, dict[str, Any]]:
+    """One training batch: the state after it, and what to log of it.
+
+        batch = before_batch, backward, step, after_batch        (the levels of gradtx.loop.rule)
+
+    The log holds `loss` (NaN where the batch was cut short before it had one), `train_loss` (the
+    smooth one), `requested`, `alive` (False where the phase was over already, and nothing
+    happened), the hyperparameters that the step used, and what the hooks add.
+
+    Args:
+        loop: what is trained.
+        state: one in the training phase of an epoch, as `open_epoch` or a step has left it.
+        batch: a pytree with a leading axis of examples, as the loop's `apply` and `loss` take it.
+    """
+    # XLA would fuse the step with what surrounds it, and so round differently where the step is
+    # alone (the host loop) than where it is in a scan (the compiled fit). With the barrier both
+    # are the same by the bit.
+    state, batch = jax.lax.optimization_barrier((state, batch))
+    active = goes_on(loop, state.requested, "train")
+    context = context_of(state, training=True, batch=batch)
+    states, context = open_level(loop, "batch", state.hooks, context, active)
+    states, context = run_parts(loop, "batch", states, context, active, _backward, _step)
+    # What a batch that was cut short has used is logged as well.
+    used, loss = hyperparams(context.opt_state), context.loss
+    more = hook_logs(loop.hooks, states, used)
+    states, context = run_parts(loop, "batch", states, context, active, _restore(state))
+    states, context = close_level(loop, "batch", states, context, active)
+    one = jnp.asarray(active, jnp.int32)
+    new = with_changes(state, states, context)
+    new = new.replace(step=state.step + one, batch=state.batch + one)
+    log = {
+        "loss": jnp.where(new.metrics.count > state.metrics.count, loss, jnp.nan),
+        "train_loss": new.metrics.train_loss,
+        "requested": new.requested,
+        "alive": jnp.asarray(active),
+    }
+    return new, {**log, **used, **more}
+
+
+def eval_step(loop: Loop, state: TrainState, batch: Any) -> TrainState:
+    """One validation batch: adds weighted sums of the loss and of the metrics to the state.
+
+        sums' = sums + sum(weight values)        weight' = weight + sum(weight)
+
+    Args:
+        loop: what is trained.
+        state: one in the validation phase of an epoch, as `close_train` or a step has left it.
+        batch: a pytree with a leading axis of examples; of the last one of a validation set the
+            examples that only fill it up have the weight 0.
+    """
+    active = goes_on(loop, state.requested, "validate")
+    context = context_of(state, training=False, batch=batch)
+    parts = _forward, _measure, _restore(state)
+    return with_changes(state, *level(loop, "batch", state.hooks, context, active, *parts))

@@ -12,15 +12,10 @@ from gradtx.tuning.sweep import Sweep
 def last_figures(result: Sweep) -> dict[str, np.ndarray]:
     """The last line of each copy's epoch table, without the epoch: float[n] by column.
 
-    A copy that `terminate_on_nan` or `skip_nonfinite` stopped has NaN, not the figures from before
-    that.
+    A copy that failed, as a hook says of its own, has NaN, not the figures from before that.
     """
-    hooks = result.states.hooks
-    stopped = np.asarray(hooks.get("terminate_on_nan", -1)) >= 0
-    if "skip_nonfinite" in hooks:
-        stopped = stopped | np.asarray(hooks["skip_nonfinite"].gave_up)
     rows = {name: values[:, -1] for name, values in result.rows.items() if name != "epoch"}
-    return {name: np.where(stopped, np.nan, values) for name, values in rows.items()}
+    return {name: np.where(result.failed, np.nan, values) for name, values in rows.items()}
 
 
 def best_of(losses: np.ndarray) -> int | None:

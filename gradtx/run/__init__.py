@@ -13,7 +13,7 @@
 """
 
 from gradtx.run.directory import read_config
-from gradtx.run.guards import failure, with_guards
+from gradtx.run.guards import with_guards
 from gradtx.run.job import Job, mesh_for, on_mesh
 from gradtx.run.launch import fail, launch
 from gradtx.run.options import RunOptions
@@ -27,7 +27,6 @@ __all__ = [
     "RunOptions",
     "Source",
     "fail",
-    "failure",
     "image_source",
     "launch",
     "mesh_for",

@@ -15,16 +15,6 @@ from gradtx.report.validation import validate, write_validation
 from gradtx.run.predict import predictor
 
 
-def counted(state: TrainState) -> dict[str, int]:
-    """What the hooks that guard against numbers that are not finite have counted, by kind."""
-    hooks, found = jax.device_get(state.hooks), {}
-    if "skip_nonfinite" in hooks:
-        found["batches skipped, not finite"] = int(hooks["skip_nonfinite"].skipped)
-    if "terminate_on_nan" in hooks:
-        found["runs ended by a loss that is not finite"] = int(hooks["terminate_on_nan"] >= 0)
-    return found
-
-
 def finish(
     out: str | Path,
     loop: Loop,
@@ -39,7 +29,7 @@ def finish(
     it, as for text, there are no predictions. A job of several processes has none either. The
     images that could not be read are those of `out`/skipped.jsonl.
     """
-    out, names, faults = Path(out), ["faults.json"], counted(state)
+    out, names, faults = Path(out), ["faults.json"], loop.faults(state)
     if facts is not None and jax.process_count() == 1:
         predict = predictor(loop, state.params, state.model_state)
         found = validate(predict, valid(), mean=facts.mean, std=facts.std)

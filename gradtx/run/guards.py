@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 
 from gradtx.hooks import clip_gradients, loss_scaling, skip_nonfinite, terminate_on_nan
-from gradtx.loop import Hook, TrainState
+from gradtx.loop import Hook
 from gradtx.precision import Policy
 from gradtx.run.options import RunOptions
 
@@ -19,15 +19,4 @@ def with_guards(hooks: Iterable[Hook], config: RunOptions) -> list[Hook]:
     }[config.nonfinite]
     norm = [clip_gradients(math.inf)] if config.log_gradient_norm else []
     scaling = [loss_scaling()] if Policy.of(config.precision).needs_loss_scaling else []
-    return [guard, *hooks, *norm, *scaling]
-
-
-def failure(state: TrainState) -> str | None:
-    """Why a run has failed that came to its end, if it has."""
-    bad, skips = (state.hooks.get(name) for name in ("terminate_on_nan", "skip_nonfinite"))
-    if bad is not None and int(bad) >= 0:
-        return f"the loss was not finite at step {int(bad)}"
-    if skips is not None and bool(skips.gave_up):
-        count, last = int(skips.in_a_row), int(state.step) - 1
-        return f"{count} batches in a row were not finite, until step {last}"
-    return None
+    return [*scaling, guard, *hooks, *norm]

@@ -12,7 +12,6 @@ from gradtx.observers import checkpoint, jsonl, progress, stop_on_signals, tenso
 from gradtx.parallel.mesh import place, shardings_of
 from gradtx.parallel.processes import is_first, say
 from gradtx.run.directory import config_key
-from gradtx.run.guards import failure
 from gradtx.run.job import Job
 from gradtx.run.options import RunOptions
 
@@ -61,7 +60,7 @@ def train(config: RunOptions, job: Job, out: Path, *, again: bool) -> list[str]:
         options["observers"] = observers_for(config, job, out, facts=facts, stop=stop)
         state, history = job.fit(job.loop, job.state, source.train, source.valid, **options)
     reported = report(job, state, out) if is_first() else []
-    if problem := failure(state):
+    if problem := job.loop.failure(state):
         raise RunFailed(f"{problem}; lower the learning rate. See {out}.")
     say(job.remark(history.rows[-1]))
     metrics = "metrics.jsonl (every step and epoch)"

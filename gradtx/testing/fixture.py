@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradtx.loop import EVENTS, Hook, Loop, Request, TrainState, eval_step, train_step
+from gradtx.loop import EVENTS, Hook, Loop, TrainState, eval_step, train_step
 from gradtx.loop.phases import close_epoch, close_fit, close_train, open_epoch, open_fit
 from gradtx.optimizers import sgd
 from gradtx.testing.run import flat, jitted, require, to_float64
@@ -17,7 +17,8 @@ from gradtx.testing.run import flat, jitted, require, to_float64
 PyTree = Any
 
 
-Script = Sequence[tuple[str, int, Request]]
+# Rows (event, occurrence, request), or with a factor for what `CHANGES` names at that event.
+Script = Sequence[tuple[Any, ...]]
 ASKING = (
     "before_batch",
     "after_pred",
@@ -26,7 +27,18 @@ ASKING = (
     "before_step",
     "after_batch",
 )
-MOST_STEPS = 16
+CHANGES = {
+    "before_batch": "params",
+    "after_pred": "pred",
+    "after_loss": "objective",
+    "before_backward": "objective",
+    "after_backward": "grads",
+    "before_step": "grads",
+    "after_update": "updates",
+    "after_step": "params",
+}
+MOST_ROWS = 3
+MOST_EVENTS = 400
 
 
 @dataclass(frozen=True)
@@ -83,8 +95,8 @@ class Fixture:
     ) -> TrainState:
         """The whole fit, batch by batch.
 
-        `scripts` gives `requesting` hooks, by name, what to ask for; `between` is applied to the
-        state before every batch.
+        `scripts` gives `requesting` hooks, by name, the rows that they follow; `between` is applied
+        to the state before every batch.
         """
         program = self.program(hooks)
         loop, train, evaluate = program.loop, program.train, program.evaluate
@@ -118,37 +130,75 @@ def no_op(name: str, **order: Any) -> Hook:
     return Hook(name, dict.fromkeys(EVENTS, lambda state, context: (state, context)), **order)
 
 
-def counting(name: str = "counts") -> Hook:
-    """A hook whose state counts how often each event was seen, in int32."""
+def tracing(name: str = "trace", **order: Any) -> Hook:
+    """A hook that writes into its state which events happened, in order; `traced` reads them."""
 
-    def count(event: str) -> Callable:
-        return lambda state, context: (state | {event: state[event] + 1}, context)
+    def write(code: int) -> Callable:
+        def on(state: tuple[jax.Array, jax.Array], context: Any) -> Any:
+            count, codes = state
+            return (count + 1, codes.at[count % MOST_EVENTS].set(code)), context
 
-    start = lambda state: {event: jnp.zeros((), jnp.int32) for event in EVENTS}
-    return Hook(name, {event: count(event) for event in EVENTS}, start)
+        return on
 
-
-def requesting(name: str = "requests", **order: Any) -> Hook:
-    """A hook that follows a script, which is in its state: so one program serves all scripts."""
-
-    def ask(row: int) -> Callable:
-        return lambda state, context: (state, context.request(state[row, context.step]))
-
-    return Hook(
-        name, {event: ask(i) for i, event in enumerate(ASKING)}, lambda state: table(()), **order
-    )
+    start = lambda state: (jnp.zeros((), jnp.int32), jnp.full((MOST_EVENTS,), -1, jnp.int32))
+    return Hook(name, {event: write(code) for code, event in enumerate(EVENTS)}, start, **order)
 
 
-def table(script: Script) -> jax.Array:
-    """int32[events, steps]: the request that a script asks for at each event of each step."""
-    out = np.zeros((len(ASKING), MOST_STEPS), np.int32)
-    for event, step, request in script:
-        row = ASKING.index(event)
-        out[row, step] = max(out[row, step], request)
-    return jnp.asarray(out)
+def traced(state: TrainState, name: str = "trace") -> list[str]:
+    """The events that `tracing` has written into `state`, in order."""
+    count, codes = state.hooks[name]
+    require(int(count) <= MOST_EVENTS, f"{int(count)} events, more than {MOST_EVENTS}")
+    return [EVENTS[code] for code in np.asarray(codes)[: int(count)]]
 
 
-NO_OP, COUNTS = no_op("nothing"), counting()
+def requesting(
+    name: str = "requests",
+    *,
+    events: Sequence[str] = ASKING,
+    changes: Mapping[str, str] | None = None,
+    **order: Any,
+) -> Hook:
+    """A hook that follows a script, which is in its state: so one program serves all scripts.
+
+    At the k-th occurrence of an event it asks for the request of the script's row (event, k,
+    request), and multiplies what `changes` names for this event by the row's factor, if it has one.
+    """
+    changes = {} if changes is None else changes
+
+    def act(event: str) -> Callable:
+        code = EVENTS.index(event)
+
+        def on(state: dict[str, jax.Array], context: Any) -> Any:
+            now = (state["event"] == code) & (state["occurrence"] == state["seen"][code])
+            state = state | {"seen": state["seen"].at[code].add(1)}
+            if event in changes:
+                factor = jnp.prod(jnp.where(now, state["factor"], 1))
+                scale = lambda x: x * factor.astype(x.dtype)
+                changed = jax.tree.map(scale, getattr(context, changes[event]))
+                context = context.replace(**{changes[event]: changed})
+            return state, context.request(jnp.max(jnp.where(now, state["request"], 0)))
+
+        return on
+
+    on = {event: act(event) for event in events}
+    return Hook(name, on, lambda state: table(()), **order)
+
+
+def table(script: Script) -> dict[str, jax.Array]:
+    """The state of a `requesting` hook that follows `script`, of at most `MOST_ROWS` rows."""
+    nothing = (EVENTS[-1], -1, 0)
+    rows = [(*row, 1.0)[:4] for row in [*script, *[nothing] * (MOST_ROWS - len(script))]]
+    events, occurrences, requests, factors = zip(*rows, strict=True)
+    return {
+        "event": jnp.asarray([EVENTS.index(event) for event in events], jnp.int32),
+        "occurrence": jnp.asarray(occurrences, jnp.int32),
+        "request": jnp.asarray([int(request) for request in requests], jnp.int32),
+        "factor": jnp.asarray(factors, jnp.float32),
+        "seen": jnp.zeros(len(EVENTS), jnp.int32),
+    }
+
+
+NO_OP, TRACE = no_op("nothing"), tracing()
 REQUESTS, OTHERS = requesting(), requesting("others")
 
 

@@ -29,12 +29,23 @@ def check_hook(
 
         for law in laws:  law(hook, fixture)
 
-    The fit is linear regression unless `loop`, `params` and `batches` (at least two) give another,
-    for a hook that needs to see something else. Claim: `observes=True`, that it changes nothing.
+    The fit is linear regression unless `loop`, `params` and `batches` give another, for a hook that
+    needs to see something else.
+
+    Args:
+        hook: a `Hook`, or a function without arguments that makes one.
+        loop: the loop to put it into.
+        params: the parameters that the fit begins with.
+        model_state: the model's state that it begins with.
+        batches: of its one epoch, at least two; the first is the validation batch as well.
+        promotion: "standard" or "strict", JAX's rules for mixed dtypes and ranks; None for those
+            that are set.
+        claims: `observes=True` claims that the hook changes nothing of the training.
 
     Raises:
         AssertionError: with every law that fails, its formula and a script.
         TypeError: for an unknown claim, or for what is no hook.
+        ValueError: if only part of `loop`, `params` and `batches` was given.
     """
     where = "check_hook"
     given = select_claims(where, claims, {"observes": False})
@@ -64,6 +75,13 @@ def make_fixture(
     where: str, loop: Loop | None, params: PyTree, model_state: PyTree, batches: Any
 ) -> Fixture:
     """The fit that was given, or the default one.
+
+    Args:
+        where: the beginning of the message, if only part of one was given.
+        loop: of the fit.
+        params: that it begins with.
+        model_state: that it begins with.
+        batches: of its one epoch.
 
     Raises:
         ValueError: if only part of one was given.
@@ -106,7 +124,18 @@ def check_loop(
 
         for law in laws:  for scripts that Hypothesis finds:  law(fixture, script)
 
-    A script is a list of (event, step, request). Without arguments the loop is a linear regression.
+    A script is a list of (event, occurrence, request). Without arguments the loop is a linear
+    regression.
+
+    Args:
+        loop: with its hooks.
+        params: the parameters that the fit begins with.
+        model_state: the model's state that it begins with.
+        batches: of its one epoch, at least two; the first is the validation batch as well.
+        profile: "quick" (seconds) or "thorough".
+        seed: of the search; None looks at new scripts every time.
+        promotion: "standard" or "strict", JAX's rules for mixed dtypes and ranks; None for those
+            that are set.
 
     Raises:
         AssertionError: with every law that fails, its formula and the shrunken script.
@@ -132,7 +161,7 @@ def check_loop(
 
 
 def _loop_code(law: Law, script: Sequence, own_fixture: bool) -> str:
-    rows = [f"({event!r}, {step}, Request.{request.name})" for event, step, request in script]
+    rows = [f"({event!r}, {k}, Request.{request.name})" for event, k, request in script]
     fixture = "Fixture(loop, params, batches)  # yours" if own_fixture else "default_fixture()"
     return "\n".join(
         [

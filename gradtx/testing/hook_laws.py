@@ -1,6 +1,7 @@
 """The laws of hooks and of loops, each a function that raises `LawViolation`."""
 
 import itertools
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -8,16 +9,18 @@ import jax
 import jax.numpy as jnp
 
 from gradtx.loop import Hook, Request
+from gradtx.loop.rule import ENDED_BY
 from gradtx.testing.fixture import (
-    COUNTS,
     NO_OP,
     OTHERS,
     REQUESTS,
+    TRACE,
     Fixture,
     Script,
     requesting,
     same_state,
     table,
+    traced,
 )
 from gradtx.testing.law import Law, law
 from gradtx.testing.laws.memory import through_bytes
@@ -158,9 +161,9 @@ def events_are_nested(fixture: Fixture, script: Script) -> None:
 
     n(before_x) = n(after_x)  for x = fit, epoch, train, validate, batch, backward, step
     """
-    counts = fixture.fit([REQUESTS, COUNTS], scripts={"requests": script}).hooks[COUNTS.name]
-    seen = {event: int(number) for event, number in counts.items()}
-    for level in ("fit", "epoch", "train", "validate", "batch", "backward", "step"):
+    state = fixture.fit([REQUESTS, TRACE], scripts={"requests": script})
+    seen = Counter(traced(state, TRACE.name))
+    for level in ENDED_BY:
         opened, closed = seen[f"before_{level}"], seen[f"after_{level}"]
         require(opened == closed, f"{opened} before_{level}, {closed} after_{level}")
     require(seen["before_fit"] == 1, f"{seen['before_fit']} before_fit in one fit")
@@ -230,7 +233,7 @@ def skipped_batch_leaves_no_trace(fixture: Fixture, script: Script) -> None:
     """
     program = fixture.program([REQUESTS])
     state = fixture.fit([REQUESTS], scripts={"requests": script})
-    always = [("before_batch", int(state.step), Request.SKIP_BATCH)]
+    always = [("before_batch", 0, Request.SKIP_BATCH)]
     state = state.replace(requested=jnp.int32(0), hooks=state.hooks | {"requests": table(always)})
     after, _ = program.train(state, fixture.batches[0])
     same_state(_trained(after), _trained(state), 0.0, ("after it", "before"))

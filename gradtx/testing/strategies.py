@@ -242,7 +242,7 @@ def chains(*, max_size: int = 3) -> st.SearchStrategy[gradtx.GradientTransformat
 def event_scripts(
     *, steps: int = 3, max_size: int = 3
 ) -> st.SearchStrategy[list[tuple[str, int, Request]]]:
-    """Requests that a hook makes: lists of (event, training step, request); shrinks to none."""
+    """Requests that a hook makes: lists of (event, occurrence, request); shrinks to none."""
     request = st.tuples(
         st.sampled_from(ASKING), st.integers(0, steps - 1), st.sampled_from(list(Request)[1:])
     )
@@ -260,14 +260,14 @@ def hook_lists(*, max_size: int = 4) -> st.SearchStrategy[list[Hook]]:
     """
     names = "abcdefgh"[:max_size]
 
-    def build(rows: list[tuple[int, set[int]]]) -> list[Hook]:
+    def build(rows: list[set[int]]) -> list[Hook]:
         hooks = []
-        for i, (priority, after) in enumerate(rows):
+        for i, after in enumerate(rows):
             earlier = tuple(names[j] for j in sorted(after) if j < i)
             count = {"after_batch": lambda state, context: (state + 1, context)}
             start = lambda state: jnp.zeros((), jnp.int32)
-            hooks.append(Hook(names[i], count, start, run_after=earlier, priority=priority))
+            hooks.append(Hook(names[i], count, start, run_after=earlier))
         return hooks
 
-    row = st.tuples(st.integers(-1, 1), st.sets(st.integers(0, max_size - 1), max_size=2))
+    row = st.sets(st.integers(0, max_size - 1), max_size=2)
     return st.lists(row, max_size=max_size).map(build).flatmap(st.permutations)

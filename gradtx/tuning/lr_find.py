@@ -21,9 +21,16 @@ SLIDE_THRESHOLD = 0.005
 class LrFind:
     """The losses of a sweep over learning rates, one entry for each step that was made.
 
+        learning_rates[i] -> losses[i]        i = 0 ... n - 1
+
     `losses` are smoothed, `raw_losses` as they came; the last ones may not be finite.
-    `suggestions` has a learning rate under minimum, steep, valley and slide, or None where the
-    curve has too few points for it; `valley` is a good first choice.
+
+    Args:
+        learning_rates: float64[n], rising.
+        losses: float64[n], the smooth training losses.
+        raw_losses: float64[n], the losses of the batches.
+        suggestions: a learning rate under minimum, steep, valley and slide, or None where the curve
+            has too few points for it; `valley` is a good first choice.
     """
 
     learning_rates: np.ndarray  # float64[n]
@@ -53,24 +60,37 @@ def lr_find(
         learning_rate_i = start (end / start)^(i / steps)        i = 0 ... steps - 1
         losses_i        = the smooth training loss after step i (decay 0.98, debiased)
 
-    It stops early once the smooth loss exceeds `stop` times its least value, or is not finite.
-    The batches repeat, an epoch after another, when one epoch has fewer than `steps`. `state` and
-    the loop are left as they are. The loop's hooks run, but for those that judge whole epochs
-    (`Hook.in_lr_find`), and none can change the learning rate. All groups of a learning rate by
-    group get the same. It is one compiled step for all rates.
+    It stops early once the smooth loss exceeds `stop` times its least value, or is not finite. The
+    loop's hooks run, but for those that judge whole epochs (`Hook.per_epoch`), and none can change
+    the learning rate. All groups of a learning rate by group get the same. It is one compiled step
+    for all rates.
+
+    Args:
+        loop: what is trained; it stays as it is.
+        state: one of this loop; it stays as it is.
+        train: batches as `fit` takes them; they repeat, an epoch after another, when one epoch has
+            fewer than `steps`.
+        start: the first learning rate, positive.
+        end: the learning rate that the last step nearly reaches, above `start`.
+        steps: at most so many, at least 10.
+        stop: how much above its least value the smooth loss may rise, as a factor above 1.
+        observers: told of the fit's progress.
 
     Raises:
-        ValueError: if `start`, `end`, `steps` or `stop` make no sweep, if the optimizer has no live
-            learning rate, or if the loss was not finite so soon that there is no curve.
+        ValueError: if `start`, `end`, `steps` or `stop` make no sweep, if the optimizer has no
+            learning rate that can be set, or if the loss was not finite so soon that there is no
+            curve.
+
     Source: Smith (2017), "Cyclical Learning Rates for Training Neural Networks", section 3.3; the
-        smoothing and the rule to stop are fastai's.
+    smoothing and the rule to stop are fastai's.
     """
     _check(state, start, end, steps, stop)
     rates = start * (end / start) ** (np.arange(steps) / steps)
     fresh = state.replace(
         level=jnp.zeros_like(state.level), requested=jnp.zeros_like(state.requested)
     )
-    loop = replace(loop, hooks=[hook for hook in loop.hooks if hook.in_lr_find])
+    loop = replace(loop, hooks=[hook for hook in loop.hooks if not hook.per_epoch])
+    # Last in the list and bound to no other, so it overrules a hook that sets the rate itself.
     sweeping, fresh = loop.with_hooks(loop.without_hooks(fresh), [_sweep(rates, stop)])
     # An epoch has one batch at least, so the sweep always ends before the epochs do.
     _, history = fit(sweeping, fresh, train, epochs=steps, observers=observers)
@@ -81,7 +101,7 @@ def lr_find(
         raise ValueError(
             f"lr_find: nothing but a loss that blows up may end the sweep; a hook ended it at step"
             f" {len(losses)} of {steps}. Leave that hook out of the loop, or make it with"
-            " `in_lr_find=False`."
+            " `per_epoch=True`."
         )
     if len(usable(losses, steps)) < 2:
         raise ValueError(
@@ -114,7 +134,6 @@ def _sweep(rates: np.ndarray, stop: float) -> Hook:
         NAME,
         {"before_batch": before_batch, "after_batch": after_batch},
         init=lambda state: _Sweep(jnp.zeros((), jnp.int32), jnp.full((), jnp.inf, jnp.float32)),
-        priority=1000,  # after a hook that sets the learning rate itself
     )
 
 
@@ -145,6 +164,10 @@ def usable(losses: np.ndarray, steps: int) -> range:
 
     The first tenth says nothing yet and the last points belong to the explosion. A sweep that ends
     with NaN counts as `steps` points, all NaN from there on.
+
+    Args:
+        losses: float[n], the smooth losses.
+        steps: how many the sweep was to have.
     """
     bad = np.flatnonzero(np.isnan(losses))
     points = steps if bad.size else len(losses)
@@ -153,7 +176,15 @@ def usable(losses: np.ndarray, steps: int) -> range:
 
 
 def suggest(rates: np.ndarray, losses: np.ndarray, steps: int) -> dict[str, float | None]:
-    """The four suggestions, from the smooth losses; None where there are too few points."""
+    """The four suggestions, from the smooth losses; None where there are too few points.
+
+        suggestions = {rule: rule(rates[usable], losses[usable])}
+
+    Args:
+        rates: float[n], the learning rates.
+        losses: float[n], the smooth losses.
+        steps: how many the sweep was to have.
+    """
     kept = usable(losses, steps)
     rates, losses = rates[kept.start : kept.stop], losses[kept.start : kept.stop]
     rules = {"minimum": minimum, "steep": steep, "valley": valley, "slide": slide}
@@ -163,7 +194,11 @@ def suggest(rates: np.ndarray, losses: np.ndarray, steps: int) -> dict[str, floa
 def minimum(rates: np.ndarray, losses: np.ndarray) -> float | None:
     """A tenth of the rate with the least loss.
 
-    rates[argmin losses] / 10
+        rates[argmin losses] / 10
+
+    Args:
+        rates: float[n], the learning rates, rising.
+        losses: float[n], the smooth losses, finite.
     """
     return float(rates[losses.argmin()]) / 10 if len(losses) else None
 
@@ -171,7 +206,11 @@ def minimum(rates: np.ndarray, losses: np.ndarray) -> float | None:
 def steep(rates: np.ndarray, losses: np.ndarray) -> float | None:
     """The rate at which the loss falls most steeply over the logarithm of the rate.
 
-    rates[argmin_i (losses_i+1 - losses_i) / (log rates_i+1 - log rates_i)]
+        rates[argmin_i (losses_i+1 - losses_i) / (log rates_i+1 - log rates_i)]
+
+    Args:
+        rates: float[n], the learning rates, rising.
+        losses: float[n], the smooth losses, finite.
     """
     if len(losses) < 2:
         return None
@@ -185,6 +224,10 @@ def valley(rates: np.ndarray, losses: np.ndarray) -> float | None:
 
     The valley ends at the point `end` where the longest strictly decreasing subsequence of the
     losses ends (the first such point), and `start` is `end` less its length.
+
+    Args:
+        rates: float[n], the learning rates, rising.
+        losses: float[n], the smooth losses, finite.
     """
     if len(losses) < 2:
         return None
@@ -204,6 +247,10 @@ def slide(rates: np.ndarray, losses: np.ndarray) -> float | None:
         while |g_r - g_l| > 0.005:  l, r = l - 1, r - 1       g = gradient of losses, l = r - 15
 
     The suggestion is the rate at the last such l.
+
+    Args:
+        rates: float[n], the learning rates, rising.
+        losses: float[n], the smooth losses, finite.
     """
     left = len(losses) - 1 - SLIDE_WIDTH
     if left < 0:

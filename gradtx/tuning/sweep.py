@@ -20,6 +20,7 @@ class Sweep(NamedTuple):
 
     states: TrainState  # with a leading axis n
     rows: dict[str, np.ndarray]  # column of the epoch table -> [n, epochs]
+    failed: np.ndarray  # bool[n]: whether a hook has given the copy's fit up
 
 
 def sweep(
@@ -37,9 +38,18 @@ def sweep(
 
         states_i, rows_i = compiled_fit(loop, set_hyperparams(state, **hyperparams_i), ...)
 
-    The data, the orders and `how` are those of `population`: one jitted program for all copies,
-    which see the same batches and draw the same random numbers. Hyperparameters are as in `spread`.
-    `state` stays as it is.
+    It is one jitted program for all copies, which see the same batches and draw the same random
+    numbers.
+
+    Args:
+        loop: what is trained.
+        state: one outside any fit; it stays as it is.
+        train: a pytree of arrays with a leading axis of examples.
+        orders: int32[epochs, steps, B], rows of indices into `train`.
+        valid: the validation set, a pytree like `train`, or None.
+        valid_order: int32[valid_steps, B], rows of indices into `valid`, or None with it.
+        how: "map" or "vmap", as in `population`.
+        hyperparams: values as in `spread`, n of each.
 
     Raises:
         ValueError: as `spread` and `population`, or if `valid` and `valid_order` are not together.
@@ -52,19 +62,25 @@ def sweep(
         )
     states = spread(state, **hyperparams)
     states, _, rows = _population(loop, states, train, orders, valid, valid_order, how=how)
-    return Sweep(states, {name: np.asarray(values) for name, values in rows.items()})
+    columns = {name: np.asarray(values) for name, values in rows.items()}
+    return Sweep(states, columns, np.asarray(loop.failed(states)))
 
 
 def spread(state: Any, **hyperparams: Any) -> Any:
-    """Copies of `state` along a new leading axis, each with its own live hyperparameters.
+    """Copies of `state` along a new leading axis, each with hyperparameters of its own.
 
-    A hyperparameter is an array [n], or a dict of them by group, named as for `set_hyperparams`.
+        copies_i = set_hyperparams(state, name=values[i], ...)        i = 0 ... n - 1
 
     >>> import gradtx
     >>> state = gradtx.sgd(0.1).init(jnp.ones(2))
     >>> states = spread(state, learning_rate=[0.5, 0.25])
     >>> gradtx.hyperparams(states)["learning_rate"].tolist()
     [0.5, 0.25]
+
+    Args:
+        state: any pytree that holds states of gradtx.
+        hyperparams: an array [n] of each, or a dict of them by group, named as for
+            `set_hyperparams`.
 
     Raises:
         ValueError: if there are no values, they are not 1-D or not equally many, or if
@@ -94,6 +110,10 @@ def parse_spread(text: str, where: str = "parse_spread: text") -> tuple[str, np.
     >>> parse_spread("learning_rate=0.25:1:3")
     ('learning_rate', array([0.25, 0.5 , 1.  ]))
 
+    Args:
+        text: of this form, with 0 < LOW < HIGH and N from 2 to 1000.
+        where: the beginning of the message, if it is not.
+
     Raises:
         ValueError: beginning with `where`, unless 0 < LOW < HIGH and N is from 2 to 1000.
     """
@@ -116,8 +136,12 @@ def padded_order(data: Mapping[str, Any], *, batch_size: int) -> tuple[dict[str,
 
         order = [0, 1, ... count - 1, count, count, ...]        int32[ceil(count / B), B]
 
-    `data` is a dict of arrays [count, ...]; its entry "weight", float[count], is 1 where it is
-    missing. The added example fills up the last batch, so weighted means are exact.
+    The added example fills up the last batch, so weighted means are exact.
+
+    Args:
+        data: a dict of arrays [count, ...]; its entry "weight", float[count], is 1 where it is
+            missing.
+        batch_size: B, positive.
 
     Raises:
         ValueError: if `data` has no examples, or `batch_size` is not positive.

@@ -111,13 +111,13 @@ def test_a_training_that_diverged_has_no_accuracy():
     result = {
         "training": "rmsprop",
         "seed": 3,
-        "not_finite_at_step": 7,
+        "failure": "the loss was not finite at step 7",
         "rows": [{"accuracy": 0.4}],
         "lr_find": None,
     }
     settings = {"dataset": "imagenette", "data": "Imagenette", "model": "mlp"}
     settings |= {"epochs": 3, "batch_size": 2, "size": 8}
-    good = result | {"not_finite_at_step": None, "seed": 4}
+    good = result | {"failure": None, "seed": 4}
     text = article_report.table(article.TRAININGS, [result, good], settings)
     assert "nan" in text and "3: nan, 4: 0.4000" in text
-    assert "seed 3: not finite at step 7" in text and "not the article's" not in text
+    assert "seed 3: the loss was not finite at step 7" in text and "not the article's" not in text

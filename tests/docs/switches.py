@@ -11,12 +11,14 @@ from gradtx.loop import Hook, StepContext, TrainState
 
 
 def switched(hooks: Sequence[Hook]) -> list[Hook]:
-    """`hooks` under the names "0", "1", ..., and their own as aliases; all off."""
+    """`hooks` under the names "0", "1", ..., also where they name one another; all off."""
+    numbers = lambda names: [str(i) for i, hook in enumerate(hooks) if hook.name in names]
     return [
         replace(
             hook,
             name=str(i),
-            aliases=(hook.name,),
+            run_before=numbers(hook.run_before),
+            run_after=numbers(hook.run_after),
             on={event: _switched(act) for event, act in hook.on.items()},
             init=lambda state, init=hook.init: (jnp.asarray(False), init(state)),
             log=lambda state: {},

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import gradtx
 from gradtx import hooks
@@ -294,23 +296,30 @@ def test_the_scale_stays_finite_and_positive():
     assert float(memory.scale) == 2.0**-24
 
 
-def test_the_ready_hooks_run_in_the_order_that_makes_sense():
-    """Unscaled before tested, tested before accumulated, accumulated before clipped."""
-    factories = [
-        hooks.clip_gradients(),
-        hooks.terminate_on_nan(),
-        hooks.accumulate_gradients(4),
-        hooks.skip_nonfinite(),
-        hooks.loss_scaling(),
-        hooks.rnn_regularizer(),
-    ]
-    for some in (factories, factories[::-1]):
-        names = [hook.name for hook in compose(some)]
-        assert names == [
-            "rnn_regularizer",
-            "loss_scaling",
-            "skip_nonfinite",
-            "terminate_on_nan",
-            "accumulate_gradients",
-            "clip_gradients",
-        ]
+READY = [
+    hooks.rnn_regularizer(),
+    hooks.loss_scaling(),
+    hooks.skip_nonfinite(),
+    hooks.terminate_on_nan(),
+    hooks.accumulate_gradients(4),
+    hooks.clip_gradients(),
+    hooks.save_best(),
+    hooks.reset_model_state(),
+    hooks.ema_params(),
+    hooks.reduce_on_plateau(),
+    hooks.early_stopping(),
+]
+# The last may stand anywhere among those before it, and so may the two after `save_best`.
+CHAINS = [range(6), (6, 7), (6, 8), (6, 9, 10)]
+
+
+@given(st.permutations(range(len(READY))))
+def test_the_ready_hooks_run_in_the_order_that_makes_sense(places):
+    """Unscaled before tested, tested before accumulated, accumulated before clipped.
+
+    And the best is kept as it was validated: before the average goes and the state is reset.
+    """
+    order = compose([READY[i] for i in places])
+    for chain in CHAINS:
+        chosen = [READY[i] for i in chain]
+        assert [hook for hook in order if hook in chosen] == chosen

@@ -1,4 +1,4 @@
-"""Hooks that watch: bad numbers, the best epoch, averages, the record, the recurrent state."""
+"""Hooks that watch: bad numbers, the best epoch, averages, the recurrent state."""
 
 import jax
 import jax.numpy as jnp
@@ -75,7 +75,7 @@ def test_single_bad_batches_are_skipped_until_there_are_too_many():
     assert asked == [Request.CONTINUE, skip, Request.CONTINUE, skip, Request.END_FIT]
     assert int(memory.skipped) == 3 and bool(memory.gave_up)
     memory, _ = call(hook, "before_fit", memory, small.context(state))
-    assert [int(x) for x in memory] == [3, 0, 0]
+    assert [int(x) for x in memory] == [3, 0, 0, -1]
     with pytest.raises(ValueError, match=r"skip_nonfinite: `max_in_a_row` .* got 0"):
         hooks.skip_nonfinite(max_in_a_row=0)
 
@@ -214,25 +214,6 @@ def test_the_average_of_half_precision_parameters_is_kept_in_float32():
     assert (
         hooks.averaged_params(half.replace(hooks={"ema_params": memory}))["b"].dtype == "bfloat16"
     )
-
-
-# --- record ---
-
-
-def test_the_record_has_the_last_steps_in_order():
-    cut = small.request("after_pred", Request.SKIP_BATCH, 4)
-    rates = hooks.schedule_hyperparams(learning_rate=lambda n: 0.01 * (n + 1))
-    loop = small.make(hooks.record(4), cut, rates, tx=gradtx.sgd(0.5, momentum=0.9))
-    state, history = small.run(loop)
-    rows = hooks.recorded(state)
-    assert rows["step"].tolist() == [2, 3, 4, 5]
-    np.testing.assert_array_equal(rows["loss"], history.steps["loss"][-4:])
-    assert np.isnan(rows["loss"]).tolist() == [False, False, True, False]
-    np.testing.assert_array_equal(rows["learning_rate"], history.steps["learning_rate"][-4:])
-    with pytest.raises(ValueError, match=r"record: `size` must be at least 1; got 0"):
-        hooks.record(0)
-    with pytest.raises(ValueError, match=r"recorded: the state must be"):
-        hooks.recorded(small.start(small.make()))
 
 
 # --- reset_model_state ---

@@ -22,7 +22,10 @@ HOOKS = [
     ({"on": {"after_loss": 3}}, r"Hook 'a': `on\['after_loss'\]` must be a function .*; got 3\."),
     ({"on": 3}, r"Hook 'a': `on` must be a dict, event -> function; got 3\."),
     ({"on": {}, "init": 3}, r"Hook 'a': `init` must be a function of the state; got 3\."),
-    ({"on": {}, "log": 3}, r"Hook 'a': `log` must be a function of the state; got 3\."),
+    *(
+        ({"on": {}, name: 3}, rf"Hook 'a': `{name}` must be a function of the state; got 3\.")
+        for name in ("log", "faults", "failed", "reason")
+    ),
 ]
 FITS = [
     ({"loop": 3}, r"`loop` must be a Loop; got 3\. Pass gradtx\.loop\.Loop"),

@@ -22,8 +22,7 @@ from gradtx.loop import (
     take,
 )
 from tests.loop import small
-from tests.loop.script_loop import LOOP, first_state, fits
-from tests.loop.scripted import script, with_script
+from tests.loop.script_loop import LOOP, first_state, fits, with_script
 
 REQUESTS = list(Request)
 asks = st.tuples(
@@ -38,7 +37,7 @@ asks = st.tuples(
 @given(st.lists(st.lists(asks, min_size=1, max_size=2), min_size=8, max_size=8))
 def test_host_compiled_fit_and_a_member_of_a_population_are_bit_identical(cases):
     """Whatever hooks ask for and change, at whatever event; non-finite numbers too."""
-    for case, (state, logs, rows) in zip(cases, fits([script(*c) for c in cases]), strict=True):
+    for case, (state, logs, rows) in zip(cases, fits(cases), strict=True):
         host, history = small.run(LOOP, with_script(first_state(), *case))
         small.assert_same(small.numbers(host), state)
         alive = logs["alive"].reshape(-1)
@@ -58,7 +57,6 @@ READY = {
     "reduce_on_plateau": hooks.reduce_on_plateau,
     "ema_params": lambda: hooks.ema_params(0.9),
     "save_best": lambda: hooks.save_best(restore=True),
-    "record": lambda: hooks.record(4),
     "loss_scaling": lambda: hooks.loss_scaling(interval=2),
     "schedule": lambda: hooks.schedule_hyperparams(learning_rate=lambda n: 0.1 / (n + 1.0)),
     "skip": lambda: small.request("after_backward", Request.SKIP_BATCH, 1, name="skip"),

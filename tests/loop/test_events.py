@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 
 from gradtx.loop import EVENTS, Request, take
 from gradtx.loop.events import BATCH_EVENTS
+from gradtx.testing.fixture import traced
 from tests.loop import small
 from tests.loop.rule import Rule
-from tests.loop.script_loop import LOOP, first_state, fits, step
-from tests.loop.scripted import script, with_script
-from tests.loop.trace import events
+from tests.loop.script_loop import LOOP, first_state, fits, step, with_script
 
 TRAIN_BATCH = [
     "before_batch",
@@ -38,7 +37,7 @@ def rule_of(*asks):
 
 
 def assert_follows(state, rule):
-    assert events(state) == rule.events
+    assert traced(state) == rule.events
     assert int(state.opt_state.count) == rule.updates
     assert int(state.step) == rule.batches
     assert int(state.requested) == 0 and int(state.level) == 0
@@ -49,14 +48,14 @@ def test_a_fit_that_nothing_interrupts_has_exactly_these_events():
     train = ["before_train", *TRAIN_BATCH * small.STEPS, "after_train"]
     valid = ["before_validate", *VALID_BATCH * 2, "after_validate"]
     epoch = ["before_epoch", *train, *valid, "after_epoch"]
-    assert events(state) == ["before_fit", *epoch * 2, "after_fit"]
+    assert traced(state) == ["before_fit", *epoch * 2, "after_fit"]
 
 
 def test_every_request_at_every_event_unwinds_by_the_rule():
     """All pairs of event and request, and the second occurrence of the event as well."""
     cases = [(e, k, s) for e in EVENTS for s in REQUESTS for k in (0, 1)]
     reached = set()
-    for case, (state, _, _) in zip(cases, fits([script(case) for case in cases]), strict=True):
+    for case, (state, _, _) in zip(cases, fits([[case] for case in cases]), strict=True):
         rule = rule_of(case)
         try:
             assert_follows(state, rule)
@@ -101,15 +100,15 @@ def batch_state(state):
     return small.numbers((state.params, state.opt_state, state.model_state))
 
 
-@pytest.mark.parametrize("requested", [s for s in REQUESTS if s >= Request.SKIP_BATCH])
-def test_a_batch_cut_short_leaves_everything_bit_identical(request):
+@pytest.mark.parametrize("request_", [s for s in REQUESTS if s >= Request.SKIP_BATCH])
+def test_a_batch_cut_short_leaves_everything_bit_identical(request_):
     state = first_state()
     batch = take(small.DATA, small.orders()[0, 0])
     for event in TRAIN_BATCH[:-1]:  # once the batch is closed it is too late
-        asked = with_script(state, (event, 0, request))
+        asked = with_script(state, (event, 0, request_))
         new, log = step(LOOP, asked, batch)
         small.assert_same(batch_state(new), batch_state(state))
-        assert int(log["requested"]) == (0 if request == Request.SKIP_BATCH else request)
+        assert int(log["requested"]) == (0 if request_ == Request.SKIP_BATCH else request_)
         assert int(new.step) == 1
 
 

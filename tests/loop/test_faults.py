@@ -101,3 +101,23 @@ def test_a_class_that_the_model_has_not_stops_the_fit():
     state, _ = fit(loop, small.start(loop), batches, epochs=1)
     assert int(state.hooks["terminate_on_nan"]) == 2
     assert all(np.isfinite(p).all() for p in jax.tree.leaves(state.params))
+
+
+def test_a_loop_says_why_a_fit_failed_and_counts_its_faults(batches):
+    state, _ = fit(STOP, small.start(STOP), batches, epochs=1)
+    assert STOP.failure(state) == f"the loss was not finite at step {BAD}"
+    assert STOP.faults(state) == {"runs ended by a loss that is not finite": 1}
+    one, _ = fit(SKIP, small.start(SKIP), batches, epochs=1)
+    assert SKIP.failure(one) is None and not SKIP.failed(one)
+    assert SKIP.faults(one) == {"batches skipped, not finite": 1}
+    all_, _ = fit(SKIP, small.start(SKIP), [batches[0], *[batches[BAD]] * 9], epochs=1)
+    assert SKIP.failure(all_) == "5 batches in a row were not finite, until step 5"
+    assert SKIP.faults(all_) == {"batches skipped, not finite": 5}
+    both = jax.tree.map(lambda *x: jnp.stack(x), one, all_)
+    assert SKIP.failed(both).tolist() == [False, True]
+
+
+def test_a_loop_without_hooks_never_fails():
+    loop = small.make()
+    state = small.start(loop)
+    assert loop.failure(state) is None and loop.faults(state) == {} and not loop.failed(state)

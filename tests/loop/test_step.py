@@ -1,6 +1,7 @@
 """What hooks can change in a step, what is recorded of it, and what they must not return."""
 
 import math
+import re
 from dataclasses import replace
 
 import jax
@@ -119,15 +120,15 @@ def test_no_loss_is_recorded_where_there_was_none():
 
 
 @pytest.mark.parametrize(
-    ("event", "step_", "requested", "missing"),
+    ("event", "step_", "request_", "missing"),
     [
         ("before_train", 0, Request.END_PHASE, {"train_loss"}),
         ("before_validate", small.STEPS, Request.END_PHASE, {"valid_loss", "error"}),
         ("before_epoch", 0, Request.END_EPOCH, {"train_loss", "valid_loss", "error"}),
     ],
 )
-def test_the_columns_of_the_epoch_table_are_always_the_same(event, step_, request, missing):
-    _, history = small.run(small.make(small.request(event, request, step_)), epochs=1)
+def test_the_columns_of_the_epoch_table_are_always_the_same(event, step_, request_, missing):
+    _, history = small.run(small.make(small.request(event, request_, step_)), epochs=1)
     (row,) = history.rows
     assert list(row) == ["epoch", "train_loss", "valid_loss", "error", "time"]
     assert {name for name, value in row.items() if np.isnan(value)} == missing
@@ -264,3 +265,26 @@ def test_the_smooth_losss_debiasing_keeps_its_digits(count):
     metrics = small.start(small.make()).metrics
     metrics = replace(metrics, average=jnp.float32(average), count=jnp.int32(count))
     np.testing.assert_allclose(metrics.train_loss, 1, rtol=3e-7)
+
+
+def test_a_batch_may_hold_numpy_arrays_and_numbers():
+    loop = small.make()
+    plain, _ = step(loop)
+    mixed = {name: np.asarray(value) for name, value in BATCH.items()}
+    new, _ = step(loop, batch=mixed | {"number": 3, "share": 0.5, "flag": True, "nothing": None})
+    small.assert_same(new.params, plain.params)
+
+
+def selects(loop):
+    """The shapes of what a training step of `loop` selects."""
+    program = jax.make_jaxpr(lambda state: train_step(loop, state, BATCH))(small.start(loop))
+    found = re.findall(r":(\w+)\[([\d,]*)\] = select_n", str(program))
+    return {tuple(int(size) for size in shape.split(",") if size) for _, shape in found}
+
+
+def test_a_loop_without_hooks_selects_nothing_but_figures():
+    """What hooks may skip is left out by selects; where there are none, the program has none."""
+    tx = gradtx.sgd(0.1)
+    shapes = {leaf.shape for leaf in jax.tree.leaves(small.params())}
+    assert selects(small.make(tx=tx)) == {()}
+    assert shapes <= selects(small.make(small.request("after_loss", Request.SKIP_STEP, 0), tx=tx))

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from gradtx.hooks import terminate_on_nan
-from gradtx.hooks.skip_nonfinite import SkipState
 from gradtx.report.sweep import best_of, last_figures, sweep_table, write_sweep
 from gradtx.tuning.sweep import sweep
 from tests.loop import small
@@ -29,16 +28,8 @@ def test_a_copy_that_was_stopped_has_no_figures(result):
         assert np.isnan(values[2])
 
 
-def test_a_copy_that_gave_up_has_no_figures_either(result):
-    count = np.array([5, 5, 0], np.int32)
-    gave_up = SkipState(count, count, np.array([True, False, False]))
-    bare = result._replace(states=result.states.replace(hooks={"skip_nonfinite": gave_up}))
-    # The third copy's own figures are not finite.
-    assert np.isnan(last_figures(bare)["valid_loss"]).tolist() == [True, False, True]
-
-
-def test_without_the_hook_the_figures_are_those_of_the_rows(result):
-    bare = result._replace(states=result.states.replace(hooks={}))
+def test_where_no_hook_says_so_the_figures_are_those_of_the_rows(result):
+    bare = result._replace(failed=np.array([False, False, False]))
     np.testing.assert_array_equal(last_figures(bare)["error"], result.rows["error"][:, -1])
 
 

@@ -6,7 +6,7 @@ import pytest
 import gradtx
 from gradtx.loop import Hook, Loop, Request
 from gradtx.testing import check_hook, check_loop, check_schedule
-from gradtx.testing.fixture import counting, default_fixture
+from gradtx.testing.fixture import default_fixture, tracing
 
 S = gradtx.schedules
 
@@ -62,8 +62,8 @@ def test_the_first_count_that_fails_is_shown():
         check_schedule(lambda t: 1 / (as_float(t) - 7), steps=10)
 
 
-def test_hook_that_counts_keeps_the_laws():
-    assert len(check_hook(counting, observes=True).passed) == 7
+def test_hook_that_traces_keeps_the_laws():
+    assert len(check_hook(tracing, observes=True).passed) == 7
 
 
 def scalar(dtype=jnp.int32):
@@ -144,7 +144,7 @@ def test_undeclared_order_is_caught():
     [
         (lambda: check_schedule(S.constant(1.0), start=1), TypeError, "Did you mean `starts_at`"),
         (lambda: check_hook(3), TypeError, "check_hook: needs a Hook"),
-        (lambda: check_hook(counting, observe=True), TypeError, "Known claims: observes"),
+        (lambda: check_hook(tracing, observe=True), TypeError, "Known claims: observes"),
         (lambda: check_loop(params={}), ValueError, "go together"),
     ],
 )
@@ -153,7 +153,7 @@ def test_bad_arguments(call, error, message):
         call()
 
 
-def test_signal_is_a_lattice():
+def test_requests_are_a_lattice():
     for a in Request:
         for b in Request:
             assert max(a, b) == max(b, a) and max(a, a) == a and max(a, Request.CONTINUE) == a

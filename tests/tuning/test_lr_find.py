@@ -4,14 +4,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from gradtx.tuning.lr_suggestions import minimum, slide, steep, suggest, usable, valley
 from hypothesis import given
 from hypothesis import strategies as st
 
 import gradtx
 from gradtx.hooks import early_stopping, reduce_on_plateau, save_best
 from gradtx.loop import Hook, Loop, Request, fit
-from gradtx.tuning.lr_find import lr_find
+from gradtx.tuning.lr_find import (
+    lr_find,
+    minimum,
+    slide,
+    steep,
+    suggest,
+    usable,
+    valley,
+)
 
 RNG = np.random.default_rng(0)
 INPUTS = RNG.normal(size=(7, 4, 3)).astype(np.float32)
@@ -98,7 +105,10 @@ def test_a_learning_rate_set_by_another_hook_is_overruled():
         opt_state = gradtx.set_hyperparams(context.opt_state, learning_rate=0.5)
         return state, context.replace(opt_state=opt_state)
 
-    found = lr_find(*make(hooks=[Hook("fixed", {"before_batch": fixed})]), BATCHES)
+    # However hooks are bound to one another, the search's own is the last.
+    on = {"before_batch": fixed}
+    bound = [Hook("first", on, run_after=["second", "absent"]), Hook("second", on)]
+    found = lr_find(*make(hooks=bound), BATCHES)
     np.testing.assert_allclose(found.losses, lr_find(*make(), BATCHES).losses, rtol=1e-6)
 
 
@@ -130,7 +140,7 @@ def test_it_stops_at_the_first_loss_that_is_not_finite(value):
 
 
 def test_a_hook_that_ends_the_fit_at_a_nan_ends_the_sweep():
-    found = lr_find(*make(hooks=[bad_from(40, requested=Request.END_FIT)]), BATCHES)
+    found = lr_find(*make(hooks=[bad_from(40, request=Request.END_FIT)]), BATCHES)
     assert len(found.losses) == 41 and np.isnan(found.losses[-1])
 
 

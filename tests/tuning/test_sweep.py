@@ -102,7 +102,9 @@ def test_weights_that_the_data_has_stay():
 def test_padded_validation_gives_the_exact_mean():
     loop = small.make()
     data, order = padded_order(small.DATA, batch_size=7)  # 24 examples: the last batch has 3
-    states, rows = sweep(loop, small.start(loop), *DATA[:2], data, order, learning_rate=RATES[:1])
+    states, rows, _ = sweep(
+        loop, small.start(loop), *DATA[:2], data, order, learning_rate=RATES[:1]
+    )
     params = jax.tree.map(lambda x: np.asarray(x[0], np.float64), states.params)
     x, y = (np.asarray(small.DATA[name], np.float64) for name in ("x", "y"))
     pred = (np.tanh(x @ params["w1"] + params["b"]) @ params["w2"])[:, 0]
