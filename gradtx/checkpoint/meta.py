@@ -1,7 +1,6 @@
 """What a checkpoint says of itself, as JSON with a digest of its own."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 from gradtx.checkpoint.digests import text_digest
 from gradtx.checkpoint.errors import CheckpointError, Damaged
+from gradtx.files import write_atomically
 
 VERSION = 1
 FILE = "meta.json"
@@ -32,10 +32,7 @@ class Meta:
 def write_meta(directory: Path, meta: Meta) -> None:
     """Write `meta` into a checkpoint's directory."""
     body = _canonical(asdict(meta))
-    with (directory / FILE).open("w") as file:
-        file.write(f'{{"digest":"{text_digest(body)}",\n"meta":{body}}}\n')
-        file.flush()
-        os.fsync(file.fileno())
+    write_atomically(directory / FILE, f'{{"digest":"{text_digest(body)}",\n"meta":{body}}}\n')
 
 
 def read_meta(directory: Path) -> Meta:

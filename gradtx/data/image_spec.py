@@ -13,6 +13,7 @@ from gradtx.data.dataset import Dataset
 from gradtx.data.errors import DataError
 from gradtx.data.photo_source import PhotoSource, reason
 from gradtx.data.pipeline import reader
+from gradtx.files import write_atomically
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,7 @@ class ImageSpec:
 
     def write(self, path: str | Path) -> None:
         """Write them as a JSON object, in one go."""
-        new = Path(path).with_suffix(".new")
-        new.write_text(json.dumps(asdict(self), indent=2) + "\n")
-        new.replace(path)
+        write_atomically(path, json.dumps(asdict(self), indent=2) + "\n")
 
     @classmethod
     def read(cls, path: str | Path) -> "ImageSpec":

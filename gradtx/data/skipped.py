@@ -8,6 +8,7 @@ from typing import Any
 
 from gradtx.data.dataset import Dataset
 from gradtx.data.errors import DataError
+from gradtx.files import write_atomically
 
 SHARE, MOST = 0.01, 100
 
@@ -72,9 +73,7 @@ class SkippedImages:
         if self.path is not None and self.found:
             record = lambda key, why: {"split": key[0], "index": key[1], "why": why}
             lines = [json.dumps(record(*item)) + "\n" for item in sorted(self.found.items())]
-            new = self.path.with_name(self.path.name + ".new")
-            new.write_text("".join(lines))
-            new.replace(self.path)
+            write_atomically(self.path, "".join(lines))
 
     def add(self, split: str, index: int, why: str) -> None:
         """Note an image, and name it if it is new.

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from gradtx.files import Appending, write_atomically
 from gradtx.loop import History, Level, Observer, Report, TrainState
-from gradtx.observers.appending import Appending
 from gradtx.observers.step_logs import StepLogs, map_values
 from gradtx.observers.throttle import Throttle
 
@@ -133,9 +133,7 @@ def _rewind(path: Path, state: TrainState) -> None:
 
     # A byte that is no text becomes an escape, which is no JSON: the line is refused, and shown.
     kept = [_line(record) for record in _read(path, "backslashreplace") if past(record)]
-    new = path.with_name(path.name + ".new")
-    new.write_bytes(b"".join(kept))
-    new.replace(path)
+    write_atomically(path, b"".join(kept))
 
 
 def _read(path: Path, errors: str = "strict") -> list[dict[str, Any]]:

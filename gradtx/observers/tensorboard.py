@@ -10,8 +10,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from gradtx.files import Appending
 from gradtx.loop import Observer, Report
-from gradtx.observers.appending import Appending
 from gradtx.observers.step_logs import StepLogs
 from gradtx.observers.throttle import Throttle
 

@@ -1,12 +1,12 @@
 """The page of one run, and the page that compares several."""
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gradtx.files import write_atomically
 from gradtx.report.curves import EACH, best_row, metrics_of, overlay, run_curves
 from gradtx.report.figures import Panels, draw, png_bytes, to_svg
 from gradtx.report.html import Markup, element, image, page, table
@@ -42,18 +42,14 @@ def write_comparison(directories: Iterable[str | Path], path: str | Path) -> Pat
 
 
 def _write(text: str, path: str | Path) -> Path:
-    path = Path(path)
-    new = path.with_name(f".{path.name}.new")
     try:
-        new.write_text(text, encoding="utf-8")
-        return new.replace(path)
+        write_atomically(path, text)
     except OSError as error:
-        with suppress(OSError):
-            new.unlink(missing_ok=True)
         raise OSError(
             f"report: {path} must be a file that can be written; got"
             f" {error.strerror or type(error).__name__}. Name another place, or make room there."
         ) from error
+    return Path(path)
 
 
 def report_page(run: Run) -> str:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from gradtx.files import write_atomically
+from gradtx.report.plots import plot_sweep
 from gradtx.tuning.sweep import Sweep
 
 
@@ -45,8 +47,6 @@ def write_sweep(result: Sweep, name: str, values: np.ndarray, out: Path) -> tupl
     The JSON file has a list for each column, null where a figure is not finite, and the index of
     the best copy. Returns the table and that index.
     """
-    from gradtx.report.plots import plot_sweep  # matplotlib is an extra
-
     figures = last_figures(result)
     losses = ["train_loss", "valid_loss"]
     order = losses + sorted(figures.keys() - set(losses))
@@ -54,6 +54,6 @@ def write_sweep(result: Sweep, name: str, values: np.ndarray, out: Path) -> tupl
     best = best_of(figures["valid_loss"])
     number = lambda x: float(x) if np.isfinite(x) else None
     lists = {column: [number(x) for x in figure] for column, figure in columns.items()}
-    (out / "sweep.json").write_text(json.dumps(lists | {"best": best}, indent=2) + "\n")
+    write_atomically(out / "sweep.json", json.dumps(lists | {"best": best}, indent=2) + "\n")
     plot_sweep(name, values, {k: figures[k] for k in order[1:]}, out / "sweep.png")
     return sweep_table(columns), best

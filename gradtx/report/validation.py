@@ -3,10 +3,13 @@
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from gradtx.files import write_atomically
 
 WORST = 12
 
@@ -76,11 +79,10 @@ def validate(
 
 def write_validation(validation: Validation, path: str | Path) -> None:
     """Write it as an .npz file, in one go."""
-    new = Path(path).with_name(".validation.new.npz")
-    np.savez_compressed(
-        new, **{field.name: getattr(validation, field.name) for field in fields(validation)}
-    )
-    new.replace(path)
+    data = BytesIO()
+    arrays = {field.name: getattr(validation, field.name) for field in fields(validation)}
+    np.savez_compressed(data, **arrays)
+    write_atomically(path, data.getvalue())
 
 
 def read_validation(path: str | Path) -> Validation:

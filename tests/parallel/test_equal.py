@@ -21,7 +21,7 @@ from gradtx.parallel.mesh import (
     state_shardings,
 )
 from models import resnet_tiny
-from tests.sharding import problem
+from tests.parallel import problem
 
 ADAM = {"learning_rate": 0.01, "eps": 1e-4}  # or rounding alone decides the steps at tiny gradients
 CLIPPED = lambda: gradtx.chain(gradtx.clip_by_global_norm(0.05), gradtx.adamw(**ADAM))

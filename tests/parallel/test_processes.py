@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import train as script
-from gradtx import distributed
+from gradtx.parallel import processes
 
 # Real processes and disks, on a machine that may be busy; what fails three times fails.
 pytestmark = pytest.mark.flaky(reruns=2)
@@ -139,12 +139,12 @@ def test_tasks_of_slurm_find_each_other():
 def test_one_task_and_a_login_shell_are_alone(monkeypatch):
     monkeypatch.delenv("SLURM_STEP_ID", raising=False)
     monkeypatch.setenv("SLURM_NTASKS", "4")  # as `sbatch` sets it, without `srun`
-    assert distributed.slurm_tasks() == 1 and not distributed.join()
+    assert processes.slurm_tasks() == 1 and not processes.join()
     monkeypatch.setenv("SLURM_STEP_ID", "0")
     monkeypatch.setenv("SLURM_PROCID", "1")
-    assert distributed.slurm_tasks() == 4 and not distributed.join(detect="off")
+    assert processes.slurm_tasks() == 4 and not processes.join(detect="off")
     monkeypatch.setenv("SLURM_NTASKS", "1")
-    assert not distributed.join()
+    assert not processes.join()
 
 
 @pytest.mark.parametrize(
@@ -173,11 +173,11 @@ def test_bad_places_are_one_line(argv, said, tmp_path, capsys):
 
 
 def test_errors_of_one_process_are_left_alone():
-    with pytest.raises(ZeroDivisionError), distributed.ending_together():
+    with pytest.raises(ZeroDivisionError), processes.ending_together():
         raise ZeroDivisionError
 
 
 def test_leaving_alone_is_exiting():
     with pytest.raises(SystemExit) as stop:
-        distributed.leave(3)
+        processes.leave(3)
     assert stop.value.code == 3
