@@ -41,6 +41,9 @@ def jsonl(path: str | Path) -> Observer:
 
     While a file can't be written, as on a full disk, its lines are kept and tried again.
 
+    Args:
+        path: the file of metrics; its directory is made if need be.
+
     Raises:
         OSError: at the end of the fit, if there are still lines that could not be written.
         MetricsError: when a fit begins, if the file has a line that is not of this form.
@@ -86,6 +89,12 @@ def jsonl(path: str | Path) -> Observer:
 
 def read_jsonl(path: str | Path) -> History:
     """The history that `jsonl` has written, with the numbers of steps and epochs; null is NaN.
+
+    `steps` of the result holds an array [n] for each name, or for a hyperparameter with groups a
+    dict of such arrays; `rows` a dict for each epoch.
+
+    Args:
+        path: the file of metrics; the last line may be cut short, as a killed process leaves it.
 
     Raises:
         FileNotFoundError: if there is no such file.
