@@ -76,7 +76,7 @@ def draw(
 
 
 def limits(lines: Sequence[np.ndarray]) -> tuple[float, float] | None:
-    """Return limits of the y axis that show these lines whole, or None where nothing is finite."""
+    """Limits of the y axis that show these lines whole, or None where nothing is finite."""
     values = np.concatenate([np.zeros(0), *(np.asarray(y, np.float64) for y in lines)])
     values = values[np.isfinite(values)]
     if not values.size:
@@ -86,13 +86,13 @@ def limits(lines: Sequence[np.ndarray]) -> tuple[float, float] | None:
 
 
 def thin(x: np.ndarray, y: np.ndarray) -> Line:
-    """Return at most `POINTS` of the points, evenly taken, with the first and the last."""
+    """At most `POINTS` of the points, evenly taken, with the first and the last."""
     keep = np.unique(np.linspace(0, len(x) - 1, min(len(x), POINTS)).astype(int))
     return x[keep], y[keep]
 
 
 def to_svg(figure: Figure) -> str:
-    """Return the figure as an <svg> element, with its letters as shapes and no date in it."""
+    """The figure as an <svg> element, with its letters as shapes and no date in it."""
     text = StringIO()
     with matplotlib.rc_context({"svg.hashsalt": "gradtx"}):
         figure.savefig(text, format="svg", metadata={"Date": None})
@@ -109,7 +109,7 @@ def to_png(figure: Figure, path: str | Path) -> Path:
 
 
 def png_bytes(pixels: np.ndarray) -> bytes:
-    """Return uint8[h, w, 1 or 3] as a PNG image."""
+    """The pixels uint8[h, w, 1 or 3] as a PNG image."""
     data = BytesIO()
     gray = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
     imsave(data, np.ascontiguousarray(gray), format="png")

@@ -40,7 +40,7 @@ def describe_run(config: RunOptions, job: Job, out: Path, *, again: bool) -> lis
     if job.source.facts is None or job.source.skipped is None:
         return ["config.json"]
     job.source.facts.write(out / "data.json")
-    job.source.skipped.keep(out / "skipped.jsonl", again=again)
+    job.source.skipped.save_to(out / "skipped.jsonl", resuming=again)
     return ["config.json", "data.json"]
 
 
