@@ -12,7 +12,7 @@ from gradtx.tuning.sweep import Sweep
 
 
 def last_figures(result: Sweep) -> dict[str, np.ndarray]:
-    """The last line of each copy's epoch table, without the epoch: float[n] by column.
+    """The last row of each copy's epoch table, without the epoch: float[n] by column.
 
     A copy that `terminate_on_nan` or `skip_nonfinite` stopped has NaN, not the figures from before
     that.
@@ -42,10 +42,15 @@ def sweep_table(columns: Mapping[str, np.ndarray]) -> str:
 
 
 def write_sweep(result: Sweep, name: str, values: np.ndarray, out: Path) -> tuple[str, int | None]:
-    """Write sweep.json and sweep.png, over the `values` of the hyperparameter `name`, to `out`.
+    """Write sweep.json and sweep.png, and return the table and the index of the best copy.
 
-    The JSON file has a list for each column, null where a figure is not finite, and the index of
-    the best copy. Returns the table and that index.
+    The JSON file has a list for each column, null where a figure is not finite, and that index.
+
+    Args:
+        result: what `sweep` has returned.
+        name: of the hyperparameter.
+        values: its values, float[n].
+        out: the directory, which must be there.
     """
     figures = last_figures(result)
     losses = ["train_loss", "valid_loss"]
