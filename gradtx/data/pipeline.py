@@ -6,7 +6,7 @@ starts, nor on which of several processes reads them.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -208,7 +208,7 @@ def shard_rows(rows: np.ndarray, shard: tuple[int, int]) -> np.ndarray:
 
 
 def prefetched(
-    rows: np.ndarray,
+    rows: Any,  # an array is a sequence to grain, though not to its types
     make: Callable[[np.ndarray], Batch],
     *,
     start: int,

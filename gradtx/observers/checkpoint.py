@@ -63,56 +63,66 @@ def checkpoint(
             no such column.
         Interrupted: in the fit, when `stop` has said yes.
     """
-    column, mode = best
-    if mode not in ("min", "max"):
+    _check_arguments(every, best)
+    require_orbax()
+    writer = _Writer(Path(directory), dict(must_match or {}), tuple(flush), say)
+    saver = _Saver(writer, every, best, stop)
+    return Observer(
+        {
+            "before_fit": writer.begin,
+            "before_epoch": saver.before_epoch,
+            "after_batch": saver.after_batch,
+            "after_epoch": saver.after_epoch,
+            "after_fit": lambda report: writer.wait(),
+        }
+    )
+
+
+def _check_arguments(every: int | None, best: tuple[str, str]) -> None:
+    if best[1] not in ("min", "max"):
         raise ValueError(
             f'checkpoint: `best` must be (column, "min") or (column, "max"); got {best!r}. Say'
             " whether a better value is smaller or greater."
         )
     if every is not None and every < 1:
         raise ValueError(f"checkpoint: `every` must be positive; got {every}. Pass 1 or more.")
-    require_orbax()
-    writer = _Writer(Path(directory), dict(must_match or {}), tuple(flush), say)
-    first = 0  # the step at which this epoch began
 
-    def before_fit(report: Report) -> None:
-        writer.begin(report)
 
-    def before_epoch(report: Report) -> None:
-        nonlocal first
-        first = int(report.state.step) - report.batch
+@dataclass
+class _Saver:
+    """When to save, and when to end the fit."""
 
-    def after_batch(report: Report) -> None:
-        step = first + report.batch
-        if stop(step):
-            writer.end(report, step)
-        if every is not None and step % every == 0:
-            writer.save(report, step)
+    writer: "_Writer"
+    every: int | None
+    best: tuple[str, str]
+    stop: Callable[[int], bool]
+    first: int = 0  # the step that this epoch starts at
 
-    def after_epoch(report: Report) -> None:
+    def before_epoch(self, report: Report) -> None:
+        """Find out which step comes next."""
+        self.first = int(report.state.step) - report.batch
+
+    def after_batch(self, report: Report) -> None:
+        """Save if it is asked for, or if it is time."""
+        step = self.first + report.batch
+        if self.stop(step):
+            self.writer.end(report, step)
+        if self.every is not None and step % self.every == 0:
+            self.writer.save(report, step)
+
+    def after_epoch(self, report: Report) -> None:
+        """Save with the score of the epoch."""
         step, row = int(report.state.step), dict(report.row or {})
+        column, mode = self.best
         if column not in row:
             raise ValueError(
                 f"checkpoint: `best` must name a column of the epoch table; got {column!r}. Use one"
                 f" of: {', '.join(row)}."
             )
-        writer.rows.append(row)
-        writer.save(report, step, score=row[column] if mode == "max" else -row[column])
-        if stop(step) and report.epoch < report.epochs:
-            raise Interrupted(step, writer.wait())
-
-    def after_fit(report: Report) -> None:
-        writer.wait()
-
-    return Observer(
-        {
-            "before_fit": before_fit,
-            "before_epoch": before_epoch,
-            "after_batch": after_batch,
-            "after_epoch": after_epoch,
-            "after_fit": after_fit,
-        }
-    )
+        self.writer.rows.append(row)
+        self.writer.save(report, step, score=row[column] if mode == "max" else -row[column])
+        if self.stop(step) and report.epoch < report.epochs:
+            raise Interrupted(step, self.writer.wait())
 
 
 @dataclass

@@ -21,9 +21,9 @@ class Markup(str):
 def element(tag: str, /, *children: Any, **attributes: Any) -> Markup:
     """An element; children and attributes are escaped, `class_` is the attribute class."""
     pairs = ((key.rstrip("_").replace("_", "-"), value) for key, value in attributes.items())
-    said = "".join(f' {key}="{html.escape(str(value))}"' for key, value in pairs)
+    shown = "".join(f' {key}="{html.escape(str(value))}"' for key, value in pairs)
     inside = "".join(map(escape, children))
-    return Markup(f"<{tag}{said}>" if tag in VOID else f"<{tag}{said}>{inside}</{tag}>")
+    return Markup(f"<{tag}{shown}>" if tag in VOID else f"<{tag}{shown}>{inside}</{tag}>")
 
 
 def escape(child: Any) -> Markup:

@@ -88,6 +88,7 @@ def one(tmp_path_factory):
     return out
 
 
+@pytest.mark.thorough
 def test_two_processes_train_as_one(one, tmp_path):
     """Each with two devices and its half of every batch; the first alone writes and prints."""
     first, second = end(start_both(*RUN, "--out", tmp_path, "--mesh", "data=2,fsdp=2", devices=2))
@@ -101,6 +102,7 @@ def test_two_processes_train_as_one(one, tmp_path):
 
 
 def test_a_killed_process_ends_the_job_which_resumes(one, tmp_path):
+    """On another mesh, each process with two devices; all that it prints is the first's."""
     job = start_both(*RUN, "--out", tmp_path, "--mesh", "fsdp=2", second=["-c", DOOMED])
     (status, _, error), killed = end(job)
     assert killed[0] == -signal.SIGKILL
@@ -108,8 +110,10 @@ def test_a_killed_process_ends_the_job_which_resumes(one, tmp_path):
     assert error.splitlines()[-1].startswith("error: process 0 of 2 has lost another one")
     assert error.splitlines()[-1].endswith("with --resume and the run's directory.")
     assert 2 <= len(numbers(tmp_path, "epoch")) < EPOCHS
-    resumed = end(start_both("--resume", tmp_path, "--mesh", "data=2"))
+    mesh = ["--mesh", "data=2,fsdp=2"]
+    resumed = end(start_both("--resume", tmp_path, *mesh, devices=2))
     assert [status for status, _, _ in resumed] == [0, 0], resumed
+    assert "Devices: 4 of 2 process(es), as data=2,fsdp=2." in resumed[0][1]
     assert f"Going on from {tmp_path}" in resumed[0][1] and resumed[1][1] == ""
     for kind in ("step", "epoch"):
         np.testing.assert_allclose(numbers(tmp_path, kind), numbers(one, kind), rtol=TOLERANCE)
