@@ -73,7 +73,7 @@ def checkpoint(
             "before_epoch": saver.before_epoch,
             "after_batch": saver.after_batch,
             "after_epoch": saver.after_epoch,
-            "after_fit": lambda report: writer.wait(),
+            "after_fit": saver.after_fit,
         }
     )
 
@@ -123,6 +123,10 @@ class _Saver:
         self.writer.save(report, step, score=row[column] if mode == "max" else -row[column])
         if self.stop(step) and report.epoch < report.epochs:
             raise Interrupted(step, self.writer.wait())
+
+    def after_fit(self, report: Report) -> None:
+        """Have all on the disk when the fit ends."""
+        self.writer.wait()
 
 
 @dataclass

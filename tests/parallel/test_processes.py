@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -54,8 +55,18 @@ def end(processes, timeout=300):
     finally:
         for process in processes:
             process.kill()
-    own = lambda text: "".join(x for x in text.splitlines(True) if not x.startswith("[Gloo]"))
-    return [(status, own(out), error) for out, error, status in ended]
+    return [(status, out, error) for out, error, status in ended]
+
+
+# What gloo prints of each connection, in pieces: the lines of its threads may be mixed up.
+GLOO = re.compile(
+    r"\[Gloo\] Rank|is connected to|Expected number of connected peer ranks is :|peer ranks\.|\d+"
+)
+
+
+def is_silent(out):
+    """Whether nothing but gloo has printed."""
+    return not GLOO.sub("", out).strip()
 
 
 def numbers(out, kind):
@@ -94,7 +105,7 @@ def test_two_processes_train_as_one(one, tmp_path):
     first, second = end(start_both(*RUN, "--out", tmp_path, "--mesh", "data=2,fsdp=2", devices=2))
     assert first[0] == second[0] == 0, first[2] + second[2]
     assert "Devices: 4 of 2 process(es), as data=2,fsdp=2." in first[1]
-    assert "Validation accuracy" in first[1] and second[1] == ""
+    assert "Validation accuracy" in first[1] and is_silent(second[1])
     for kind in ("step", "epoch"):
         got, want = numbers(tmp_path, kind), numbers(one, kind)
         assert len(want) == {"step": STEPS * EPOCHS, "epoch": EPOCHS}[kind]
@@ -114,7 +125,7 @@ def test_a_killed_process_ends_the_job_which_resumes(one, tmp_path):
     resumed = end(start_both("--resume", tmp_path, *mesh, devices=2))
     assert [status for status, _, _ in resumed] == [0, 0], resumed
     assert "Devices: 4 of 2 process(es), as data=2,fsdp=2." in resumed[0][1]
-    assert f"Going on from {tmp_path}" in resumed[0][1] and resumed[1][1] == ""
+    assert f"Going on from {tmp_path}" in resumed[0][1] and is_silent(resumed[1][1])
     for kind in ("step", "epoch"):
         np.testing.assert_allclose(numbers(tmp_path, kind), numbers(one, kind), rtol=TOLERANCE)
 
@@ -123,7 +134,7 @@ JOIN = """
 import jax
 from gradtx.parallel.processes import from_first, is_first, join
 assert join()
-print(jax.process_index(), jax.process_count(), from_first(7 + jax.process_index()), is_first())
+print("joined", jax.process_index(), jax.process_count(), from_first(7 + jax.process_index()), is_first())
 """
 
 
@@ -136,8 +147,8 @@ def test_tasks_of_slurm_find_each_other():
     ]
     first, second = end(tasks)
     assert first[0] == second[0] == 0, first[2] + second[2]
-    assert first[1].split() == ["0", "2", "7", "True"]
-    assert second[1].split() == ["1", "2", "7", "False"]
+    assert "joined 0 2 7 True\n" in first[1]
+    assert "joined 1 2 7 False\n" in second[1]
 
 
 def test_one_task_and_a_login_shell_are_alone(monkeypatch):
