@@ -134,7 +134,8 @@ JOIN = """
 import jax
 from gradtx.parallel.processes import from_first, is_first, join
 assert join()
-print("joined", jax.process_index(), jax.process_count(), from_first(7 + jax.process_index()), is_first())
+index = jax.process_index()
+print("joined", index, jax.process_count(), from_first(7 + index), is_first())
 """
 
 
