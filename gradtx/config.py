@@ -20,6 +20,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar
 
+from gradtx.files import write_atomically
+
 T = TypeVar("T")
 
 
@@ -142,9 +144,7 @@ def _path(text: str) -> Path:
 def write_config(config: Any, path: Path, **facts: Any) -> None:
     """Save the fields of `config`, and `facts` beside them, as JSON: whole or not at all."""
     entries = dataclasses.asdict(config) | facts
-    new = path.with_name(f".{path.name}.new")
-    new.write_text(json.dumps(entries, indent=2, default=str) + "\n")
-    new.replace(path)
+    write_atomically(path, json.dumps(entries, indent=2, default=str) + "\n")
 
 
 def read_words(path: Path, *, without: Collection[str] = ()) -> list[str]:

@@ -21,6 +21,11 @@ class Policy:
     `Policy.of("bf16")` and `Policy.of("f16")` compute in half the width and keep the parameters,
     and with them the optimizer's state, in float32.
 
+    Args:
+        param: dtype of the parameters.
+        compute: dtype of what the model computes in: parameters and batch are cast to it.
+        output: dtype of the prediction that the loss is given.
+
     Raises:
         ValueError: if one is no real floating dtype.
     Source: Micikevicius et al. (2018), "Mixed Precision Training", section 3.1.
@@ -47,6 +52,9 @@ class Policy:
         >>> Policy.of("bf16").compute
         dtype(bfloat16)
 
+        Args:
+            name: "f32", "bf16" or "f16".
+
         Raises:
             ValueError: for another name.
         """
@@ -64,7 +72,12 @@ class Policy:
 
 
 def cast_floating(tree: PyTree, dtype: Any) -> PyTree:
-    """Cast the real floating leaves of `tree`, and leave integers, keys and the like alone."""
+    """Cast the real floating leaves of `tree`, and leave integers, keys and the like alone.
+
+    Args:
+        tree: any pytree of arrays and numbers.
+        dtype: the floating dtype to cast to.
+    """
 
     def cast(x: Any) -> Any:
         floating = jnp.issubdtype(jnp.result_type(x), jnp.floating)
@@ -83,6 +96,13 @@ def with_policy(apply: Callable[..., Any], policy: Policy) -> Callable[..., Any]
     in the parameters' own dtype. Batch statistics and a recurrent state are passed as they are and
     keep their dtype: they are sums over many steps. The loss sees the original batch and the cast
     prediction. A Flax module must not have a `dtype` of its own, which would undo the cast.
+
+    Args:
+        apply: the model, as `Loop` takes it: `apply(params, model_state, batch, *, key, training)`
+            returns the prediction and the next model state.
+        policy: which dtypes to compute in and to return.
+
+    Source: Micikevicius et al. (2018), "Mixed Precision Training", section 3.1.
     """
 
     @wraps(apply)

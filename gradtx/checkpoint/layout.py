@@ -1,4 +1,4 @@
-"""The directory of checkpoints: how they are named, begun, made valid and removed.
+"""The directory of checkpoints: how they are named, written, made valid and removed.
 
     000002-step-400/state/      what Orbax wrote
     000002-step-400/meta.json   all else, and the digests
@@ -20,7 +20,15 @@ HIDDEN = re.compile(r"\.\d{6,}-step-\d+\.tmp")
 
 
 class Entry(NamedTuple):
-    """A checkpoint by name; those that compare greater are newer."""
+    """A checkpoint by name; those that compare greater are newer.
+
+    >>> Entry(2, 400).name, Entry(2, 400) < Entry(3, 100)
+    ('000002-step-400', True)
+
+    Args:
+        number: counts the saves into the directory, from 1 on.
+        step: the number of steps done, from 0 on.
+    """
 
     number: int
     step: int
@@ -31,16 +39,30 @@ class Entry(NamedTuple):
         return f"{self.number:06}-step-{self.step}"
 
     def path(self, directory: Path) -> Path:
-        """Where it is."""
+        """Where it is.
+
+        Args:
+            directory: the directory of checkpoints.
+        """
         return directory / self.name
 
     def hidden(self, directory: Path) -> Path:
-        """Where it is while it is written or removed."""
+        """Where it is while it is written or removed.
+
+        Args:
+            directory: the directory of checkpoints.
+        """
         return directory / f".{self.name}.tmp"
 
 
 def entries(directory: str | Path) -> list[Entry]:
-    """The checkpoints of a directory, oldest first; none if there is no such directory."""
+    """The checkpoints of a directory, oldest first; none if there is no such directory.
+
+    Whether they are intact is not looked at; `newest_intact` does that.
+
+    Args:
+        directory: the directory of checkpoints.
+    """
     directory = Path(directory)
     if not directory.is_dir():
         return []
@@ -62,13 +84,19 @@ def publish(directory: Path, entry: Entry) -> Path:
 
 
 def remove(directory: Path, entry: Entry) -> None:
-    """Remove a checkpoint; it is invalid from the first moment on."""
+    """Remove a checkpoint; it is invalid as soon as this begins."""
     entry.path(directory).rename(entry.hidden(directory))
     shutil.rmtree(entry.hidden(directory), ignore_errors=True)
 
 
 def clean(directory: str | Path) -> list[str]:
-    """Remove what killed processes have left half-written; returns the names."""
+    """Remove what killed processes have left half-written; returns the names.
+
+    Not to be called while another process saves into the directory.
+
+    Args:
+        directory: the directory of checkpoints; it need not be there.
+    """
     directory = Path(directory)
     left = (
         [p for p in directory.iterdir() if HIDDEN.fullmatch(p.name)] if directory.is_dir() else []

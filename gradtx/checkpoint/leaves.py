@@ -76,14 +76,14 @@ def spec_of(leaf: Any) -> dict[str, Any]:
     return spec
 
 
-def copied(leaf: Any) -> Any:
-    """A copy that no later step takes the buffer of, with the same sharding; of a key its bits."""
+def copy_leaf(leaf: Any) -> Any:
+    """A copy whose buffer no later step is given, with the same sharding; of a key its bits."""
     if isinstance(leaf, np.ndarray | np.generic):
         return np.array(leaf)
     return jnp.copy(jax.random.key_data(leaf) if is_key(leaf) else leaf)
 
 
-def target(leaf: Any) -> Any:
+def read_target(leaf: Any) -> Any:
     """What Orbax is to read for `leaf`: an array of its shape, dtype and sharding."""
     if isinstance(leaf, np.ndarray | np.generic):
         return np.asarray(leaf)
@@ -97,7 +97,7 @@ def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
 
 
-def finished(read: Any, like: Any, impl: str | None) -> Any:
+def as_leaf(read: Any, like: Any, impl: str | None) -> Any:
     """What was read, of the kind that `like` is: a key, or an array that is bound to no device."""
     if isinstance(like, np.ndarray | np.generic):
         return read
@@ -106,7 +106,7 @@ def finished(read: Any, like: Any, impl: str | None) -> Any:
     return jax.random.wrap_key_data(read, impl=impl) if is_key(like) else read
 
 
-def whole(leaf: Any) -> np.ndarray | None:
+def host_values(leaf: Any) -> np.ndarray | None:
     """All values of a leaf on the host; None if this process holds only some of them."""
     if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
         return np.asarray(leaf.addressable_data(0)) if leaf.is_fully_replicated else None

@@ -1,7 +1,6 @@
 """What a checkpoint says of itself, as JSON with a digest of its own."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 from gradtx.checkpoint.digests import text_digest
 from gradtx.checkpoint.errors import CheckpointError, Damaged
+from gradtx.files import write_atomically
 
 VERSION = 1
 FILE = "meta.json"
@@ -16,26 +16,35 @@ FILE = "meta.json"
 
 @dataclass(frozen=True)
 class Meta:
-    """All of a checkpoint but its arrays."""
+    """All of a checkpoint but its arrays: what its meta.json holds.
 
-    version: int  # of the layout
+    Args:
+        version: of the layout of a checkpoint.
+        step: the number of steps done.
+        must_match: what a restore compares, such as the configuration and the data, as JSON has it.
+        rows: the epoch table so far, a dict by column for each epoch.
+        score: how good the epoch that ended here is, greater being better; None for no epoch.
+        kinds: path of a container -> the name of its transformation or class.
+        leaves: path of a leaf -> its "shape", "dtype" and "digest", of a typed key also "impl".
+        files: path of a file -> its "size" in bytes and "digest".
+        wrote: the versions of "gradtx", "jax" and "orbax" that wrote it.
+    """
+
+    version: int
     step: int
-    facts: dict[str, Any]  # what decides a run: its configuration, its data
-    rows: list[dict[str, float]]  # of the epoch table so far
-    score: float | None  # how good the epoch that ended here is; greater is better
-    kinds: dict[str, str]  # path of a container -> its transformation or class
-    leaves: dict[str, dict[str, Any]]  # path -> shape, dtype, digest
-    files: dict[str, dict[str, Any]]  # path -> size, digest
-    wrote: dict[str, str]  # versions of what wrote it
+    must_match: dict[str, Any]
+    rows: list[dict[str, float]]
+    score: float | None
+    kinds: dict[str, str]
+    leaves: dict[str, dict[str, Any]]
+    files: dict[str, dict[str, Any]]
+    wrote: dict[str, str]
 
 
 def write_meta(directory: Path, meta: Meta) -> None:
     """Write `meta` into a checkpoint's directory."""
     body = _canonical(asdict(meta))
-    with (directory / FILE).open("w") as file:
-        file.write(f'{{"digest":"{text_digest(body)}",\n"meta":{body}}}\n')
-        file.flush()
-        os.fsync(file.fileno())
+    write_atomically(directory / FILE, f'{{"digest":"{text_digest(body)}",\n"meta":{body}}}\n')
 
 
 def read_meta(directory: Path) -> Meta:
@@ -64,18 +73,18 @@ def read_meta(directory: Path) -> Meta:
     return Meta(**{field.name: body[field.name] for field in fields(Meta)})
 
 
-def plain(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """`facts` as they are after a way through JSON; what JSON lacks becomes text."""
-    return json.loads(json.dumps(dict(facts), default=str))
+def as_json(values: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` as they are when read back from JSON; what JSON lacks becomes text."""
+    return json.loads(json.dumps(dict(values), default=str))
 
 
-def check_facts(where: str, saved: Mapping[str, Any], here: Mapping[str, Any]) -> None:
-    """Require that a checkpoint was saved under the facts of this run.
+def check_must_match(where: str, saved: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    """Require that this run's values are those that a checkpoint was saved with.
 
     Raises:
         CheckpointError: naming those that differ.
     """
-    saved, here = flat(saved), flat(plain(here))
+    saved, here = flat(saved), flat(as_json(here))
     missing = "(none)"
     differ = [
         f"{name} was {saved.get(name, missing)} and is {here.get(name, missing)}"
@@ -90,10 +99,10 @@ def check_facts(where: str, saved: Mapping[str, Any], here: Mapping[str, Any]) -
         )
 
 
-def flat(facts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested dicts as one, with dotted names."""
     out: dict[str, Any] = {}
-    for name, value in facts.items():
+    for name, value in values.items():
         nested = isinstance(value, Mapping)
         out |= flat(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
     return out

@@ -14,15 +14,15 @@ from gradtx.checkpoint.errors import CheckpointError, Damaged
 from gradtx.checkpoint.layout import Entry, entries
 from gradtx.checkpoint.leaves import (
     Leaves,
+    as_leaf,
     check_same,
-    finished,
     form_of,
+    host_values,
     leaves_of,
-    target,
-    whole,
+    read_target,
     with_leaves,
 )
-from gradtx.checkpoint.meta import FILE, Meta, check_facts, read_meta
+from gradtx.checkpoint.meta import FILE, Meta, check_must_match, read_meta
 from gradtx.checkpoint.orbax import orbax_version, read
 
 PARAMS = ("params", "model_state")
@@ -31,54 +31,69 @@ CARRY = ("model_state", "carry")
 
 @dataclass(frozen=True)
 class Restored:
-    """What was restored, and from where."""
+    """What was restored, and from where.
+
+    Args:
+        state: the state, in the structure of what it was restored into; with `params_only` a dict
+            of `params` and `model_state`.
+        path: the directory of the checkpoint.
+        meta: what the checkpoint holds beside the arrays.
+        damaged: a line for each newer checkpoint that could not be used.
+    """
 
     state: Any
     path: Path
     meta: Meta
-    damaged: tuple[str, ...] = ()  # a line for each newer checkpoint that could not be used
+    damaged: tuple[str, ...] = ()
 
 
 def restore(
     directory: str | Path,
     like: Any,
     *,
-    facts: Mapping[str, Any] | None = None,
+    must_match: Mapping[str, Any] | None = None,
     params_only: bool = False,
 ) -> Restored:
     """Restore the newest intact checkpoint of `directory`, in the structure of `like`.
 
-    `like` is a state of the same form: arrays, or `jax.ShapeDtypeStruct`s, with a sharding or
-    without. Each leaf gets the sharding of its counterpart, so a checkpoint of one mesh is restored
-    onto another. Every file and every leaf is checked against the digests that were saved with it;
-    `damaged` tells of newer checkpoints that were passed over.
+    Each leaf has the shape, the dtype and the sharding of its counterpart in `like`, so a
+    checkpoint of one mesh is restored onto another. Every file and every leaf is checked against
+    the digests that were saved with it; `damaged` of the result tells of newer checkpoints that
+    were passed over.
 
-    With `facts` those that the checkpoint was saved with must be the same.
+    With `params_only` a dict of `params` and `model_state` is restored, and
+    `loop.init(**restored.state)` begins a new fit with them. The collection "carry" of
+    `model_state`, which a recurrent model takes from one batch to the next and which depends on
+    their size, is neither compared nor restored: it is a copy of `like`'s, or zero where that has
+    no values.
 
-    With `params_only`, which is for a `TrainState`, a dict of its `params` and `model_state` is
-    restored, whatever the facts: `loop.init(**restored.state)` begins a new fit with them. The
-    collection "carry" of `model_state`, which a recurrent model takes from one batch to the next
-    and which depends on their size, is neither compared nor restored: it is a copy of `like`'s, or
-    zero where that has no values.
+    Args:
+        directory: the directory of checkpoints.
+        like: a state of the same form: arrays, or `jax.ShapeDtypeStruct`s, with a sharding or
+            without.
+        must_match: values, nested dicts for JSON, that must be those which the checkpoint was
+            saved with; None compares nothing.
+        params_only: restore the parameters and the model state of a `TrainState` alone, whatever
+            `must_match` says.
 
     Raises:
-        CheckpointError: if no checkpoint is intact, or if it does not fit `like` or `facts`; the
-            message names what differs.
+        CheckpointError: if no checkpoint is intact, or if it does not fit `like` or `must_match`;
+            the message names what differs.
     """
     directory = Path(directory)
     entry, meta, damaged = newest_intact(directory)
     where = f"checkpoint: {entry.path(directory)}"
-    if facts is not None and not params_only:
-        check_facts(where, meta.facts, facts)
+    if must_match is not None and not params_only:
+        check_must_match(where, meta.must_match, must_match)
     if params_only:
         like = {name: getattr(like, name) for name in PARAMS}
     saved, form, leaves = meta.kinds | meta.leaves, form_of(like), leaves_of(like)
-    begun = {}
+    carry = {}
     if params_only:
-        begun = {name: _begun(leaf) for name, leaf in leaves.items() if _is_carry(name)}
+        carry = {name: _initial_carry(leaf) for name, leaf in leaves.items() if _is_carry(name)}
         saved, form, leaves = _only(saved), _only(form), _only(leaves)
     check_same(where, saved, form, remedy=_remedy(saved, form, params_only))
-    values = begun | _read(where, entry.path(directory), meta, leaves)
+    values = carry | _read(where, entry.path(directory), meta, leaves)
     return Restored(with_leaves(like, values), entry.path(directory), meta, damaged)
 
 
@@ -86,6 +101,9 @@ def newest_intact(directory: str | Path) -> tuple[Entry, Meta, tuple[str, ...]]:
     """The newest checkpoint whose files are as they were saved, and what is wrong with newer ones.
 
     With several processes the first one looks, and all use what it has found.
+
+    Args:
+        directory: the directory of checkpoints.
 
     Raises:
         CheckpointError: if there is none.
@@ -129,7 +147,7 @@ def _broadcast(entry: Entry) -> Entry:
 def _read(where: str, path: Path, meta: Meta, leaves: Leaves) -> Leaves:
     """The values of `leaves`, read by Orbax and checked against their digests."""
     saved, wrote = meta.leaves, meta.wrote["orbax"]
-    targets = {name: target(leaf) for name, leaf in leaves.items()}
+    targets = {name: read_target(leaf) for name, leaf in leaves.items()}
     try:
         arrays = read(path / "state", {name: x for name, x in targets.items() if x.size})
     except Exception as error:
@@ -140,13 +158,13 @@ def _read(where: str, path: Path, meta: Meta, leaves: Leaves) -> Leaves:
     values = {}
     for name, like in leaves.items():
         array = arrays[name] if name in arrays else np.zeros(targets[name].shape, like.dtype)
-        held = whole(array) if saved[name]["digest"] else None
+        held = host_values(array) if saved[name]["digest"] else None
         if held is not None and array_digest(held) != saved[name]["digest"]:
             raise CheckpointError(
                 f"{where}: {name} must be read as it was saved; got other values from intact files."
                 " Check this machine's memory, and the version of Orbax."
             )
-        values[name] = finished(array, like, saved[name].get("impl"))
+        values[name] = as_leaf(array, like, saved[name].get("impl"))
     return values
 
 
@@ -160,7 +178,7 @@ def _is_carry(name: str) -> bool:
     return tuple(name.split("/")[:2]) == CARRY
 
 
-def _begun(leaf: Any) -> Any:
+def _initial_carry(leaf: Any) -> Any:
     """A leaf of a new fit's carry; its own, since those of a state may be donated."""
     if isinstance(leaf, jax.ShapeDtypeStruct):
         return jnp.zeros(leaf.shape, leaf.dtype, device=leaf.sharding)

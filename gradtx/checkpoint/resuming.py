@@ -1,4 +1,4 @@
-"""Going on with a fit from its newest checkpoint."""
+"""Resuming a fit from its newest checkpoint."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,18 +14,21 @@ from gradtx.loop import History, TrainState
 def resume(
     directory: str | Path,
     *,
-    facts: Mapping[str, Any] | None = None,
+    must_match: Mapping[str, Any] | None = None,
     say: Callable[[str], None] = print,
 ) -> Callable[[TrainState], tuple[TrainState, History]]:
-    """For `fit(..., resume=resume(directory))`: go on from the newest intact checkpoint.
+    """For `fit(..., resume=resume(directory))`: continue from the newest intact checkpoint.
 
         state, history = the checkpoint's        or, if there is none yet, state, History()
 
     The history has the rows of the epochs that are done. Since the state has the position in the
     data, the hooks' states and the key of all random numbers, the fit then ends as if it had never
-    been interrupted. It works with a recipe as with `fit`, called as it was. `facts` are compared
-    with those that the checkpoint was saved with; `say` gets a line about what is used, and one for
-    each newer checkpoint that is damaged.
+    been interrupted. It works with a recipe as with `fit`, called as it was.
+
+    Args:
+        directory: the directory of checkpoints; it need not be there yet.
+        must_match: values that must be those which the checkpoint was saved with, as for `restore`.
+        say: is given a line about what is used, and one for each newer checkpoint that is damaged.
 
     Raises:
         CheckpointError: when the fit begins, as `restore`.
@@ -35,7 +38,7 @@ def resume(
         if not entries(directory):
             say(f"No checkpoint yet in {directory}: the run begins anew.")
             return state, History()
-        found = restore(directory, state, facts=facts)
+        found = restore(directory, state, must_match=must_match)
         for line in found.damaged:
             say(f"Warning: {line}; an older one is used.")
         say(f"Going on from {found.path}, after {found.meta.step} steps.")

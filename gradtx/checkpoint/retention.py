@@ -1,4 +1,4 @@
-"""Which checkpoints are kept."""
+"""Which checkpoints stay."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,16 +8,16 @@ from gradtx.checkpoint.layout import Entry, entries, remove
 from gradtx.checkpoint.meta import read_meta
 
 
-def kept(scores: Mapping[Entry, float | None]) -> set[Entry]:
+def retained(scores: Mapping[Entry, float | None]) -> set[Entry]:
     """The newest and the best; if these are one, the one before it too.
 
     So there are always two to go back to, once there have been two. Of equally good ones the newest
-    is the best; without scores the two newest are kept.
+    is the best; without scores the two newest stay.
 
     >>> a, b, c = Entry(1, 10), Entry(2, 20), Entry(3, 30)
-    >>> sorted(e.step for e in kept({a: 0.9, b: 0.5, c: 0.7}))
+    >>> sorted(e.step for e in retained({a: 0.9, b: 0.5, c: 0.7}))
     [10, 30]
-    >>> sorted(e.step for e in kept({a: 0.1, b: 0.5, c: 0.7}))
+    >>> sorted(e.step for e in retained({a: 0.1, b: 0.5, c: 0.7}))
     [20, 30]
     """
     order = sorted(scores)
@@ -27,8 +27,8 @@ def kept(scores: Mapping[Entry, float | None]) -> set[Entry]:
     return keep if len(keep) > 1 else {*order[-2:]}
 
 
-def tidy(directory: Path) -> None:
-    """Remove the checkpoints that are not kept."""
+def remove_others(directory: Path) -> None:
+    """Remove all checkpoints but the `retained` ones."""
     scores = {}
     for entry in entries(directory):
         try:
@@ -36,7 +36,7 @@ def tidy(directory: Path) -> None:
         except (Damaged, CheckpointError):
             continue  # not to be counted on; it goes
     if scores:
-        keep = kept(scores)
+        keep = retained(scores)
         for entry in entries(directory):
             if entry not in keep:
                 remove(directory, entry)

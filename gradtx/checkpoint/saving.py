@@ -17,19 +17,37 @@ import numpy as np
 
 from gradtx.checkpoint.digests import array_digest, file_digests
 from gradtx.checkpoint.layout import Entry, next_number, publish
-from gradtx.checkpoint.leaves import Leaves, copied, kinds_of, leaves_of, spec_of, whole
-from gradtx.checkpoint.meta import VERSION, Meta, plain, write_meta
+from gradtx.checkpoint.leaves import Leaves, copy_leaf, host_values, kinds_of, leaves_of, spec_of
+from gradtx.checkpoint.meta import VERSION, Meta, as_json, write_meta
 from gradtx.checkpoint.orbax import begin_write, orbax_version
 
 OVERHEAD = 2**18  # bytes of a checkpoint beside its arrays, more than enough
 
 
-def save(directory: str | Path, state: Any, **about: Any) -> Path:
+def save(
+    directory: str | Path,
+    state: Any,
+    *,
+    step: int,
+    must_match: Mapping[str, Any] | None = None,
+    rows: Sequence[Mapping[str, float]] = (),
+    score: float | None = None,
+) -> Path:
     """Save `state` as the newest checkpoint of `directory`, and return its path when it is valid.
 
-    `about` is as in `start_save`.
+    Args:
+        directory: the directory of checkpoints; it is made if need be.
+        state: any pytree of arrays.
+        step: the number of updates made, at least 0.
+        must_match: what a restore compares, nested dicts for JSON.
+        rows: the epoch table so far.
+        score: how good the state is, greater being better.
+
+    Raises:
+        TypeError, ValueError, OSError: as `start_save`.
     """
-    return start_save(directory, state, **about).result()
+    about: dict[str, Any] = {"must_match": must_match, "rows": rows, "score": score}
+    return start_save(directory, state, step=step, **about).result()
 
 
 def start_save(
@@ -37,15 +55,13 @@ def start_save(
     state: Any,
     *,
     step: int,
-    facts: Mapping[str, Any] | None = None,
+    must_match: Mapping[str, Any] | None = None,
     rows: Sequence[Mapping[str, float]] = (),
     score: float | None = None,
 ) -> Future[Path]:
     """Begin to save `state`; the future gives the path when the checkpoint is valid.
 
-    `state` is any pytree of arrays: of JAX, sharded in any way, or of NumPy. It is copied, so its
-    buffers may be donated from now on. `facts` are what a restore compares, as JSON has it; `rows`
-    the epoch table so far; `score` how good the state is, greater being better.
+    The state is copied, so its buffers may be donated from now on.
 
     A digest of every leaf and of every file is kept. A leaf whose values are spread over several
     processes has none of its own; its files have. With several processes all must call this, in the
@@ -54,23 +70,36 @@ def start_save(
     Only one save may be under way at a time. One that fails leaves nothing behind; the future
     raises what went wrong.
 
+    Args:
+        directory: the directory of checkpoints; it is made if need be.
+        state: any pytree of arrays: of JAX, sharded in any way, or of NumPy.
+        step: the number of updates made, at least 0.
+        must_match: what a restore compares, nested dicts for JSON; what JSON lacks becomes text.
+        rows: the epoch table so far, a dict by column for each epoch.
+        score: how good the state is, greater being better; None or NaN for none.
+
     Raises:
         TypeError: for a leaf that is no array.
         ValueError: if `step` is no whole number of at least 0.
         OSError: if the directory is a file or can't be written.
     """
-    step = _whole(step)
+    step = _step_number(step)
     leaves = leaves_of(state)
-    copies = {name: copied(leaf) for name, leaf in leaves.items()}
+    copies = {name: copy_leaf(leaf) for name, leaf in leaves.items()}
     directory = Path(directory).absolute()
     _check_no_file(directory)
     entry = Entry(_agreed_number(directory), step)
     hidden = entry.hidden(directory)
     meta = partial(
-        Meta, version=VERSION, step=step, facts=plain(facts or {}), rows=[dict(r) for r in rows],
+        Meta,
+        version=VERSION,
+        step=step,
+        must_match=as_json(must_match or {}),
+        rows=[dict(row) for row in rows],
         score=None if score is None or math.isnan(score) else float(score),
-        kinds=kinds_of(state), wrote=_versions(),
-    )  # fmt: skip
+        kinds=kinds_of(state),
+        wrote=_versions(),
+    )
     try:
         hidden.mkdir(parents=True, exist_ok=True)
         if jax.process_count() == 1:
@@ -86,7 +115,7 @@ def start_save(
     return future
 
 
-def _whole(step: Any) -> int:
+def _step_number(step: Any) -> int:
     """`step` as an integer of Python's; the name of one below 0 could not be read back."""
     try:
         number = operator.index(step)
@@ -135,7 +164,7 @@ def _commit(directory: Path, entry: Entry, finish: Any, specs: Leaves, copies: L
 
 
 def _digest(leaf: Any) -> dict[str, str | None]:
-    values = whole(leaf)
+    values = host_values(leaf)
     return {"digest": None if values is None else array_digest(values)}
 
 

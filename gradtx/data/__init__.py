@@ -59,12 +59,17 @@ NAMES = ("embedded", "imagenette", "folder", "arrays")
 def load(
     name: str, *, data_dir: str | Path | None = None, archive: str | Path | None = None
 ) -> Dataset:
-    """Return the data set of that name, or fail: no data set ever stands in for another.
+    """The data set of that name, or an error: no data set ever stands in for another.
 
     - "embedded": the Fashion-MNIST subset of the package; takes no path.
     - "imagenette": prepared in `data_dir` (default ~/.cache/gradtx), from `archive` if given.
     - "folder": the tree train/<class>/<image>, val/<class>/<image> in `data_dir`.
     - "arrays": `data_dir` is the path of an .npz file.
+
+    Args:
+        name: one of these.
+        data_dir: where the data is; only "imagenette" has a default.
+        archive: imagenette2-160.tgz, for "imagenette" alone.
 
     Raises:
         DataError: if the name is unknown, a path is missing or not used, or the data is bad.

@@ -25,12 +25,12 @@ class Archive:
 
     @property
     def file(self) -> str:
-        """Return the file's name."""
+        """The file's name."""
         return self.url.rpartition("/")[2]
 
 
 def find_archive(archive: Archive, *, given: Path | None, data_dir: Path) -> Path | None:
-    """Return the archive that was given (a file, or its directory), or one in `data_dir`.
+    """The archive that was given (a file, or its directory), or one in `data_dir`.
 
     Raises:
         DataError: if `given` is not there.
@@ -62,7 +62,7 @@ def check_archive(path: Path, archive: Archive) -> None:
 
 
 def readable(size: int) -> str:
-    """Return a number of bytes as text: exact, and rounded where that helps.
+    """A number of bytes as text: exact, and rounded where that helps.
 
     >>> readable(12), readable(99003388)
     ('12 bytes', '94.4 MiB (99003388 bytes)')
@@ -99,7 +99,7 @@ def download(archive: Archive, *, data_dir: Path, timeout: float) -> Path:
 
 
 def connect(url: str, *, timeout: float):
-    """Return the open response of `url`, or raise OSError after `timeout` seconds.
+    """The open response of `url`; without an answer in `timeout` seconds OSError is raised.
 
     The limit covers the name look-up, which knows none of its own: hence a thread. Nothing is
     tried twice. Later reads may pause for up to 30 s.

@@ -16,17 +16,17 @@ class ArraySource:
     labels: np.ndarray
 
     def __len__(self) -> int:
-        """Return the number of examples."""
+        """The number of examples."""
         return len(self.images)
 
     def __getitem__(self, index: int) -> dict:
-        """Return dict(image=uint8[h, w, c], label=int)."""
+        """An example: dict(image=uint8[h, w, c], label=int)."""
         return {"image": self.images[index], "label": int(self.labels[index])}
 
     def read(
         self, indices: np.ndarray, *, size: int, draws: np.ndarray | None, augment: Augmentation
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return images [n, size, size, c] and labels: shift and mirror, then resize."""
+        """Images [n, size, size, c] and labels: shift and mirror, then resize."""
         images = self.images[indices].transpose(0, 3, 1, 2)
         if draws is not None:
             images = shift(images, draws=draws, augment=augment)
@@ -49,7 +49,7 @@ def resize(images: np.ndarray, size: int) -> np.ndarray:
 
 @lru_cache(maxsize=16)
 def resize_matrix(old: int, new: int) -> np.ndarray:
-    """Return float32[new, old], whose rows average `old` pixels into each of `new`.
+    """The matrix float32[new, old] whose rows average `old` pixels into each of `new`.
 
         R[i, j] ~ max(0, 1 - |j - c_i| / s)
         c_i = (i + 1/2) old / new - 1/2        s = max(1, old / new)

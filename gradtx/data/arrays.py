@@ -21,6 +21,9 @@ def arrays(path: str | Path) -> Dataset:
     number of classes is that of the training labels, and each class needs an image. `mean` and
     `std` are those of x_train.
 
+    Args:
+        path: the .npz file; nothing in it is ever unpickled.
+
     Raises:
         DataError: if the file cannot be read, or an array is missing or not as above.
     """
@@ -53,7 +56,7 @@ def arrays(path: str | Path) -> Dataset:
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """Return all arrays of an .npz file; nothing in it is ever unpickled."""
+    """All arrays of an .npz file; nothing in it is ever unpickled."""
     if not path.is_file():
         raise DataError(f"arrays: there is no file {path}. Name an .npz file.")
     if not zipfile.is_zipfile(path):
@@ -72,7 +75,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
 
 
 def not_npz(path: Path, got: str) -> DataError:
-    """Return the error that says so."""
+    """The error that says so."""
     return DataError(
         f"arrays: {path} must be an .npz archive of the plain arrays {', '.join(KEYS)}; got {got}."
         " Write it with `np.savez_compressed`."
@@ -80,7 +83,7 @@ def not_npz(path: Path, got: str) -> DataError:
 
 
 def check_split(path: Path, found: dict[str, np.ndarray], split: str) -> ArraySource:
-    """Return the source of one split, with a channel axis and int32 labels."""
+    """The source of one split, with a channel axis and int32 labels."""
     x, y = found[f"x_{split}"], found[f"y_{split}"]
     if x.dtype != np.uint8 or x.ndim not in (3, 4) or (x.ndim == 4 and x.shape[3] not in (1, 3)):
         raise DataError(
@@ -98,7 +101,7 @@ def check_split(path: Path, found: dict[str, np.ndarray], split: str) -> ArraySo
 
 
 def check_labels(path: Path, train: np.ndarray, valid: np.ndarray) -> int:
-    """Return the number of classes, all of which occur in `train`."""
+    """The number of classes, all of which occur in `train`."""
     present = np.unique(train)
     count = len(present)
     if count < 2 or present[0] != 0 or present[-1] != count - 1:
@@ -115,7 +118,7 @@ def check_labels(path: Path, train: np.ndarray, valid: np.ndarray) -> int:
 
 
 def moments(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return the mean and standard deviation of each channel of uint8[n, h, w, c], in [0, 1]."""
+    """The mean and standard deviation of each channel of uint8[n, h, w, c], in [0, 1]."""
     levels = np.arange(256) / 255
     mean, std = [], []
     for c in range(images.shape[-1]):
@@ -128,7 +131,7 @@ def moments(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 def digest(train: ArraySource, valid: ArraySource) -> str:
-    """Return 16 hex digits of the sha256 of all shapes, images and labels."""
+    """16 hex digits of the sha256 of all shapes, images and labels."""
     total = hashlib.sha256()
     for array in (train.images, train.labels, valid.images, valid.labels):
         total.update(repr(array.shape).encode())

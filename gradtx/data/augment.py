@@ -20,9 +20,17 @@ DRAWS = 2 * ATTEMPTS + 3
 class Augmentation:
     """What training images may undergo.
 
-    Photos: a box of `scale` times the image's area and of aspect ratio (width / height) within
-    `ratio`, resized to the training size. Array images, which are small: a shift of up to `pad`
-    times each side, with black moving in. Both: a mirror image half of the time if `flip`.
+    Of a photo a random box is resized to the training size. Array images, which are small, are
+    shifted by whole pixels, with black moving in.
+
+        area of the box  ~ U(scale) width height         log(its width / height) ~ U(log(ratio))
+        shift            ~ U(-p, p) along each side      p = round(pad side)
+
+    Args:
+        scale: (low, high) of the share of a photo's area that the box has, in (0, 1].
+        ratio: (low, high) of the box's width over its height, above 0.
+        pad: the largest shift of an array image, as a fraction of the side, in [0, 1].
+        flip: whether half of the images, of both kinds, are mirrored.
 
     Raises:
         DataError: if a range is empty or outside its bounds.
@@ -50,19 +58,19 @@ class Augmentation:
 
 
 def draw(*, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Return float64[count, DRAWS], uniform in [0, 1): row i decides what happens to image i."""
+    """Uniform numbers float64[count, DRAWS] in [0, 1): row i decides what happens to image i."""
     return rng.random((count, DRAWS))
 
 
 def flips(draws: np.ndarray, augment: Augmentation) -> np.ndarray:
-    """Return bool[...]: which images are mirrored."""
+    """Which images are mirrored: bool[...]."""
     return augment.flip & (draws[..., FLIP] < 0.5)
 
 
 def random_box(
     width: int, height: int, *, draws: np.ndarray, augment: Augmentation
 ) -> tuple[float, float, float, float]:
-    """Return the (left, top, right, bottom) of a random box in a `width` x `height` image.
+    """The (left, top, right, bottom) of a random box in a `width` x `height` image.
 
         w = sqrt(a r)    h = sqrt(a / r)    a ~ U(scale) width height    log r ~ U(log ratio)
 
@@ -85,7 +93,7 @@ def random_box(
 
 
 def center_box(width: int, height: int) -> tuple[float, float, float, float]:
-    """Return the (left, top, right, bottom) of the largest square in the center of an image."""
+    """The (left, top, right, bottom) of the largest square in the center of an image."""
     side = min(width, height)
     left, top = (width - side) / 2, (height - side) / 2
     return left, top, left + side, top + side

@@ -16,19 +16,24 @@ class Source(Protocol):
     """Random access to the examples of one split."""
 
     def __len__(self) -> int:
-        """Return the number of examples."""
+        """The number of examples."""
         ...
 
     def __getitem__(self, index: int) -> Mapping[str, Any]:
-        """Return dict(image=uint8[h, w, c], JPEG bytes or a path, label=int)."""
+        """An example: dict(image=uint8[h, w, c], JPEG bytes or a path, label=int)."""
         ...
 
     def read(
         self, indices: np.ndarray, *, size: int, draws: np.ndarray | None, augment: Augmentation
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the images [n, size, size, c], in 0..255, and labels int32[n] of int[n] indices.
+        """The images [n, size, size, c], in 0..255, and labels int32[n] of int[n] indices.
 
-        `draws` has a row per image, or is None for the plain image (see `gradtx.data.augment`).
+        Args:
+            indices: int[n], which examples.
+            size: the side of the images, in pixels.
+            draws: float64[n, DRAWS], a row per image (see `gradtx.data.augment`), or None for the
+                plain image.
+            augment: what the draws decide.
         """
         ...
 
@@ -37,8 +42,16 @@ class Source(Protocol):
 class Dataset:
     """A data set split in two, ready for `gradtx.data.train_batches` and `valid_batches`.
 
-    `mean` and `std` are per channel, of images in [0, 1]. `fingerprint` names the content, not the
-    place: equal fingerprints mean equal data, so it belongs in a checkpoint.
+    Args:
+        name: of the data set, as `load` knows it.
+        classes: the names of the classes, by label.
+        train: the training examples.
+        valid: the validation examples.
+        channels: 1 for gray images, 3 for RGB.
+        mean: of each channel, of images in [0, 1].
+        std: the standard deviation of each channel, of images in [0, 1].
+        fingerprint: names the content, not the place: equal fingerprints mean equal data, so it
+            belongs in a checkpoint.
     """
 
     name: str

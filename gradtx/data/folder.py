@@ -22,6 +22,9 @@ def folder(data_dir: str | Path) -> Dataset:
     RGB (transparency is dropped) and are normalized by ImageNet's mean and standard deviation.
     Every image's header is checked here, and the rest when it is first read.
 
+    Args:
+        data_dir: the directory of train and val; "~" is the home directory.
+
     Raises:
         DataError: if a folder is missing, a class has no image, val has a class that train has
             not, there are fewer than two classes, or an image cannot be read.
@@ -58,7 +61,7 @@ def folder(data_dir: str | Path) -> Dataset:
 
 
 def find(root: Path, names: tuple[str, ...]) -> Path:
-    """Return the one directory of `names` in `root`."""
+    """The one directory of `names` in `root`."""
     found = [root / name for name in names if (root / name).is_dir()]
     if len(found) != 1:
         got = " and ".join(path.name for path in found) or "none"
@@ -70,7 +73,7 @@ def find(root: Path, names: tuple[str, ...]) -> Path:
 
 
 def images_by_class(split: Path) -> dict[str, list[Path]]:
-    """Return the sorted image paths of each class folder, sorted by class."""
+    """The sorted image paths of each class folder, sorted by class."""
     names = sorted(d.name for d in split.iterdir() if d.is_dir() and not d.name.startswith("."))
     found = {name: sorted(filter(is_image, (split / name).iterdir())) for name in names}
     for name, paths in found.items():
@@ -83,7 +86,7 @@ def images_by_class(split: Path) -> dict[str, list[Path]]:
 
 
 def is_image(path: Path) -> bool:
-    """Return whether `path` has an image's suffix and is not hidden."""
+    """Whether `path` has an image's suffix and is not hidden."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
@@ -98,7 +101,7 @@ def check_images(paths: list[Path]) -> None:
 
 
 def source(split: dict[str, list[Path]], classes: tuple[str, ...]) -> PhotoSource:
-    """Return the source of one split, in the order of classes and names."""
+    """The source of one split, in the order of classes and names."""
     records = [
         {"image": path, "label": classes.index(name)} for name in split for path in split[name]
     ]
@@ -106,7 +109,7 @@ def source(split: dict[str, list[Path]], classes: tuple[str, ...]) -> PhotoSourc
 
 
 def digest(*splits: dict[str, list[Path]]) -> str:
-    """Return 16 hex digits of the sha256 of all class and file names and file sizes."""
+    """16 hex digits of the sha256 of all class and file names and file sizes."""
     total = hashlib.sha256()
     for split in splits:
         for name, paths in split.items():

@@ -12,15 +12,24 @@ from gradtx.data.array_source import ArraySource
 from gradtx.data.dataset import Dataset
 from gradtx.data.errors import DataError
 from gradtx.data.photo_source import PhotoSource, reason
-from gradtx.data.pipeline import reader
+from gradtx.data.reading import PLAIN, normalize
+from gradtx.files import write_atomically
 
 
 @dataclass(frozen=True)
 class ImageSpec:
     """A data set without its images: enough to prepare an image for a model trained on it.
 
-    `size` is the side in pixels that the model gets. `photos` tells whether images are cropped to
-    the square in their center, as photos are, or squeezed into it, as arrays are.
+    Args:
+        name: of the data set.
+        fingerprint: names the data set's content; equal fingerprints mean equal data.
+        classes: the names of the classes, by label.
+        channels: 1 for gray images, 3 for RGB.
+        mean: of each channel, of images in [0, 1].
+        std: the standard deviation of each channel, of images in [0, 1].
+        size: the side in pixels that the model gets.
+        photos: whether images are cropped to the square in their center, as photos are, or squeezed
+            into it, as arrays are.
     """
 
     name: str
@@ -34,19 +43,32 @@ class ImageSpec:
 
     @classmethod
     def of(cls, dataset: Dataset, *, size: int) -> "ImageSpec":
-        """Return the facts of a data set whose images a model gets at `size`."""
+        """The description of a data set whose images a model gets at `size`.
+
+        Args:
+            dataset: the data set that the model is trained on.
+            size: the side in pixels that the model gets.
+        """
         shared = {f.name: getattr(dataset, f.name) for f in fields(cls) if hasattr(dataset, f.name)}
         return cls(**shared, size=size, photos=isinstance(dataset.valid, PhotoSource))
 
     def write(self, path: str | Path) -> None:
-        """Write them as a JSON object, in one go."""
-        new = Path(path).with_suffix(".new")
-        new.write_text(json.dumps(asdict(self), indent=2) + "\n")
-        new.replace(path)
+        """Write it as a JSON object, whole or not at all.
+
+        Args:
+            path: the file.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
+        write_atomically(path, json.dumps(asdict(self), indent=2) + "\n")
 
     @classmethod
     def read(cls, path: str | Path) -> "ImageSpec":
         """Read what `write` has written.
+
+        Args:
+            path: the file.
 
         Raises:
             DataError: if it is not there, or something else.
@@ -63,33 +85,36 @@ class ImageSpec:
             ) from error
 
 
-def read_images(paths: Sequence[str | Path], facts: ImageSpec) -> np.ndarray:
-    """Return image files as float32[n, size, size, channels], prepared as for validation.
+def read_images(paths: Sequence[str | Path], spec: ImageSpec) -> np.ndarray:
+    """Image files as float32[n, size, size, channels], prepared as for validation.
+
+        out = (resized / 255 - mean) / std
 
     Images of any mode become RGB, or gray where the model was trained on gray images.
+
+    Args:
+        paths: image files of any size, one at least.
+        spec: what the model was trained on.
 
     Raises:
         DataError: naming the first file that cannot be read.
     """
-    return np.concatenate([_read(Path(path), facts) for path in paths])
+    return np.concatenate([_read(Path(path), spec) for path in paths])
 
 
-def _read(path: Path, facts: ImageSpec) -> np.ndarray:
-    mode = "L" if facts.channels == 1 else "RGB"
+def _read(path: Path, spec: ImageSpec) -> np.ndarray:
+    mode = "L" if spec.channels == 1 else "RGB"
     # Decoders raise errors of many kinds on damaged files.
     try:
         with Image.open(path) as file:
-            pixels = np.asarray(file.convert(mode)).reshape(file.height, file.width, facts.channels)
+            pixels = np.asarray(file.convert(mode)).reshape(file.height, file.width, spec.channels)
     except Exception as error:
         raise DataError(
             f"predict: {path} cannot be read ({reason(error)}). Name image files."
         ) from error
-    if facts.photos:
+    if spec.photos:
         source = PhotoSource([{"image": path, "label": 0}], where="predict", remedy="Replace it.")
     else:
         source = ArraySource(pixels[None], np.zeros(1, np.int32))
-    shared = {f.name: getattr(facts, f.name) for f in fields(Dataset) if hasattr(facts, f.name)}
-    dataset = Dataset(**shared, train=source, valid=source)
-    return reader(dataset, "valid", size=facts.size)(np.zeros(1, int), np.ones(1, np.float32))[
-        "image"
-    ]
+    images, _ = source.read(np.zeros(1, int), size=spec.size, draws=None, augment=PLAIN)
+    return normalize(images, spec.mean, spec.std)

@@ -61,13 +61,18 @@ def imagenette(
     expected: Archive = IMAGENETTE_160,
     timeout: float = 5.0,
 ) -> Dataset:
-    """Return Imagenette (160 px, version 2): 9,469 training and 3,925 validation photos.
+    """Imagenette (160 px, version 2): 9,469 training and 3,925 validation photos.
 
-    The first of these is used: what was prepared in `data_dir` (~/.cache/gradtx unless given)
-    before; the archive at `archive`; imagenette2-160.tgz in `data_dir`; a download, given up if
-    the server does not answer within `timeout` seconds. An archive is used only if its size and
-    sha256 are the `expected` ones. Preparation happens in a directory of another name, so that
-    an interrupted one leaves nothing that looks prepared, and its remains go at the next start.
+    The first of these is used: what was prepared in `data_dir` before; the archive at `archive`;
+    imagenette2-160.tgz in `data_dir`; a download. An archive is used only if its size and sha256
+    are the `expected` ones. Preparation happens in a directory of another name, so that an
+    interrupted one leaves nothing that looks prepared, and its remains go at the next start.
+
+    Args:
+        data_dir: where it is prepared; by default ~/.cache/gradtx.
+        archive: the file imagenette2-160.tgz, or its directory.
+        expected: the record of the archive; another than the default is for tests.
+        timeout: how long to wait for the server's answer, in seconds.
 
     Raises:
         DataError: if there is no archive, or it or the prepared data is damaged.
@@ -129,7 +134,7 @@ def remove_remains(data_dir: Path) -> None:
 
 
 def import_tfds():
-    """Return TensorFlow Datasets, quiet."""
+    """TensorFlow Datasets, quiet."""
     try:
         import tensorflow_datasets as tfds
     except ModuleNotFoundError as error:
@@ -185,7 +190,7 @@ def prepare(path: Path, prepared: Path, *, expected: Archive, data_dir: Path) ->
 
 
 def builder_class(tfds, path: Path):
-    """Return the stock builder's class, reading the archive at `path` as a stream."""
+    """The stock builder's class, reading the archive at `path` as a stream."""
     stock: Any = tfds.builder_cls("imagenette")
 
     class Builder(stock, skip_registration=True):  # pyright: ignore
@@ -227,7 +232,7 @@ def read_members(path: Path, split: str) -> Iterator[tuple[str, dict]]:
 
 
 def read_prepared(prepared: Path, expected: Archive) -> tuple[PhotoSource, PhotoSource]:
-    """Return the training and validation sources of a prepared directory."""
+    """The training and validation sources of a prepared directory."""
     remedy = f"Remove {prepared} and prepare it again."
     tfds = import_tfds()
     # TFDS and array_record raise errors of many kinds on damaged or foreign directories.

@@ -25,17 +25,17 @@ class PhotoSource:
     remedy: str
 
     def __len__(self) -> int:
-        """Return the number of examples."""
+        """The number of examples."""
         return len(self.records)
 
     def __getitem__(self, index: int) -> dict:
-        """Return dict(image=encoded bytes or a path, label=int)."""
+        """An example: dict(image=encoded bytes or a path, label=int)."""
         return self.records[index]
 
     def read(
         self, indices: np.ndarray, *, size: int, draws: np.ndarray | None, augment: Augmentation
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return images uint8[n, size, size, 3] and labels: a box of each photo, resized.
+        """Images uint8[n, size, size, 3] and labels: a box of each photo, resized.
 
         Random boxes and mirrored if there are `draws`, else the largest square in the center.
         """
@@ -55,7 +55,7 @@ class PhotoSource:
         return images, labels
 
     def decode(self, index: int) -> tuple[Image.Image, int]:
-        """Return the RGB photo and the label of one record."""
+        """The RGB photo and the label of one record."""
         what = f"image {index}"
         # Decoders and record readers raise errors of many kinds on damaged data.
         try:
@@ -72,7 +72,7 @@ class PhotoSource:
 
 
 def check_header(file: Path | BinaryIO) -> str | None:
-    """Return why `file` is no image, or None if its header is sound."""
+    """Why `file` is no image, or None if its header is sound."""
     # PIL's formats raise errors of many kinds on damaged files.
     try:
         with Image.open(file) as image:
@@ -83,7 +83,7 @@ def check_header(file: Path | BinaryIO) -> str | None:
 
 
 def reason(error: Exception) -> str:
-    """Return the first line of the error's message, or a better one."""
+    """The first line of the error's message, or a better one."""
     if isinstance(error, UnidentifiedImageError):
         return "not an image"
     return (str(error).splitlines() or [type(error).__name__])[0]

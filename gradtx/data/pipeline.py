@@ -5,27 +5,27 @@ An epoch's order and every random number of its augmentation are drawn at its st
 starts, nor on which of several processes reads them.
 """
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradtx.data.augment import Augmentation, draw
 from gradtx.data.dataset import Dataset
 from gradtx.data.errors import DataError
+from gradtx.data.reading import PLAIN, Batch, BatchReader
 from gradtx.data.skipped import SkippedImages
 
 if TYPE_CHECKING:
     import grain
 
-Batch = Mapping[str, np.ndarray]
-"""dict(image=float32[b, size, size, c], label=int32[b], weight=float32[b])."""
-
-PLAIN = Augmentation()
-
 
 def steps_per_epoch(dataset: Dataset, batch_size: int) -> int:
-    """Return the number of full training batches in an epoch.
+    """The number of full training batches in an epoch: len(train) // batch_size.
+
+    Args:
+        dataset: the data set.
+        batch_size: rows of a batch, of all processes together.
 
     Raises:
         DataError: if there is not even one.
@@ -58,15 +58,26 @@ def train_batches(
 
         image = (augmented / 255 - mean) / std        weight = 1
 
-    The last len(train) mod batch_size images of the epoch's order are left out. `start` skips that
-    many batches at no cost: the rest is identical, byte for byte. `augment=None` only shuffles.
-    With `skipped`, the row of an image that cannot be read has weight 0 and repeats another of its
-    batch, so that batch statistics see no image that is not one.
-    `shard=(i, n)` gives rows i b .. (i + 1) b of each batch, where b = batch_size / n, for process
-    i of n. `num_threads` batches are made at a time, up to `prefetch` ahead.
+    The last len(train) mod batch_size images of the epoch's order are left out. The iterator is
+    grain's: `get_state()` is {"next_index": batches given so far}, `set_state` takes it back, and
+    `close()` ends its threads early.
 
-    The iterator is grain's: `get_state()` is {"next_index": batches given so far}, `set_state`
-    takes it back, and `close()` ends its threads early.
+    Args:
+        dataset: the data set.
+        batch_size: rows of a batch, of all processes together.
+        size: the side of the images, in pixels.
+        seed: of the order and the augmentation, at least 0.
+        epoch: the number of the epoch, from 0 on; each has its own order.
+        start: the number of batches to leave out at the beginning, at no cost: the rest is
+            identical, byte for byte.
+        augment: how images are changed at random; None only shuffles.
+        skipped: notes the images that cannot be read. Their rows have weight 0 and repeat another
+            of their batch, so that batch statistics see no image that is not one. None makes the
+            first an error.
+        shard: (i, n) gives rows i b .. (i + 1) b of each batch, where b = batch_size / n, for
+            process i of n.
+        num_threads: how many batches are made at a time.
+        prefetch: how many batches are made ahead.
 
     Raises:
         DataError: if a number is out of range, or, on iteration, if an image cannot be read and
@@ -83,11 +94,11 @@ def train_batches(
     order = rng.permutation(count)[: steps * batch_size].reshape(steps, batch_size)
     draws = None if augment is None else draw(count=count, rng=rng)
     order = shard_rows(order, shard)
+    reader = BatchReader(dataset, "train", size, augment or PLAIN, skipped)
 
     def make(indices: np.ndarray) -> Batch:
         rows = None if draws is None else draws[indices]
-        read = reader(dataset, "train", size=size, augment=augment or PLAIN, skipped=skipped)
-        return read(indices, np.ones(len(indices), np.float32), rows)
+        return reader.batch(indices, np.ones(len(indices), np.float32), rows)
 
     return prefetched(order, make, start=start, num_threads=num_threads, prefetch=prefetch)
 
@@ -105,8 +116,19 @@ def valid_batches(
     """Iterate over the whole validation set once, in its order, with nothing random.
 
     All batches have `batch_size` rows, so that a jitted step compiles once: the last one is filled
-    up with repetitions whose weight is 0. Sums over `weight` are therefore exact. Otherwise as
-    `train_batches`; where `skipped` leaves nothing of a batch, it is black, with weight 0.
+    up with repetitions whose weight is 0. Sums over `weight` are therefore exact.
+
+        image = (plain / 255 - mean) / std        weight = 1, or 0 where the batch is filled up
+
+    Args:
+        dataset: the data set.
+        batch_size: rows of a batch, of all processes together.
+        size: the side of the images, in pixels.
+        skipped: notes the images that cannot be read, as in `train_batches`; where nothing is left
+            of a batch, it is black, with weight 0.
+        shard: (i, n) for the part of process i of n, as in `train_batches`.
+        num_threads: how many batches are made at a time.
+        prefetch: how many batches are made ahead.
 
     Raises:
         DataError: if a number is out of range, or, on iteration, if an image cannot be read.
@@ -118,11 +140,12 @@ def valid_batches(
         raise DataError(f"pipeline: {dataset.name} has no validation images. Add some.")
     steps = -(-count // batch_size)
     positions = shard_rows(np.arange(steps * batch_size).reshape(steps, batch_size), shard)
+    reader = BatchReader(dataset, "valid", size, skipped=skipped)
 
     def make(positions: np.ndarray) -> Batch:
         weight = (positions < count).astype(np.float32)
         indices = np.minimum(positions, count - 1)
-        return reader(dataset, "valid", size=size, skipped=skipped)(indices, weight)
+        return reader.batch(indices, weight)
 
     return prefetched(positions, make, start=0, num_threads=num_threads, prefetch=prefetch)
 
@@ -135,10 +158,17 @@ def device_arrays(
     limit: int = 2**31,
     skipped: SkippedImages | None = None,
 ) -> Batch:
-    """Return one whole split, in its order and not augmented, as one batch of arrays.
+    """One whole split, in its order and not augmented, as one batch of arrays.
 
-    For small data sets, to be put on the device whole for compiled epochs. `limit` is in bytes, and
-    `skipped` as in `train_batches`. For the augmented batches of an epoch, stack those.
+    For small data sets, to be put on the device whole for compiled epochs. For the augmented
+    batches of an epoch, stack those.
+
+    Args:
+        dataset: the data set.
+        size: the side of the images, in pixels.
+        split: "train" or "valid".
+        limit: the most that the images may take, in bytes.
+        skipped: notes the images that cannot be read, as in `train_batches`.
 
     Raises:
         DataError: if the images would take more than `limit` bytes, or `split` is unknown.
@@ -146,16 +176,16 @@ def device_arrays(
     if split not in ("train", "valid"):
         raise DataError(f"device_arrays: `split` must be 'train' or 'valid'; got {split!r}.")
     check_positive("size", size)
-    source = dataset.train if split == "train" else dataset.valid
-    need = 4 * len(source) * size * size * dataset.channels
+    reader = BatchReader(dataset, split, size, skipped=skipped)
+    count = len(reader.source)
+    need = 4 * count * size * size * dataset.channels
     if need > limit:
         raise DataError(
             f"device_arrays: {dataset.name} must fit into {limit / 2**30:.1f} GiB; its {split} "
             f"images take {need / 2**30:.1f} GiB at size {size}. Lower the size, or use "
             "train_batches."
         )
-    read = reader(dataset, split, size=size, skipped=skipped)
-    return read(np.arange(len(source)), np.ones(len(source), np.float32))
+    return reader.batch(np.arange(count), np.ones(count, np.float32))
 
 
 def check_positive(name: str, value: int) -> None:
@@ -165,7 +195,7 @@ def check_positive(name: str, value: int) -> None:
 
 
 def shard_rows(rows: np.ndarray, shard: tuple[int, int]) -> np.ndarray:
-    """Return the columns of `rows` [steps, batch_size] that belong to process i of n."""
+    """The columns of `rows` [steps, batch_size] that belong to process i of n."""
     index, count = shard
     batch_size = rows.shape[1]
     if not 0 <= index < count or batch_size % count:
@@ -177,54 +207,15 @@ def shard_rows(rows: np.ndarray, shard: tuple[int, int]) -> np.ndarray:
     return rows[:, index * part : (index + 1) * part]
 
 
-def reader(
-    dataset: Dataset,
-    split: str,
+def prefetched(
+    rows: Any,  # an array is a sequence to grain, though not to its types
+    make: Callable[[np.ndarray], Batch],
     *,
-    size: int,
-    augment: Augmentation = PLAIN,
-    skipped: SkippedImages | None = None,
-) -> Callable[..., Batch]:
-    """Return the function that reads and normalizes the images at `indices` of a split."""
-    source = dataset.train if split == "train" else dataset.valid
-    std, mean = np.asarray(dataset.std, np.float32), np.asarray(dataset.mean, np.float32)
-
-    def read(indices: np.ndarray, weight: np.ndarray, draws: np.ndarray | None = None) -> Batch:
-        try:
-            images, labels = source.read(indices, size=size, draws=draws, augment=augment)
-        except DataError:
-            if skipped is None:
-                raise
-            images, labels, readable = read_rows(indices, draws)
-            weight = weight * readable
-        image = np.multiply(images, 1 / (255 * std), order="C")
-        image -= mean / std
-        return {"image": image, "label": labels, "weight": weight}
-
-    def read_rows(indices: np.ndarray, draws: np.ndarray | None):
-        """One by one: images and labels, and 1 for each that is readable, else 0."""
-        rows, why = {}, ""
-        for i in range(len(indices)):
-            part, draw = indices[i : i + 1], None if draws is None else draws[i : i + 1]
-            try:
-                rows[i] = source.read(part, size=size, draws=draw, augment=augment)
-            except DataError as error:
-                why = str(error)
-                skipped.add(split, int(part[0]), why)  # pyright: ignore[reportOptionalMemberAccess]
-        if not rows and split == "train":
-            skipped.end()  # pyright: ignore[reportOptionalMemberAccess]
-            raise DataError(f"pipeline: no image of a batch could be read. {why}")
-        black = np.zeros((1, size, size, dataset.channels), np.uint8), np.zeros(1, np.int32)
-        spare = next(iter(rows.values()), black)
-        images, labels = zip(*(rows.get(i, spare) for i in range(len(indices))), strict=True)
-        readable = np.array([i in rows for i in range(len(indices))], np.float32)
-        return np.concatenate(images), np.concatenate(labels), readable
-
-    return read
-
-
-def prefetched(rows, make, *, start, num_threads, prefetch):
-    """Return grain's iterator over `make(row)` for each of `rows` from `start` on."""
+    start: int,
+    num_threads: int,
+    prefetch: int,
+) -> "grain.DatasetIterator[Batch]":
+    """The iterator of grain over `make(row)` for each of `rows` from `start` on."""
     import grain  # with it comes all of Orbax, which takes long
 
     # An element is a whole batch: grain's cost per element is then paid once per batch.

@@ -8,6 +8,7 @@ from typing import Any
 
 from gradtx.data.dataset import Dataset
 from gradtx.data.errors import DataError
+from gradtx.files import write_atomically
 
 SHARE, MOST = 0.01, 100
 
@@ -39,45 +40,59 @@ class SkippedImages:
     `allowed` the run ends with an error, which names that one and after which no other is named.
     Without it the first is an error at once.
 
-    `keep(path)` writes them to a file too, a JSON object a line; a run that goes on takes over what
-    is there.
+    `save_to(path)` writes them to a file too, a JSON object a line.
+
+    Args:
+        dataset: what the images belong to.
     """
 
-    def __init__(self, dataset: Dataset) -> None:
-        """Begin with none; `dataset` is what the images belong to."""
+    def __init__(self, dataset: Dataset) -> None:  # noqa: D107
         self.images = len(dataset.train) + len(dataset.valid)
         self.allowed = max(1, min(MOST, int(SHARE * self.images)))
         self.found: dict[tuple[str, int], str] = {}  # (split, index): why
         self.path: Path | None = None
-        self.over = False  # an error ends the run: no more warnings, since that is its last line
+        # An error ends the run: no more warnings, since that is its last line.
+        self.stopped = False
         self.lock = threading.Lock()  # images are read by several threads
 
     def __len__(self) -> int:
-        """Return the number of images."""
+        """The number of images."""
         return len(self.found)
 
-    def keep(self, path: str | Path, *, again: bool = True) -> None:
-        """Write the images to `path`; with `again`, together with those that it names already."""
+    def save_to(self, path: str | Path, *, resuming: bool = True) -> None:
+        """Write the images to a file, now and whenever another is found.
+
+        Args:
+            path: the file, a JSON object {"split", "index", "why"} a line; there is none without
+                an image.
+            resuming: take over the images that the file names already; else it is removed first.
+
+        Raises:
+            DataError: if the file is damaged.
+        """
         self.path = Path(path)
         with self.lock:
-            if not again:
+            if not resuming:
                 self.path.unlink(missing_ok=True)
             if self.path.exists():
-                kept = {(r["split"], r["index"]): r["why"] for r in read_skipped(self.path)}
-                self.found = kept | self.found
+                known = {(r["split"], r["index"]): r["why"] for r in read_skipped(self.path)}
+                self.found = known | self.found
             self.write()
 
     def write(self) -> None:
-        """Replace the file in one go; there is none without an image."""
+        """Write the file of `save_to`, whole or not at all; there is none without an image."""
         if self.path is not None and self.found:
             record = lambda key, why: {"split": key[0], "index": key[1], "why": why}
             lines = [json.dumps(record(*item)) + "\n" for item in sorted(self.found.items())]
-            new = self.path.with_name(self.path.name + ".new")
-            new.write_text("".join(lines))
-            new.replace(self.path)
+            write_atomically(self.path, "".join(lines))
 
     def add(self, split: str, index: int, why: str) -> None:
         """Note an image, and name it if it is new.
+
+        Args:
+            split: "train" or "valid".
+            index: of the image in its split.
+            why: the message of the error, which names the file.
 
         Raises:
             DataError: if there are `allowed` already. This one is not noted: a run that goes on
@@ -87,19 +102,19 @@ class SkippedImages:
             if (split, index) in self.found:
                 return
             if len(self.found) >= self.allowed:
-                self.over = True
+                self.stopped = True
                 raise DataError(
                     f"pipeline: at most {self.allowed} of {self.images} images may be unreadable;"
                     f" got one more. {why}"
                 )
-            if self.over:
+            if self.stopped:
                 return
             self.found[split, index] = why
             self.write()
             # Within the lock, so that it is said before another thread's error.
             print(f"warning: {why} Until then it counts nothing.", file=sys.stderr, flush=True)
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """Note and name no image any more: an error ends the run."""
         with self.lock:
-            self.over = True
+            self.stopped = True

@@ -28,9 +28,12 @@ _TOKEN = re.compile(r"[^\W_]+|'[^\W\d_]+|\S")
 class Text:
     """A tokenised text, cut into a part to train on and a later part to validate on.
 
-    `vocab[i]` is the word of token `i`; `vocab[0]` is `<unk>`. `train` and `valid` are read-only
-    int32[n]. `fingerprint` is a sha256 of the vocabulary and both parts: equal fingerprints mean
-    equal data.
+    Args:
+        name: of the text.
+        vocab: the word of each token: `vocab[i]` is that of token `i`, and `vocab[0]` is `<unk>`.
+        train: read-only int32[n], the tokens to train on.
+        valid: read-only int32[m], the tokens to validate on.
+        fingerprint: a sha256 of the vocabulary and both parts: equal fingerprints mean equal data.
     """
 
     name: str
@@ -49,6 +52,9 @@ def tokenize(text: str) -> list[str]:
 
     >>> tokenize("The whale's mast-head.")
     ['the', 'whale', "'s", 'mast', '-', 'head', '.', '<eos>']
+
+    Args:
+        text: any text; its line breaks within a paragraph count as spaces.
     """
     tokens = []
     for paragraph in re.split(r"\n\s*\n", text.lower().replace("’", "'")):
@@ -63,6 +69,12 @@ def build_text(name: str, content: str, *, min_count: int = 3, valid_fraction: f
     The last `valid_fraction` of the tokens is the validation part. The vocabulary is `<unk>`, then
     the words seen at least `min_count` times in the training part, the most frequent first and
     ties in alphabetical order, so nothing of the validation part leaks into it.
+
+    Args:
+        name: of the text, for messages.
+        content: the text itself.
+        min_count: how often the training part must have a word of the vocabulary, at least 1.
+        valid_fraction: the share of the tokens that are for validation, in (0, 1).
 
     Raises:
         ValueError: if `min_count` is below 1 or `valid_fraction` is outside (0, 1).
@@ -92,10 +104,17 @@ def build_text(name: str, content: str, *, min_count: int = 3, valid_fraction: f
 def moby_dick(*, min_count: int = 3, valid_fraction: float = 0.1) -> Text:
     """The embedded text of *Moby-Dick*: 258,485 tokens, at the defaults 6,242 words in `vocab`.
 
-    Arguments as for `build_text`. The text's digest is checked at each call.
+    The text's digest is checked at each call.
+
+    Args:
+        min_count: how often the training part must have a word of the vocabulary, at least 1.
+        valid_fraction: the share of the tokens that are for validation, in (0, 1).
 
     Raises:
+        ValueError: as `build_text`.
         DataError: if the embedded file is missing or damaged.
+
+    Source: Melville (1851), in the public domain.
     """
     content = _read_verified(_MOBY_DICK, sha256=_MOBY_DICK_SHA256)
     return build_text(
@@ -112,17 +131,22 @@ def text_batches(
         input  of batch k, row b = stream[b][k T : k T + T]            T = length
         label  of batch k, row b = stream[b][k T + 1 : k T + T + 1]
 
-    So row b of batch k + 1 goes on where row b of batch k ended, and the hidden state may be
+    So row b of batch k + 1 continues where row b of batch k ended, and the hidden state may be
     carried over. The order is that of the text: there is nothing random in it.
-
-    `pad` decides what happens to the tail. False (training): all positions are real, and fewer
-    than batch_size * (length + 1) tokens at the ends of the streams are left out. True
-    (validation): each token but the first is a label exactly once; positions past the end of a
-    stream have input 0 and label `IGNORED` (-1), which the loss must leave out.
 
     Yields dicts of `input` int32[batch_size, length], `label` int32[batch_size, length] and
     `weight` float32[batch_size], the share of a row's labels that are real (1 without padding).
     The weighted mean over rows of each row's mean loss is then the mean over tokens.
+
+    Args:
+        tokens: int[n], such as `Text.train`.
+        batch_size: how many streams the tokens are cut into, the rows of a batch.
+        length: T, how many tokens of each stream a batch has.
+        start: the number of batches to leave out at the beginning.
+        pad: what happens to the tail. False (training): all positions are real, and fewer than
+            batch_size * (length + 1) tokens at the ends of the streams are left out. True
+            (validation): each token but the first is a label exactly once; positions past the end
+            of a stream have input 0 and label `IGNORED` (-1), which the loss must leave out.
 
     Raises:
         ValueError: if `tokens` isn't a row of integers, or a size or `start` is out of range.
@@ -142,6 +166,12 @@ def count_batches(tokens: np.ndarray, *, batch_size: int, length: int, pad: bool
 
         n // length   if not pad,   with n = (tokens - 1) // batch_size   labels for each stream
         ceil(n / length)   if pad,  with n = ceil((tokens - 1) / batch_size)
+
+    Args:
+        tokens: int[n], such as `Text.train`.
+        batch_size: the rows of a batch.
+        length: how many tokens of each row a batch has.
+        pad: whether the tail is filled up, as for `text_batches`.
 
     Raises:
         ValueError, DataError: as for `text_batches`.
@@ -175,6 +205,9 @@ def unigram_perplexity(text: Text) -> float:
         exp(-mean log p(w))    p(w) = (count(w) + 1) / (len(train) + len(vocab))
 
     What a model reaches that ignores the context: the figure to beat.
+
+    Args:
+        text: the text, with a part to train on and one to validate on.
     """
     counts = np.bincount(text.train, minlength=len(text.vocab))
     log_p = np.log((counts + 1) / (text.train.size + len(text.vocab)))

@@ -11,7 +11,7 @@ import jax
 
 from gradtx.checkpoint.layout import clean
 from gradtx.checkpoint.orbax import require_orbax
-from gradtx.checkpoint.retention import tidy
+from gradtx.checkpoint.retention import remove_others
 from gradtx.checkpoint.saving import start_save
 from gradtx.loop import Observer, Report
 
@@ -19,7 +19,9 @@ from gradtx.loop import Observer, Report
 class Interrupted(Exception):
     """The fit was asked to stop, and did: `step` steps are done, and saved as `path`.
 
-    `path` is None if they could not be saved.
+    Args:
+        step: the number of steps done.
+        path: the checkpoint of them, or None if they could not be saved.
     """
 
     def __init__(self, step: int, path: Path | None) -> None:  # noqa: D107
@@ -33,7 +35,7 @@ def checkpoint(
     *,
     every: int | None = None,
     best: tuple[str, str] = ("valid_loss", "min"),
-    facts: Mapping[str, Any] | None = None,
+    must_match: Mapping[str, Any] | None = None,
     flush: Sequence[Observer] = (),
     stop: Callable[[int], bool] = lambda step: False,
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
@@ -41,72 +43,90 @@ def checkpoint(
     """Save the whole state at the end of every epoch, and after `every` steps if that is given.
 
     The state is copied; the files are written in the background, one checkpoint after the other.
-    Kept are the newest and the best: `best` names a column of the epoch table, and says whether its
-    "min" or its "max" is that; if the two are one, also the one before. `facts` are saved too, and
-    compared by a restore. Before a save the observers in `flush` write what they still hold.
+    The newest and the best stay; if the two are one, also the one before. A save that fails, as on
+    a full disk, is reported to `say`; the fit continues, and the checkpoint before is still there.
 
-    After every step `stop(steps so far)` is asked; if it says yes, the fit is saved and ended by
-    `Interrupted`. With several processes it must say the same in all, as
-    `jax.experimental.multihost_utils.reached_preemption_sync_point` does.
-
-    A save that fails, as on a full disk, is reported to `say`; the fit goes on, and the checkpoint
-    before is still there.
+    Args:
+        directory: the directory of checkpoints; it is made if need be.
+        every: a number of steps, counted over all epochs, from 1 on; None for epochs alone.
+        best: a column of the epoch table, and whether its "min" or its "max" is the best epoch's.
+        must_match: what a restore compares, such as the configuration and the data; saved as JSON.
+        flush: observers that write what they still hold before each save.
+        stop: is asked after every step, with the number of steps done; if it says yes, the fit is
+            saved and ended by `Interrupted`. With several processes it must say the same in all, as
+            `jax.experimental.multihost_utils.reached_preemption_sync_point` does.
+        say: is given a line about each save that fails; by default it goes to the standard error.
 
     Raises:
         ImportError: if Orbax is not installed.
         ValueError: if an argument is out of range; at the end of an epoch, if the row has
             no such column.
+        Interrupted: in the fit, when `stop` has said yes.
     """
-    column, mode = best
-    if mode not in ("min", "max"):
+    _check_arguments(every, best)
+    require_orbax()
+    writer = _Writer(Path(directory), dict(must_match or {}), tuple(flush), say)
+    saver = _Saver(writer, every, best, stop)
+    return Observer(
+        {
+            "before_fit": writer.begin,
+            "before_epoch": saver.before_epoch,
+            "after_batch": saver.after_batch,
+            "after_epoch": saver.after_epoch,
+            "after_fit": saver.after_fit,
+        }
+    )
+
+
+def _check_arguments(every: int | None, best: tuple[str, str]) -> None:
+    if best[1] not in ("min", "max"):
         raise ValueError(
             f'checkpoint: `best` must be (column, "min") or (column, "max"); got {best!r}. Say'
             " whether a better value is smaller or greater."
         )
     if every is not None and every < 1:
         raise ValueError(f"checkpoint: `every` must be positive; got {every}. Pass 1 or more.")
-    require_orbax()
-    writer = _Writer(Path(directory), dict(facts or {}), tuple(flush), say)
-    first = 0  # the step at which this epoch began
 
-    def before_fit(report: Report) -> None:
-        writer.begin(report)
 
-    def before_epoch(report: Report) -> None:
-        nonlocal first
-        first = int(report.state.step) - report.batch
+@dataclass
+class _Saver:
+    """When to save, and when to end the fit."""
 
-    def after_batch(report: Report) -> None:
-        step = first + report.batch
-        if stop(step):
-            writer.end(report, step)
-        if every is not None and step % every == 0:
-            writer.save(report, step)
+    writer: "_Writer"
+    every: int | None
+    best: tuple[str, str]
+    stop: Callable[[int], bool]
+    first: int = 0  # the step that this epoch starts at
 
-    def after_epoch(report: Report) -> None:
+    def before_epoch(self, report: Report) -> None:
+        """Find out which step comes next."""
+        self.first = int(report.state.step) - report.batch
+
+    def after_batch(self, report: Report) -> None:
+        """Save if it is asked for, or if it is time."""
+        step = self.first + report.batch
+        if self.stop(step):
+            self.writer.end(report, step)
+        if self.every is not None and step % self.every == 0:
+            self.writer.save(report, step)
+
+    def after_epoch(self, report: Report) -> None:
+        """Save with the score of the epoch."""
         step, row = int(report.state.step), dict(report.row or {})
+        column, mode = self.best
         if column not in row:
             raise ValueError(
                 f"checkpoint: `best` must name a column of the epoch table; got {column!r}. Use one"
                 f" of: {', '.join(row)}."
             )
-        writer.rows.append(row)
-        writer.save(report, step, score=row[column] if mode == "max" else -row[column])
-        if stop(step) and report.epoch < report.epochs:
-            raise Interrupted(step, writer.wait())
+        self.writer.rows.append(row)
+        self.writer.save(report, step, score=row[column] if mode == "max" else -row[column])
+        if self.stop(step) and report.epoch < report.epochs:
+            raise Interrupted(step, self.writer.wait())
 
-    def after_fit(report: Report) -> None:
-        writer.wait()
-
-    return Observer(
-        {
-            "before_fit": before_fit,
-            "before_epoch": before_epoch,
-            "after_batch": after_batch,
-            "after_epoch": after_epoch,
-            "after_fit": after_fit,
-        }
-    )
+    def after_fit(self, report: Report) -> None:
+        """Have all on the disk when the fit ends."""
+        self.writer.wait()
 
 
 @dataclass
@@ -114,7 +134,7 @@ class _Writer:
     """At most one save under way."""
 
     directory: Path
-    facts: dict[str, Any]
+    must_match: dict[str, Any]
     flush: tuple[Observer, ...]
     say: Callable[[str], None]
     rows: list[Any] = field(default_factory=list)
@@ -130,11 +150,11 @@ class _Writer:
     def save(self, report: Report, step: int, *, score: float | None = None) -> None:
         """Begin to save, when the save before has ended."""
         self.wait()
-        about = {"step": step, "facts": self.facts, "rows": self.rows, "score": score}
+        about = {"must_match": self.must_match, "rows": self.rows, "score": score}
         try:
             for observer in self.flush:
                 observer.flush()
-            self.pending = step, start_save(self.directory, report.state, **about)
+            self.pending = step, start_save(self.directory, report.state, step=step, **about)
         except (OSError, ValueError) as error:
             self._failed(step, error)
 
@@ -146,7 +166,7 @@ class _Writer:
         try:
             path = future.result()
             if jax.process_index() == 0:
-                tidy(self.directory)
+                remove_others(self.directory)
         except Exception as error:  # Orbax raises whatever its parts raise
             self._failed(step, error)
             return None

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from gradtx.files import Appending, write_atomically
 from gradtx.loop import History, Level, Observer, Report, TrainState
-from gradtx.observers.appending import Appending
 from gradtx.observers.step_logs import StepLogs, map_values
 from gradtx.observers.throttle import Throttle
 
@@ -40,6 +40,9 @@ def jsonl(path: str | Path) -> Observer:
     the file anew, and a resumed one continues it without a gap or a repetition.
 
     While a file can't be written, as on a full disk, its lines are kept and tried again.
+
+    Args:
+        path: the file of metrics; its directory is made if need be.
 
     Raises:
         OSError: at the end of the fit, if there are still lines that could not be written.
@@ -87,6 +90,12 @@ def jsonl(path: str | Path) -> Observer:
 def read_jsonl(path: str | Path) -> History:
     """The history that `jsonl` has written, with the numbers of steps and epochs; null is NaN.
 
+    `steps` of the result holds an array [n] for each name, or for a hyperparameter with groups a
+    dict of such arrays; `rows` a dict for each epoch.
+
+    Args:
+        path: the file of metrics; the last line may be cut short, as a killed process leaves it.
+
     Raises:
         FileNotFoundError: if there is no such file.
         UnicodeDecodeError: if it is no text.
@@ -133,9 +142,7 @@ def _rewind(path: Path, state: TrainState) -> None:
 
     # A byte that is no text becomes an escape, which is no JSON: the line is refused, and shown.
     kept = [_line(record) for record in _read(path, "backslashreplace") if past(record)]
-    new = path.with_name(path.name + ".new")
-    new.write_bytes(b"".join(kept))
-    new.replace(path)
+    write_atomically(path, b"".join(kept))
 
 
 def _read(path: Path, errors: str = "strict") -> list[dict[str, Any]]:

@@ -16,11 +16,15 @@ def progress(
 ) -> Observer:
     """Show the epoch table as it grows, and how far the epoch is.
 
-    On a terminal a live bar stands below the table; elsewhere, as in a log file, a plain line
-    comes at most once in `every` seconds. The bar fills up to `steps_per_epoch`, by default the
-    length of the epoch before. The smooth loss is read at most four times a second, and from the
-    last step but one, so that the host never waits for the device. Output goes to `file`, by
-    default the standard output.
+    On a terminal a progress bar stands below the table; elsewhere, as in a log file, a plain line
+    comes now and then. The smooth loss is read at most four times a second, and from the last step
+    but one, so that the host never waits for the device.
+
+    Args:
+        steps_per_epoch: the number of steps at which the bar is full; by default the length of the
+            epoch before.
+        every: the least number of seconds between two plain lines.
+        file: where to write; by default the standard output.
 
     Raises:
         ImportError: on a terminal, if rich is not installed.
@@ -95,7 +99,7 @@ class _Plain:
 
 
 class _Bar:
-    """A live bar, for a terminal; lines are printed above it."""
+    """A progress bar, for a terminal; lines are printed above it."""
 
     def __init__(self, stream: TextIO) -> None:
         try:

@@ -16,8 +16,17 @@ def stop_on_signals(
 ) -> Iterator[Callable[[int], bool]]:
     """Within it, `stop(step)` for `checkpoint` says yes once one of `signals` has come.
 
+        with stop_on_signals() as stop:
+            fit(..., observers=[checkpoint(directory, stop=stop)])
+
     The first signal only asks; a second one has the effect that it had before. For the main thread.
     With several processes it is JAX that takes SIGTERM, and makes all of them say yes at one step.
+
+    Args:
+        signals: which signals ask, by default SIGTERM and SIGINT; not used with several processes.
+
+    Raises:
+        ValueError: outside the main thread.
     """
     if jax.process_count() > 1:
         from jax.experimental.multihost_utils import reached_preemption_sync_point

@@ -18,8 +18,10 @@ def table(*, file: TextIO | None = None) -> Observer:
             0      0.6931      0.5127      0.8125      12.3 s
 
     A dash stands where an epoch has no value: no validation, or one that was cut short. A resumed
-    fit shows the epochs before it too. Lines go to `file`, by default the standard output of the
-    context.
+    fit shows the epochs before it too.
+
+    Args:
+        file: where to write; by default what is the standard output when a line is printed.
     """
     show = lambda line: print(line, file=file or sys.stdout, flush=True)
     lines = Lines()

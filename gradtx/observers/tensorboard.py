@@ -10,8 +10,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from gradtx.files import Appending
 from gradtx.loop import Observer, Report
-from gradtx.observers.appending import Appending
 from gradtx.observers.step_logs import StepLogs
 from gradtx.observers.throttle import Throttle
 
@@ -28,6 +28,9 @@ def tensorboard(log_dir: str | Path) -> Observer:
 
     Events are written about once a second and at the end of each epoch. While the file can't be
     written, as on a full disk, they are kept and tried again.
+
+    Args:
+        log_dir: the directory of the event files; it is made if need be.
 
     Raises:
         ImportError: if tensorboardX is not installed.
@@ -78,8 +81,8 @@ def _new_path(folder: Path) -> Path:
     """A file after all others: TensorBoard reads them in the order of their names."""
     folder.mkdir(parents=True, exist_ok=True)
     number = sum(1 for _ in folder.glob("events.*"))  # for fits that begin in the same second
-    begun = f"{int(time.time()):010}"
-    return folder / f"events.out.tfevents.{begun}.{socket.gethostname()}.{number:04}"
+    seconds = f"{int(time.time()):010}"
+    return folder / f"events.out.tfevents.{seconds}.{socket.gethostname()}.{number:04}"
 
 
 def _opening(first: int) -> list[bytes]:

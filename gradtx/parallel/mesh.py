@@ -32,6 +32,10 @@ def parse_mesh(text: str, where: str = "parse_mesh: text") -> dict[str, int]:
     >>> parse_mesh("data=4,fsdp=2")
     {'data': 4, 'fsdp': 2}
 
+    Args:
+        text: sizes of the axes "data" and "fsdp", each once at most.
+        where: how the message of an error begins.
+
     Raises:
         ValueError: beginning with `where`, if the text is not of this form, or for another axis.
     """
@@ -51,6 +55,10 @@ def parse_mesh(text: str, where: str = "parse_mesh: text") -> dict[str, int]:
 
 def make_mesh(axes: str | Mapping[str, int], where: str = "make_mesh: axes") -> Mesh:
     """A mesh of all devices of all processes, `fsdp` innermost, so that it stays within a host.
+
+    Args:
+        axes: the sizes of the axes "data" and "fsdp", as a text or by name; 1 where one is absent.
+        where: how the message of an error begins.
 
     Raises:
         ValueError: as `parse_mesh`, or unless the sizes multiply to the number of devices.
@@ -74,6 +82,10 @@ def leaf_spec(shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
 
     The largest that the axis divides, the last among equals (of a kernel, its outputs). A leaf of
     fewer than `SMALL` elements, or without such a dimension, is whole on every device.
+
+    Args:
+        shape: of the leaf.
+        mesh: with the axes of `make_mesh`.
     """
     parts = mesh.shape["fsdp"]
     dims = [i for i, size in enumerate(shape) if size % parts == 0]
@@ -86,11 +98,17 @@ def leaf_spec(shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
 def state_shardings(state: Any, mesh: Mesh, specs: PyTree = None) -> Any:
     """The sharding of each leaf of a training state: a tree like it, of `NamedSharding`.
 
-    `specs` is a tree like `state.params` of `PartitionSpec`, by default `leaf_spec` of each. What
-    belongs to a parameter goes where it is: a leaf anywhere in the state whose path ends with a
-    parameter's path and which has its shape, such as a moment or an averaged weight. All else
-    follows `leaf_spec`; scalars are whole everywhere. `state` may hold shapes alone
-    (`jax.eval_shape`).
+    What belongs to a parameter goes where it is: a leaf anywhere in the state whose path ends with
+    a parameter's path and which has its shape, such as a moment or an averaged parameter. All else
+    follows `leaf_spec`; scalars are whole everywhere.
+
+    Args:
+        state: a `TrainState`, or its shapes alone (`jax.eval_shape`).
+        mesh: with the axes of `make_mesh`.
+        specs: a tree like `state.params` of `PartitionSpec`; by default `leaf_spec` of each.
+
+    Raises:
+        ValueError: if `specs` has more or fewer entries than there are parameters.
     """
     is_spec = lambda x: isinstance(x, PartitionSpec)
     params = jax.tree_util.tree_leaves_with_path(state.params)
@@ -116,12 +134,25 @@ def shard_state(state: Any, mesh: Mesh, specs: PyTree = None) -> Any:
     """`state`, each leaf where `state_shardings` puts it.
 
     In a job of several processes all call it, with the same values.
+
+    Args:
+        state: a `TrainState`.
+        mesh: with the axes of `make_mesh`.
+        specs: a tree like `state.params` of `PartitionSpec`, as for `state_shardings`.
+
+    Raises:
+        ValueError: as `state_shardings`.
     """
     return place(state, state_shardings(state, mesh, specs))
 
 
 def place(tree: PyTree, shardings: PyTree) -> PyTree:
-    """`tree` with the given shardings; every process holds all of it, or its part already."""
+    """`tree` with the given shardings; every process holds all of it, or its part already.
+
+    Args:
+        tree: arrays.
+        shardings: a tree like it, of shardings.
+    """
     if jax.process_count() == 1:
         return jax.device_put(tree, shardings)
     # `device_put` would compare the processes' values leaf by leaf, and takes no keys.
@@ -134,6 +165,9 @@ def shardings_of(tree: PyTree) -> PyTree | None:
     """The sharding of each leaf, if one of them is on a mesh; else None.
 
     A leaf that is not on that mesh, as a scalar that was just made, counts as whole on all of it.
+
+    Args:
+        tree: arrays.
     """
     meshes = [x.sharding.mesh for x in jax.tree.leaves(tree) if _on_mesh(x)]
     if not meshes:
@@ -149,9 +183,11 @@ def _on_mesh(x: Any) -> bool:
 def place_batches(batches: Any, mesh: Mesh) -> Any:
     """`batches` as `fit` takes them, each split over all devices of `mesh`.
 
-    `batches` is an iterable or a function that returns one, and so is the result. Its arrays are
-    this process's rows of each batch, in NumPy: with n processes every n-th part of the batch, in
-    their order; scalars are the same everywhere.
+    Args:
+        batches: an iterable or a function that returns one, and so is the result. Its arrays are
+            this process's rows of each batch, in NumPy: with n processes the i-th of n equal parts
+            for process i, as `own_rows` takes them; scalars are the same everywhere.
+        mesh: with the axes of `make_mesh`.
 
     Raises:
         ValueError: on iteration, if the rows can't be split evenly over this process's devices.
@@ -177,14 +213,28 @@ class _Placed:
 
 
 def own_rows(batch: PyTree) -> PyTree:
-    """This process's part of a batch that every process has whole, as `place_batches` wants it."""
+    """This process's part of a batch that every process has whole, as `place_batches` wants it.
+
+        rows  len(x) i // n ... len(x) (i + 1) // n        for process i of n
+
+    Args:
+        batch: a tree of arrays with the rows as first dimension.
+    """
     index, count = jax.process_index(), jax.process_count()
     part = lambda x: x[len(x) * index // count : len(x) * (index + 1) // count]
     return jax.tree.map(part, batch)
 
 
 def place_batch(batch: PyTree, mesh: Mesh) -> PyTree:
-    """One batch of `place_batches`."""
+    """One batch of `place_batches`.
+
+    Args:
+        batch: a tree of arrays, this process's rows, and of scalars.
+        mesh: with the axes of `make_mesh`.
+
+    Raises:
+        ValueError: if the rows can't be split evenly over this process's devices.
+    """
     split = NamedSharding(mesh, PartitionSpec(AXES))
     whole = NamedSharding(mesh, PartitionSpec())
     local = mesh.local_mesh.size

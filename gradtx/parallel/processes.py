@@ -29,6 +29,12 @@ def check_processes(
 ) -> None:
     """Raise an error unless the three are absent, or right together.
 
+    Args:
+        coordinator: HOST:PORT of process 0.
+        processes: how many there are.
+        process_id: the number of this one, from 0 on.
+        where: how the message of an error begins.
+
     Raises:
         ValueError: beginning with `where`.
     """
@@ -64,13 +70,17 @@ def join(
 ) -> bool:
     """Join this process to the others of its job, before anything else is asked of JAX.
 
-    With `coordinator`, HOST:PORT of process 0, these are `processes`, and this is the one numbered
-    `process_id`. Else with `detect="auto"` JAX asks the environment: a TPU pod slice, Slurm, Open
-    MPI, Kubernetes. With `detect=None` it does so under Slurm alone, if `srun` has started several
-    tasks; `detect="off"` is one process on its own. Returns whether it has joined others.
+    Returns whether it has joined others.
 
-    All wait for each other up to `start_timeout` seconds. A process that is not heard of for
-    `heartbeat_timeout` seconds ends all others.
+    Args:
+        coordinator: HOST:PORT of process 0; None if the environment tells, or for one process.
+        processes: how many there are, with `coordinator`.
+        process_id: the number of this one, from 0 on, with `coordinator`.
+        detect: without `coordinator`, whether JAX asks the environment: "auto" does (a TPU pod
+            slice, Slurm, Open MPI, Kubernetes); None does so under Slurm alone, if `srun` has
+            started several tasks; "off" is one process on its own.
+        start_timeout: how long the processes wait for each other, in seconds.
+        heartbeat_timeout: a process that is not heard of for so many seconds ends all others.
 
     Raises:
         ValueError: as `check_processes`, or if nothing is detected.
@@ -112,13 +122,21 @@ def is_first() -> bool:
 
 
 def say(*lines: str) -> None:
-    """Print, in the first process."""
+    """Print, in the first process.
+
+    Args:
+        *lines: as for `print`.
+    """
     if is_first():
         print(*lines, flush=True)
 
 
 def from_first(number: int) -> int:
-    """The first process's `number`, in all; it fits in 32 bits."""
+    """The first process's `number`, in all processes.
+
+    Args:
+        number: a whole number that fits in 32 bits.
+    """
     if jax.process_count() == 1:
         return number
     return int(broadcast_one_to_all(np.int32(number)))
@@ -126,7 +144,7 @@ def from_first(number: int) -> int:
 
 @contextmanager
 def first_before_others() -> Iterator[None]:
-    """What is in it the first process does alone, and then the others, at once: to fill a cache."""
+    """The first process runs the block alone, then the others at once: to fill a cache."""
     if not is_first():
         sync_global_devices("first_before_others")
     yield
@@ -136,10 +154,13 @@ def first_before_others() -> Iterator[None]:
 
 @contextmanager
 def ending_together(remedy: str = "Start them all again.") -> Iterator[None]:
-    """Within it, an error ends this process at once, with status 1, and so the others too.
+    """In the block an error ends this process at once, with status 1, and so the others too.
 
     Without it the process would first wait for the others, which may wait for it. A lost process is
     one line, any other error a traceback. A process on its own is left alone.
+
+    Args:
+        remedy: the end of the line about a lost process.
     """
     try:
         yield
@@ -159,7 +180,11 @@ def ending_together(remedy: str = "Start them all again.") -> Iterator[None]:
 
 
 def leave(status: int) -> None:
-    """End this process; one that failed does not wait for the others of its job."""
+    """End this process; one that failed does not wait for the others of its job.
+
+    Args:
+        status: 0, or what says how it failed.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
     if status and jax.process_count() > 1:

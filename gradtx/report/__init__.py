@@ -4,10 +4,12 @@
     write_comparison(["runs/a", "runs/b"], "comparison.html")
 
 The same by `python -m gradtx.report RUN [RUN...]`. A page needs no other file and no network.
+`plot_losses` and the like draw single plots as PNG files, without a display.
 Needs matplotlib, from the extra `plot`.
 """
 
 from gradtx.report.page import comparison_page, report_page, write_comparison, write_report
+from gradtx.report.plots import plot_losses, plot_lr_find, plot_schedule, plot_sweep
 from gradtx.report.run import Run, count_faults, read_run
 from gradtx.report.validation import Validation, read_validation, validate, write_validation
 
@@ -16,6 +18,10 @@ __all__ = [
     "Validation",
     "comparison_page",
     "count_faults",
+    "plot_losses",
+    "plot_lr_find",
+    "plot_schedule",
+    "plot_sweep",
     "read_run",
     "read_validation",
     "report_page",

@@ -13,7 +13,11 @@ from gradtx.report import write_comparison, write_report
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
+    """Run the command line; returns the exit status.
+
+    Args:
+        argv: its words; by default those of the process.
+    """
     parser = Parser(
         prog="gradtx.report",
         usage="python -m gradtx.report [-h] [--out OUT] RUN [RUN ...]",

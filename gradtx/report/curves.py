@@ -10,25 +10,40 @@ from gradtx.report.figures import Line
 from gradtx.report.run import Run
 
 EACH, SMOOTH, VALID = "training, each step", "training, smooth", "validation"
-MOMENTUM = ("b1", "momentum")
 OWN = ("epoch", "step", "train_loss", "valid_loss", "time")
 
 
 def run_curves(run: Run) -> dict[str, dict[str, Line]]:
-    """Panel -> line -> (x, y) of one run: losses, metrics, rates, the gradient's norm."""
+    """Panel -> line -> (x, y) of one run: losses, metrics, rates, the gradient's norm.
+
+    The hyperparameters that play the momentum are those of the configuration's "momentum_names".
+    """
     history = run.history
     panels = {"loss": {EACH: _steps(history, "loss"), SMOOTH: _steps(history, "train_loss")}}
     if _any(rows := _rows(history, "valid_loss")):
         panels["loss"][VALID] = rows
     for name in metrics_of(history):
         panels[name] = {VALID: _rows(history, name)}
-    rates = [n for n in history.steps if n.rpartition(".")[2] in ("learning_rate", *MOMENTUM)]
-    for name in sorted(rates, key=lambda n: n.rpartition(".")[2] != "learning_rate"):
-        label = name.replace("_", " ").replace("b1", "momentum (b1)")
-        panels[label] = _grouped(history, name)
+    momenta = run.config.get("momentum_names", ())
+    rates = [name for name in history.steps if _last(name) == "learning_rate"]
+    for name in rates + [name for name in history.steps if _last(name) in momenta]:
+        panels[_label(name, momenta)] = _grouped(history, name)
     if "gradient_norm" in history.steps:
         panels["gradient norm"] = {"": _steps(history, "gradient_norm")}
     return panels
+
+
+def _last(name: str) -> str:
+    """The hyperparameter's own name, without the parts of a chain that it is in."""
+    return name.rpartition(".")[2]
+
+
+def _label(name: str, momenta: Sequence[str]) -> str:
+    """Of a panel: "learning rate", "momentum", "momentum (b1)"."""
+    chain, dot, own = name.rpartition(".")
+    if own in momenta and own != "momentum":
+        own = f"momentum ({own})"
+    return (chain + dot + own).replace("_", " ")
 
 
 def overlay(runs: Mapping[str, Run]) -> dict[str, dict[str, Line]]:

@@ -34,12 +34,22 @@ def draw(
     width: float = WIDTH,
     height: float = HEIGHT,
     faint: Sequence[str] = (),
+    marked: Sequence[str] = (),
+    points: int | None = POINTS,
 ) -> Figure:
     """Draw lines in panels, one above the other, over a shared axis.
 
-    Points that are not finite are left out; a line of up to 12 points has them marked. The lines
-    named in `faint` are gray, and their outliers may lie outside. `width` and `height`, of one
-    panel, are in inches.
+    Points that are not finite are left out.
+
+    Args:
+        panels: label of a panel -> name of a line -> (x, y), arrays of n numbers each.
+        xlabel: of the shared axis.
+        log_x: whether that axis is logarithmic.
+        width: of a panel, in inches.
+        height: of a panel, in inches.
+        faint: names of lines that are gray, and whose outliers may lie outside.
+        marked: names of lines whose points are marked; those of lines of up to 12 points are too.
+        points: how many points of a line are drawn at most; None for all.
 
     Raises:
         ValueError: if there are no panels.
@@ -55,8 +65,8 @@ def draw(
     handles: dict[str, Artist] = {}
     for ax, (label, lines) in zip(axes, panels.items(), strict=True):
         for name, (x, y) in lines.items():
-            x, y = thin(np.asarray(x), np.asarray(y, np.float64))
-            marker = "o" if len(x) <= 12 else None
+            x, y = thin(np.asarray(x), np.asarray(y, np.float64), points)
+            marker = "o" if name in marked or len(x) <= 12 else None
             line = np.where(np.isfinite(y), y, np.nan)
             # Matplotlib gives names that begin with an underscore no entry in a legend.
             ax.plot(x, line, label=name.lstrip("_"), color=colors[name], marker=marker, ms=4, lw=1)
@@ -65,18 +75,20 @@ def draw(
         ax.grid(alpha=0.3)
         ax.spines[["top", "right"]].set_visible(False)
     if len(names) > 1:
-        options = {
-            "ncols": 3 if width > 6 else 1 if max(map(len, names)) > 24 else 2,
-            "fontsize": "small",
-            "frameon": False,
-        }
-        figure.legend(handles=list(handles.values()), loc="outside upper center", **options)
+        add_legend(figure, handles, width)
     axes[-1].set(xlabel=xlabel, xscale="log" if log_x else "linear")
     return figure
 
 
+def add_legend(figure: Figure, handles: Mapping[str, Artist], width: float) -> None:
+    """Name the lines above the panels, in as many columns as there is room for."""
+    columns = 3 if width > 6 else 1 if max(map(len, handles)) > 24 else 2
+    options = {"ncols": columns, "fontsize": "small", "frameon": False}
+    figure.legend(handles=list(handles.values()), loc="outside upper center", **options)
+
+
 def limits(lines: Sequence[np.ndarray]) -> tuple[float, float] | None:
-    """Return limits of the y axis that show these lines whole, or None where nothing is finite."""
+    """Limits of the y axis that show these lines whole, or None where nothing is finite."""
     values = np.concatenate([np.zeros(0), *(np.asarray(y, np.float64) for y in lines)])
     values = values[np.isfinite(values)]
     if not values.size:
@@ -85,14 +97,16 @@ def limits(lines: Sequence[np.ndarray]) -> tuple[float, float] | None:
     return float(values.min()) - margin, float(values.max()) + margin
 
 
-def thin(x: np.ndarray, y: np.ndarray) -> Line:
-    """Return at most `POINTS` of the points, evenly taken, with the first and the last."""
-    keep = np.unique(np.linspace(0, len(x) - 1, min(len(x), POINTS)).astype(int))
-    return x[keep], y[keep]
+def thin(x: np.ndarray, y: np.ndarray, points: int | None) -> Line:
+    """At most `points` of the points, evenly taken, with the first and the last; None takes all."""
+    if points is None or len(x) <= points:
+        return x, y
+    taken = np.linspace(0, len(x) - 1, points).astype(int)
+    return x[taken], y[taken]
 
 
 def to_svg(figure: Figure) -> str:
-    """Return the figure as an <svg> element, with its letters as shapes and no date in it."""
+    """The figure as an <svg> element, with its letters as shapes and no date in it."""
     text = StringIO()
     with matplotlib.rc_context({"svg.hashsalt": "gradtx"}):
         figure.savefig(text, format="svg", metadata={"Date": None})
@@ -109,7 +123,7 @@ def to_png(figure: Figure, path: str | Path) -> Path:
 
 
 def png_bytes(pixels: np.ndarray) -> bytes:
-    """Return uint8[h, w, 1 or 3] as a PNG image."""
+    """The pixels uint8[h, w, 1 or 3] as a PNG image."""
     data = BytesIO()
     gray = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
     imsave(data, np.ascontiguousarray(gray), format="png")

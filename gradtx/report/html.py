@@ -19,20 +19,20 @@ class Markup(str):
 
 
 def element(tag: str, /, *children: Any, **attributes: Any) -> Markup:
-    """Return an element; children and attributes are escaped, `class_` is the attribute class."""
+    """An element; children and attributes are escaped, `class_` is the attribute class."""
     pairs = ((key.rstrip("_").replace("_", "-"), value) for key, value in attributes.items())
-    said = "".join(f' {key}="{html.escape(str(value))}"' for key, value in pairs)
+    shown = "".join(f' {key}="{html.escape(str(value))}"' for key, value in pairs)
     inside = "".join(map(escape, children))
-    return Markup(f"<{tag}{said}>" if tag in VOID else f"<{tag}{said}>{inside}</{tag}>")
+    return Markup(f"<{tag}{shown}>" if tag in VOID else f"<{tag}{shown}>{inside}</{tag}>")
 
 
 def escape(child: Any) -> Markup:
-    """Return the markup of a child: itself, or its text, escaped."""
+    """The markup of a child: itself, or its text, escaped."""
     return child if isinstance(child, Markup) else Markup(html.escape(str(child)))
 
 
 def table(header: Sequence[Any], rows: Iterable[Sequence[Any]], **attributes: Any) -> Markup:
-    """Return a table in a box that scrolls sideways where the page is narrow."""
+    """A table in a box that scrolls sideways where the page is narrow."""
     head = element("tr", *(element("th", cell, scope="col") for cell in header))
     body = [element("tr", *map(_cell, row)) for row in rows]
     parts = element("thead", head), element("tbody", *body)
@@ -45,7 +45,7 @@ def _cell(value: Any) -> Markup:
 
 
 def image(data: bytes, *, kind: str, alt: str) -> Markup:
-    """Return an image that is part of the page; `kind` is its media type."""
+    """An image that is part of the page; `kind` is its media type."""
     source = f"data:{kind};base64,{base64.b64encode(data).decode()}"
     return element("img", src=source, alt=alt)
 
@@ -74,7 +74,7 @@ th, td { padding: .25rem .6rem; border-bottom: 1px solid #ddd; text-align: left;
 
 
 def page(title: str, *sections: Any) -> str:
-    """Return a whole page, which needs no other file."""
+    """A whole page, which needs no other file."""
     head = (
         element("meta", charset="utf-8"),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),

@@ -1,12 +1,13 @@
 """The page of one run, and the page that compares several."""
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gradtx.files import write_atomically
 from gradtx.report.curves import EACH, best_row, metrics_of, overlay, run_curves
 from gradtx.report.figures import Panels, draw, png_bytes, to_svg
 from gradtx.report.html import Markup, element, image, page, table
@@ -20,8 +21,11 @@ PAIRS = 10  # confusions in the list
 def write_report(directory: str | Path) -> Path:
     """Write the page of a run, DIRECTORY/report.html, and return its path.
 
+    Args:
+        directory: of a run, also of one that is under way.
+
     Raises:
-        ValueError: if the directory is not one of a run that has begun to train.
+        ValueError: if the directory is not one of a run that has started to train.
         OSError: if the page cannot be written.
     """
     run = read_run(directory)
@@ -30,6 +34,10 @@ def write_report(directory: str | Path) -> Path:
 
 def write_comparison(directories: Iterable[str | Path], path: str | Path) -> Path:
     """Write one page that lays the curves of several runs over each other, and return its path.
+
+    Args:
+        directories: of the runs, one at least.
+        path: the page's file.
 
     Raises:
         ValueError, OSError: as `write_report`.
@@ -42,55 +50,80 @@ def write_comparison(directories: Iterable[str | Path], path: str | Path) -> Pat
 
 
 def _write(text: str, path: str | Path) -> Path:
-    path = Path(path)
-    new = path.with_name(f".{path.name}.new")
     try:
-        new.write_text(text, encoding="utf-8")
-        return new.replace(path)
+        write_atomically(path, text)
     except OSError as error:
-        with suppress(OSError):
-            new.unlink(missing_ok=True)
         raise OSError(
             f"report: {path} must be a file that can be written; got"
             f" {error.strerror or type(error).__name__}. Name another place, or make room there."
         ) from error
+    return Path(path)
 
 
 def report_page(run: Run) -> str:
-    """The page of one run, as text."""
+    """The page of one run, as text.
+
+    Args:
+        run: what the run has left, as `read_run` reads it.
+    """
     parts = [element("p", _summary(run)), _section("Curves", curves(run_curves(run)))]
     parts.append(_section("Epochs", _epochs(run)))
     if run.validation is not None and len(run.validation.labels):
         parts.append(_section("Confusions", *confusions(run.validation, run.classes)))
         parts.append(_section("Most wrong", worst(run.validation, run.classes)))
     parts.append(_section("Faults", *_faults(run)))
-    rows = [(name, _said(value)) for name, value in run.config.items()]
+    rows = [(name, _text(value)) for name, value in run.config.items()]
     parts.append(_section("Configuration", table(("option", "value"), rows, class_="config")))
     return page(run.name, *parts)
 
 
 def comparison_page(runs: Mapping[str, Run]) -> str:
-    """The page that compares runs, as text."""
-    metrics = list(dict.fromkeys(m for run in runs.values() for m in metrics_of(run.history)))
-    header = ("run", "epochs", "train_loss", "valid_loss", *metrics, "data")
+    """The page that compares runs, as text.
+
+    Args:
+        runs: the runs by the names that the page gives them, one at least.
+    """
+    options = table(("option", *runs), _different_options(runs), class_="config")
+    parts = [
+        _section("After the last epoch", _last_epochs(runs)),
+        _section("Curves", curves(overlay(runs))),
+        _section("Options that differ", options),
+        _section("Faults", table(("kind", *runs), _fault_counts(runs))),
+    ]
+    return page(" and ".join(runs) if len(runs) < 3 else f"{len(runs)} runs", *parts)
+
+
+def _last_epochs(runs: Mapping[str, Run]) -> Markup:
+    """A row for each run: its figures after the last epoch."""
+    metrics = _union(metrics_of(run.history) for run in runs.values())
+    columns = ("train_loss", "valid_loss", *metrics)
     rows = []
     for name, run in runs.items():
         last = run.history.rows[-1] if run.history.rows else {}
-        numbers = [_number(last.get(k)) for k in ("train_loss", "valid_loss", *metrics)]
+        numbers = [_number(last.get(column)) for column in columns]
         rows.append((name, len(run.history.rows), *numbers, run.config.get("data", "-")))
-    options = list(dict.fromkeys(key for run in runs.values() for key in run.config))
-    values = {key: [_said(run.config.get(key)) for run in runs.values()] for key in options}
-    different = [(key, *said) for key, said in values.items() if len(set(said)) > 1]
-    faults = {name: count_faults(run) for name, run in runs.items()}
-    kinds = list(dict.fromkeys(kind for found in faults.values() for kind in found))
-    counts = [(kind, *(found.get(kind, "-") for found in faults.values())) for kind in kinds]
-    parts = [
-        _section("After the last epoch", table(header, rows)),
-        _section("Curves", curves(overlay(runs))),
-        _section("Options that differ", table(("option", *runs), different, class_="config")),
-        _section("Faults", table(("kind", *runs), counts)),
-    ]
-    return page(" and ".join(runs) if len(runs) < 3 else f"{len(runs)} runs", *parts)
+    return table(("run", "epochs", *columns, "data"), rows)
+
+
+def _different_options(runs: Mapping[str, Run]) -> list[tuple[str, ...]]:
+    """A row for each option whose values differ: its name, and what each run has."""
+    rows = []
+    for name in _union(run.config for run in runs.values()):
+        values = [_text(run.config.get(name)) for run in runs.values()]
+        if len(set(values)) > 1:
+            rows.append((name, *values))
+    return rows
+
+
+def _fault_counts(runs: Mapping[str, Run]) -> list[tuple[Any, ...]]:
+    """A row for each kind of fault: its name, and each run's count."""
+    faults = [count_faults(run) for run in runs.values()]
+    return [(kind, *(found.get(kind, "-") for found in faults)) for kind in _union(faults)]
+
+
+def _union(parts: Iterable[Iterable[str]]) -> list[str]:
+    """What is in any of the parts, once, in the order of its first place."""
+    return list(dict.fromkeys(chain.from_iterable(parts)))
 
 
 def curves(panels: Panels) -> Markup:
@@ -105,24 +138,36 @@ def curves(panels: Panels) -> Markup:
 
 def confusions(validation: Validation, classes: tuple[str, ...]) -> list[Markup]:
     """The confusion matrix, if the classes are few, and the most frequent confusions."""
-    matrix: Any = validation.confusion()
+    matrix = validation.confusion()
     names = _names(classes, len(matrix))
     parts = []
     if len(matrix) <= MATRIX:
-        share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-        cell = lambda i, j: _cell(matrix[i, j], share[i, j], right=i == j)
-        rows = [
-            (element("th", name, scope="row"), *(cell(i, j) for j in range(len(names))))
-            for i, name in enumerate(names)
-        ]
         parts.append(element("p", "A row for each class, a column for what it is taken for."))
-        parts.append(table(("", *names), rows, class_="matrix"))
-    off = matrix * (1 - np.eye(len(matrix), dtype=matrix.dtype))
-    order = np.argsort(-off, axis=None, kind="stable")[:PAIRS]
-    pairs = [(*np.unravel_index(i, off.shape), off.flat[i]) for i in order if off.flat[i]]
-    rows = [(names[i], names[j], n) for i, j, n in pairs]
-    parts.append(table(("class", "taken for", "images"), rows))
+        parts.append(_matrix(matrix, names))
+    parts.append(table(("class", "taken for", "images"), _most_confused(matrix, names)))
     return parts
+
+
+def _matrix(matrix: np.ndarray, names: tuple[str, ...]) -> Markup:
+    """The confusion matrix; a cell is the darker, the greater its share of the row."""
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    rows = []
+    for i, name in enumerate(names):
+        cells = [_cell(matrix[i, j], share[i, j], right=i == j) for j in range(len(names))]
+        rows.append((element("th", name, scope="row"), *cells))
+    return table(("", *names), rows, class_="matrix")
+
+
+def _most_confused(matrix: np.ndarray, names: tuple[str, ...]) -> list[tuple[str, str, int]]:
+    """(class, what it is taken for, images), the most frequent first."""
+    wrong = matrix.copy()
+    np.fill_diagonal(wrong, 0)
+    rows = []
+    for place in np.argsort(-wrong, axis=None, kind="stable")[:PAIRS]:
+        i, j = np.unravel_index(place, wrong.shape)
+        if wrong[i, j]:
+            rows.append((names[i], names[j], wrong[i, j]))
+    return rows
 
 
 def _cell(count: int, share: float, *, right: bool) -> Markup:
@@ -179,5 +224,5 @@ def _number(value: Any) -> str:
     return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _said(value: Any) -> str:
+def _text(value: Any) -> str:
     return "-" if value is None else str(value)

@@ -20,19 +20,33 @@ SPLITS = {"train": "of these, training images", "valid": "of these, validation i
 
 @dataclass(frozen=True)
 class Run:
-    """What a run has left: configuration and metrics always, the rest if it is there."""
+    """What a run has left: configuration and metrics always, the rest if it is there.
+
+    Args:
+        name: of the directory.
+        config: the entries of config.json. "momentum_names", if it is there, lists the
+            hyperparameters that play the momentum.
+        history: the metrics of every step and epoch.
+        classes: the names of the classes, by label.
+        skipped: the split, index and why of each image that could not be read.
+        faults: what the hooks counted, by kind; None if the run has not ended.
+        validation: what the model says of the validation images.
+    """
 
     name: str
     config: Mapping[str, Any]
     history: History
     classes: tuple[str, ...] = ()
-    skipped: tuple[Mapping[str, Any], ...] = ()  # images that could not be read
-    faults: Mapping[str, int] | None = None  # what the hooks counted
+    skipped: tuple[Mapping[str, Any], ...] = ()
+    faults: Mapping[str, int] | None = None
     validation: Validation | None = None
 
 
 def read_run(directory: str | Path) -> Run:
     """Read the directory of a run, also of one that is under way.
+
+    Args:
+        directory: with config.json and metrics.jsonl, and what else the run has written.
 
     Raises:
         ValueError: if it is no such directory, or a file in it is damaged.
@@ -106,7 +120,10 @@ def count_unreadable(skipped: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 def count_faults(run: Run) -> dict[str, int]:
     """Count what went wrong in a run, by kind; zeros too.
 
-    a loss is a spike if  loss > 4 train_loss of the step before
+        a loss is a spike if  loss > 4 train_loss of the step before
+
+    Args:
+        run: what the run has left, as `read_run` reads it.
     """
     images = count_unreadable(run.skipped)
     counted = {name.replace("_", " "): count for name, count in (run.faults or {}).items()}

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from gradtx.files import write_atomically
+from gradtx.report.plots import plot_sweep
 from gradtx.tuning.sweep import Sweep
 
 
 def last_figures(result: Sweep) -> dict[str, np.ndarray]:
-    """The last line of each copy's epoch table, without the epoch: float[n] by column.
+    """The last row of each copy's epoch table, without the epoch: float[n] by column.
 
     A copy that failed, as a hook says of its own, has NaN, not the figures from before that.
     """
@@ -35,13 +37,16 @@ def sweep_table(columns: Mapping[str, np.ndarray]) -> str:
 
 
 def write_sweep(result: Sweep, name: str, values: np.ndarray, out: Path) -> tuple[str, int | None]:
-    """Write sweep.json and sweep.png, over the `values` of the hyperparameter `name`, to `out`.
+    """Write sweep.json and sweep.png, and return the table and the index of the best copy.
 
-    The JSON file has a list for each column, null where a figure is not finite, and the index of
-    the best copy. Returns the table and that index.
+    The JSON file has a list for each column, null where a figure is not finite, and that index.
+
+    Args:
+        result: what `sweep` has returned.
+        name: of the hyperparameter.
+        values: its values, float[n].
+        out: the directory, which must be there.
     """
-    from gradtx.report.plots import plot_sweep  # matplotlib is an extra
-
     figures = last_figures(result)
     losses = ["train_loss", "valid_loss"]
     order = losses + sorted(figures.keys() - set(losses))
@@ -49,6 +54,6 @@ def write_sweep(result: Sweep, name: str, values: np.ndarray, out: Path) -> tupl
     best = best_of(figures["valid_loss"])
     number = lambda x: float(x) if np.isfinite(x) else None
     lists = {column: [number(x) for x in figure] for column, figure in columns.items()}
-    (out / "sweep.json").write_text(json.dumps(lists | {"best": best}, indent=2) + "\n")
+    write_atomically(out / "sweep.json", json.dumps(lists | {"best": best}, indent=2) + "\n")
     plot_sweep(name, values, {k: figures[k] for k in order[1:]}, out / "sweep.png")
     return sweep_table(columns), best

@@ -3,10 +3,13 @@
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from gradtx.files import write_atomically
 
 WORST = 12
 
@@ -15,22 +18,27 @@ WORST = 12
 class Validation:
     """What a model says of n validation images in C classes, and the images it gets most wrong.
 
-    Images that could not be read are left out. `worst` are those of least probability for their
-    class, the least first; `images` shows them in [0, 255], one or three channels.
+    Images that could not be read are left out.
+
+    Args:
+        labels: int32[n], the class of each image.
+        probabilities: float32[n, C], of each class for each image.
+        worst: int32[k], which images have the least probability for their class, the least first.
+        images: uint8[k, h, w, c] with 1 or 3 channels, the worst ones.
     """
 
-    labels: np.ndarray  # int32[n]
-    probabilities: np.ndarray  # float32[n, C]
-    worst: np.ndarray  # int32[k], into labels
-    images: np.ndarray  # uint8[k, h, w, c]
+    labels: np.ndarray
+    probabilities: np.ndarray
+    worst: np.ndarray
+    images: np.ndarray
 
     @property
     def predicted(self) -> np.ndarray:
-        """int[n]: the most probable class of each."""
+        """The most probable class of each image: int[n]."""
         return self.probabilities.argmax(axis=1)
 
     def confusion(self) -> np.ndarray:
-        """int[C, C]: images of a class (row) that are predicted as another (column)."""
+        """How many images of a class (row) are predicted as another (column): int[C, C]."""
         count = self.probabilities.shape[1]
         pairs = count * self.labels + self.predicted
         return np.bincount(pairs, minlength=count * count).reshape(count, count)
@@ -48,11 +56,18 @@ def validate(
 
         worst = the first of argsort(probabilities[i, labels[i]])
 
-    `predict(batch)` returns probabilities, float[b, C]; the images of the batches are (pixel / 255
-    - mean) / std. Only the worst images so far are kept in memory.
+    Only the worst images so far are held in memory.
+
+    Args:
+        predict: a function from a batch to probabilities, float[b, C].
+        batches: dicts of "image", float32[b, h, w, c], which are (pixel / 255 - mean) / std,
+            "label", int[b], and "weight", float[b].
+        mean: of each channel.
+        std: of each channel.
+        worst: how many of the worst images to keep.
     """
     labels, probabilities = [], []
-    kept: list[tuple[float, int, np.ndarray]] = []
+    found: list[tuple[float, int, np.ndarray]] = []
     for batch in batches:
         rows = np.asarray(batch["weight"]) > 0
         first = sum(map(len, labels))
@@ -60,31 +75,41 @@ def validate(
         probabilities.append(np.asarray(predict(batch), np.float32)[rows])
         own = probabilities[-1][np.arange(len(labels[-1])), labels[-1]]
         images = np.asarray(batch["image"])[rows]
-        kept += [(float(p), first + i, images[i]) for i, p in enumerate(own)]
+        found += [(float(p), first + i, images[i]) for i, p in enumerate(own)]
         # NaN sorts as the worst of all.
-        kept = sorted(kept, key=lambda item: (-1.0 if np.isnan(item[0]) else item[0], item[1]))
-        kept = kept[:worst]
+        found = sorted(found, key=lambda item: (-1.0 if np.isnan(item[0]) else item[0], item[1]))
+        found = found[:worst]
     mean, std = (np.array(list(x), np.float32) for x in (mean, std))
-    pixels = [np.clip(np.rint(255 * (x * std + mean)), 0, 255).astype(np.uint8) for *_, x in kept]
+    pixels = [np.clip(np.rint(255 * (x * std + mean)), 0, 255).astype(np.uint8) for *_, x in found]
     return Validation(
         np.concatenate(labels).astype(np.int32),
         np.concatenate(probabilities),
-        np.array([index for _, index, _ in kept], np.int32),
+        np.array([index for _, index, _ in found], np.int32),
         np.stack(pixels) if pixels else np.zeros((0, 1, 1, 1), np.uint8),
     )
 
 
 def write_validation(validation: Validation, path: str | Path) -> None:
-    """Write it as an .npz file, in one go."""
-    new = Path(path).with_name(".validation.new.npz")
-    np.savez_compressed(
-        new, **{field.name: getattr(validation, field.name) for field in fields(validation)}
-    )
-    new.replace(path)
+    """Write it as an .npz file, whole or not at all.
+
+    Args:
+        validation: what `validate` has returned.
+        path: the file.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    data = BytesIO()
+    arrays = {field.name: getattr(validation, field.name) for field in fields(validation)}
+    np.savez_compressed(data, **arrays)
+    write_atomically(path, data.getvalue())
 
 
 def read_validation(path: str | Path) -> Validation:
     """Read what `write_validation` has written.
+
+    Args:
+        path: the file.
 
     Raises:
         ValueError: if it is something else, or damaged.

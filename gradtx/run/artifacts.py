@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from gradtx.data.image_spec import ImageSpec
+from gradtx.files import write_atomically
 from gradtx.loop import Loop, TrainState
 from gradtx.report.page import write_report
 from gradtx.report.run import count_unreadable, skipped_images
@@ -37,6 +38,6 @@ def finish(
         names.append("validation.npz")
     if facts is not None:  # only now: validation may have come upon another image
         faults |= count_unreadable(skipped_images(out / "skipped.jsonl"))
-    (out / "faults.json").write_text(json.dumps(faults) + "\n")
+    write_atomically(out / "faults.json", json.dumps(faults) + "\n")
     write_report(out)
     return [*names, "report.html"]

@@ -6,7 +6,6 @@ from pathlib import Path
 import jax
 
 from gradtx.loop import epoch_order
-from gradtx.report.sweep import write_sweep
 from gradtx.run.job import Job
 from gradtx.run.options import RunOptions
 from gradtx.run.training import RunFailed
@@ -51,6 +50,8 @@ def run_sweep(config: RunOptions, job: Job, out: Path) -> list[str]:
     Raises:
         RunFailed: if no copy's loss stayed finite; the figures are written, too.
     """
+    from gradtx.report.sweep import write_sweep  # matplotlib is an extra
+
     arrays_of = job.source.arrays
     assert arrays_of is not None, "check_sweep comes first"
     train = arrays_of("train")

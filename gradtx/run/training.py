@@ -39,7 +39,7 @@ def describe_run(config: RunOptions, job: Job, out: Path, *, again: bool) -> lis
     if job.source.facts is None or job.source.skipped is None:
         return ["config.json"]
     job.source.facts.write(out / "data.json")
-    job.source.skipped.keep(out / "skipped.jsonl", again=again)
+    job.source.skipped.save_to(out / "skipped.jsonl", resuming=again)
     return ["config.json", "data.json"]
 
 
@@ -54,10 +54,10 @@ def train(config: RunOptions, job: Job, out: Path, *, again: bool) -> list[str]:
     facts = {"config": config_key(config), "data": job.source.fingerprint}
     options: dict[str, Any] = {"epochs": config.epochs, "donate": True}
     if again:
-        options["resume"] = resume(out / "checkpoints", facts=facts, say=say)
+        options["resume"] = resume(out / "checkpoints", must_match=facts, say=say)
     source = job.source
     with stop_on_signals() as stop:
-        options["observers"] = observers_for(config, job, out, facts=facts, stop=stop)
+        options["observers"] = observers_for(config, job, out, must_match=facts, stop=stop)
         state, history = job.fit(job.loop, job.state, source.train, source.valid, **options)
     reported = report(job, state, out) if is_first() else []
     if problem := job.loop.failure(state):

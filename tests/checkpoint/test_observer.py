@@ -15,15 +15,12 @@ import pytest
 
 import gradtx.checkpoint.saving as saving
 from gradtx.checkpoint import CheckpointError, Entry, entries, newest_intact, restore, resume
-from gradtx.checkpoint.retention import kept
+from gradtx.checkpoint.retention import retained
 from gradtx.loop import Observer, fit
 from gradtx.observers import Interrupted, checkpoint, jsonl, table
 from gradtx.recipes import fit_one_cycle
 from tests.checkpoint.small import BATCHES, made
 from tests.checkpoint.test_restore import assert_same
-
-# Real processes and disks, on a machine that may be busy; what fails three times fails.
-pytestmark = pytest.mark.flaky(reruns=2)
 
 ROOT = Path(__file__).parents[2]
 
@@ -60,7 +57,7 @@ def test_the_best_epoch_stays(tmp_path):
     ],
 )
 def test_what_is_kept(scores, want):
-    got = kept({Entry(number, 0): score for number, score in scores.items()})
+    got = retained({Entry(number, 0): score for number, score in scores.items()})
     assert sorted(entry.number for entry in got) == want
 
 
@@ -107,11 +104,11 @@ def test_stopped_and_resumed_it_ends_as_if_it_had_not_been(tmp_path, train, stop
             assert a | {"time": 0} == b | {"time": 0}
 
 
-def test_other_facts_stop_a_resumed_fit(tmp_path):
+def test_values_that_do_not_match_stop_a_resumed_fit(tmp_path):
     loop, state = made()
-    fit(loop, state, BATCHES, epochs=1, observers=[checkpoint(tmp_path, facts={"data": "a"})])
+    fit(loop, state, BATCHES, epochs=1, observers=[checkpoint(tmp_path, must_match={"data": "a"})])
     with pytest.raises(CheckpointError, match="data was a and is b"):
-        fit(loop, state, BATCHES, epochs=2, resume=resume(tmp_path, facts={"data": "b"}))
+        fit(loop, state, BATCHES, epochs=2, resume=resume(tmp_path, must_match={"data": "b"}))
 
 
 def test_a_damaged_newest_checkpoint_is_said_and_passed_over(tmp_path):

@@ -40,8 +40,14 @@ def trained():
 def saved(trained, tmp_path_factory):
     """A directory with that state."""
     directory = tmp_path_factory.mktemp("saved")
-    facts = {"config": {"lr": 0.05, "out": Path("x")}, "data": "abc"}
-    save(directory, trained[1], step=8, facts=facts, rows=[{"epoch": 0, "b": np.nan, "a": np.inf}])
+    must_match = {"config": {"lr": 0.05, "out": Path("x")}, "data": "abc"}
+    save(
+        directory,
+        trained[1],
+        step=8,
+        must_match=must_match,
+        rows=[{"epoch": 0, "b": np.nan, "a": np.inf}],
+    )
     return directory
 
 
@@ -50,7 +56,7 @@ def test_a_whole_training_state_comes_back(trained, saved):
     found = restore(saved, fresh)
     assert_same(found.state, trained[1])
     assert found.path == saved / "000001-step-8" and found.damaged == ()
-    assert found.meta.step == 8 and found.meta.facts["config"]["out"] == "x"
+    assert found.meta.step == 8 and found.meta.must_match["config"]["out"] == "x"
     assert str(found.meta.rows) == str([{"epoch": 0, "b": np.nan, "a": np.inf}])
 
 
@@ -165,14 +171,16 @@ def test_another_dtype_is_named(saved):
     )
 
 
-def test_other_facts_are_named(saved):
+def test_values_that_must_match_are_named(saved):
     state = make()[1]
-    facts = {"config": {"lr": 0.1, "out": Path("x")}, "data": "abd"}
-    message = difference(saved, state, facts=facts)
+    must_match = {"config": {"lr": 0.1, "out": Path("x")}, "data": "abd"}
+    message = difference(saved, state, must_match=must_match)
     assert "config.lr was 0.05 and is 0.1; data was abc and is abd" in message
     assert "out" not in message.split("got:")[1] and "--params-only" in message
-    assert "more was (none) and is 1" in difference(saved, state, facts=facts | {"more": 1})
-    restore(saved, state, facts=facts, params_only=True)
+    assert "more was (none) and is 1" in difference(
+        saved, state, must_match=must_match | {"more": 1}
+    )
+    restore(saved, state, must_match=must_match, params_only=True)
 
 
 def test_a_new_fit_from_parameters_has_them_in_its_hooks_too(trained, saved):

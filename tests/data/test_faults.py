@@ -149,7 +149,7 @@ def test_a_run_that_goes_on_ends_with_the_same_error(small_tree, tmp_path):
     dataset = load("folder", data_dir=small_tree)
     for _ in range(2):
         skipped = SkippedImages(dataset)
-        skipped.keep(tmp_path / "skipped.jsonl")
+        skipped.save_to(tmp_path / "skipped.jsonl")
         with pytest.raises(DataError, match="at most 1 of 90 images"):
             list(train_batches(dataset, epoch=0, skipped=skipped, **EPOCH))
 
@@ -167,16 +167,16 @@ def test_the_list_outlives_the_process(spoiled, tmp_path, capsys):
     dataset, _, bad = spoiled
     path = tmp_path / "skipped.jsonl"
     first = SkippedImages(dataset)
-    first.keep(path)
+    first.save_to(path)
     assert not path.exists()  # nothing to say
     list(train_batches(dataset, epoch=0, skipped=first, **EPOCH))
     record = json.loads(path.read_text())
     assert record["split"] == "train" and record["index"] == where(dataset, bad)
     capsys.readouterr()
-    again = SkippedImages(dataset)
-    again.keep(path)
-    list(train_batches(dataset, epoch=1, skipped=again, **EPOCH))
-    assert again.found == first.found and not capsys.readouterr().err
+    resumed = SkippedImages(dataset)
+    resumed.save_to(path)
+    list(train_batches(dataset, epoch=1, skipped=resumed, **EPOCH))
+    assert resumed.found == first.found and not capsys.readouterr().err
 
 
 def test_no_batch_is_ever_empty():

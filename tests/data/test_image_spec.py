@@ -28,20 +28,19 @@ def test_a_photo_is_prepared_as_the_validation_photo_it_is(small_tree):
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1", "CMYK", "I;16"])
-@pytest.mark.parametrize("channels", [1, 3])
-def test_images_of_any_mode_and_shape_fit(tmp_path, mode, channels):
+@pytest.mark.parametrize("channels, photos", [(1, False), (3, False), (3, True)])
+def test_images_of_any_mode_and_shape_fit(tmp_path, mode, channels, photos):
     path = tmp_path / "x.tiff"
-    Image.new("L" if mode == "I;16" else mode, (13, 9)).convert(mode).save(path)
-    for photos in (True, False) if channels == 3 else (False,):
-        numbers = (0.5,) * channels
-        facts = ImageSpec("x", "x-1", ("a", "b"), channels, numbers, numbers, 8, photos)
-        assert read_images([path, path], facts).shape == (2, 8, 8, channels)
+    Image.new("L", (13, 9)).convert(mode).save(path)
+    numbers = (0.5,) * channels
+    spec = ImageSpec("x", "x-1", ("a", "b"), channels, numbers, numbers, 8, photos)
+    assert read_images([path, path], spec).shape == (2, 8, 8, channels)
 
 
-def test_facts_come_back_from_their_file(tmp_path):
-    facts = ImageSpec.of(load("embedded"), size=28)
-    facts.write(tmp_path / "data.json")
-    assert ImageSpec.read(tmp_path / "data.json") == facts
+def test_a_description_comes_back_from_its_file(tmp_path):
+    spec = ImageSpec.of(load("embedded"), size=28)
+    spec.write(tmp_path / "data.json")
+    assert ImageSpec.read(tmp_path / "data.json") == spec
     for text in ("", "[]", "{}", '{"classes": 3}'):
         (tmp_path / "bad.json").write_text(text)
         with pytest.raises(DataError, match=r"bad\.json must be what a run on images wrote"):
@@ -51,11 +50,11 @@ def test_facts_come_back_from_their_file(tmp_path):
 
 
 def test_what_is_no_image_is_named(tmp_path):
-    facts = ImageSpec.of(load("embedded"), size=28)
+    spec = ImageSpec.of(load("embedded"), size=28)
     (tmp_path / "x.png").write_text("not an image")
     with pytest.raises(DataError, match=r"x\.png cannot be read \(not an image\)\. Name image"):
-        read_images([tmp_path / "x.png"], facts)
+        read_images([tmp_path / "x.png"], spec)
     with pytest.raises(DataError, match=r"y\.png cannot be read .*No such file"):
-        read_images([tmp_path / "y.png"], facts)
+        read_images([tmp_path / "y.png"], spec)
     with pytest.raises(DataError, match=r"cannot be read .*irectory"):
-        read_images([tmp_path], facts)
+        read_images([tmp_path], spec)

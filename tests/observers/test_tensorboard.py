@@ -102,7 +102,7 @@ def test_a_stopped_and_resumed_run_has_every_step(tmp_path, monkeypatch, capsys)
     loop, state = make()
     config = SimpleNamespace(save_every=None)
     job = SimpleNamespace(loop=loop, source=SimpleNamespace(steps=len(BATCHES)))
-    observers = lambda **how: observers_for(config, job, tmp_path, facts={}, **how)
+    observers = lambda **how: observers_for(config, job, tmp_path, must_match={}, **how)
     with pytest.raises(Interrupted):
         fit(loop, state, BATCHES, epochs=3, observers=observers(stop=lambda step: step == 5))
     assert steps(tmp_path / "tensorboard") == [1, 2, 3, 4, 5]

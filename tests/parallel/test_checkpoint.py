@@ -7,7 +7,7 @@ import gradtx
 from gradtx.checkpoint import restore, save
 from gradtx.hooks import ema_params
 from gradtx.parallel.mesh import make_mesh, shard_state, state_shardings
-from tests.sharding import problem
+from tests.parallel import problem
 
 
 @pytest.fixture(scope="module")

@@ -21,22 +21,25 @@ from gradtx.parallel.mesh import (
     state_shardings,
 )
 from models import resnet_tiny
-from tests.sharding import problem
+from tests.parallel import problem
 
 ADAM = {"learning_rate": 0.01, "eps": 1e-4}  # or rounding alone decides the steps at tiny gradients
 CLIPPED = lambda: gradtx.chain(gradtx.clip_by_global_norm(0.05), gradtx.adamw(**ADAM))
-CASES = {
-    "sgd": (lambda: gradtx.sgd(0.1), problem.MESHES),
-    "clip+adamw": (CLIPPED, ("data=8", "data=4,fsdp=2")),
-    "adamw": (lambda: gradtx.adamw(**ADAM), ("fsdp=8",)),
-    "lamb": (lambda: gradtx.lamb(**ADAM), ("data=4,fsdp=2",)),
-    "muon": (lambda: gradtx.muon(0.02), ("fsdp=8",)),
-}
+thorough = partial(pytest.param, marks=pytest.mark.thorough)
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_steps_on_a_mesh_are_the_steps_on_one_device(name):
-    make, meshes = CASES[name]
+@pytest.mark.parametrize(
+    "make, meshes",
+    [
+        # Per element, with a norm over all; of whole matrices.
+        pytest.param(CLIPPED, ("data=8", "data=4,fsdp=2"), id="clip+adamw"),
+        pytest.param(lambda: gradtx.muon(0.02), ("fsdp=8",), id="muon"),
+        thorough(lambda: gradtx.sgd(0.1), problem.MESHES, id="sgd"),
+        thorough(lambda: gradtx.adamw(**ADAM), ("fsdp=8",), id="adamw"),
+        thorough(lambda: gradtx.lamb(**ADAM), ("data=4,fsdp=2",), id="lamb"),
+    ],
+)
+def test_steps_on_a_mesh_are_the_steps_on_one_device(make, meshes):
     loop = problem.make_loop(make())
     want, losses = problem.steps_on(None, loop)
     for mesh in meshes:

@@ -19,7 +19,7 @@ from gradtx.parallel.mesh import (
     shardings_of,
     state_shardings,
 )
-from tests.sharding import problem
+from tests.parallel import problem
 
 
 def test_axes_have_size_1_unless_named():

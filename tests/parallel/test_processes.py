@@ -1,7 +1,9 @@
 """Several real processes on this machine, talking by gloo."""
 
+import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,10 +14,7 @@ import numpy as np
 import pytest
 
 import train as script
-from gradtx import distributed
-
-# Real processes and disks, on a machine that may be busy; what fails three times fails.
-pytestmark = pytest.mark.flaky(reruns=2)
+from gradtx.parallel import processes
 
 ROOT = Path(__file__).parents[2]
 EPOCHS, STEPS = 6, 6
@@ -25,9 +24,12 @@ TOLERANCE = 1e-5
 
 
 def free_port():
-    with socket.socket() as sock:
-        sock.bind(("localhost", 0))
-        return sock.getsockname()[1]
+    """One below those that the system gives out, so that nobody is given it in between."""
+    for port in range(20000 + os.getpid() % 10000, 32768):
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("localhost", port))
+            return port
+    raise OSError("no port is free")
 
 
 def start(argv, *, devices=1, **environment):
@@ -53,8 +55,18 @@ def end(processes, timeout=300):
     finally:
         for process in processes:
             process.kill()
-    own = lambda text: "".join(x for x in text.splitlines(True) if not x.startswith("[Gloo]"))
-    return [(status, own(out), error) for out, error, status in ended]
+    return [(status, out, error) for out, error, status in ended]
+
+
+# What gloo prints of each connection, in pieces: the lines of its threads may be mixed up.
+GLOO = re.compile(
+    r"\[Gloo\] Rank|is connected to|Expected number of connected peer ranks is :|peer ranks\.|\d+"
+)
+
+
+def is_silent(out):
+    """Whether nothing but gloo has printed."""
+    return not GLOO.sub("", out).strip()
 
 
 def numbers(out, kind):
@@ -81,19 +93,19 @@ sys.exit(train.main(sys.argv[1:]))
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory):
-    """The run that all are compared with: one process, one device."""
+    """The run that all are compared with: this process, one device."""
     out = tmp_path_factory.mktemp("one")
-    ((status, _, error),) = end([start(["train.py", *RUN, "--out", out])])
-    assert status == 0, error
+    assert script.main([*RUN, "--out", str(out)]) == 0
     return out
 
 
+@pytest.mark.thorough
 def test_two_processes_train_as_one(one, tmp_path):
     """Each with two devices and its half of every batch; the first alone writes and prints."""
     first, second = end(start_both(*RUN, "--out", tmp_path, "--mesh", "data=2,fsdp=2", devices=2))
     assert first[0] == second[0] == 0, first[2] + second[2]
     assert "Devices: 4 of 2 process(es), as data=2,fsdp=2." in first[1]
-    assert "Validation accuracy" in first[1] and second[1] == ""
+    assert "Validation accuracy" in first[1] and is_silent(second[1])
     for kind in ("step", "epoch"):
         got, want = numbers(tmp_path, kind), numbers(one, kind)
         assert len(want) == {"step": STEPS * EPOCHS, "epoch": EPOCHS}[kind]
@@ -101,6 +113,7 @@ def test_two_processes_train_as_one(one, tmp_path):
 
 
 def test_a_killed_process_ends_the_job_which_resumes(one, tmp_path):
+    """On another mesh, each process with two devices; all that it prints is the first's."""
     job = start_both(*RUN, "--out", tmp_path, "--mesh", "fsdp=2", second=["-c", DOOMED])
     (status, _, error), killed = end(job)
     assert killed[0] == -signal.SIGKILL
@@ -108,9 +121,11 @@ def test_a_killed_process_ends_the_job_which_resumes(one, tmp_path):
     assert error.splitlines()[-1].startswith("error: process 0 of 2 has lost another one")
     assert error.splitlines()[-1].endswith("with --resume and the run's directory.")
     assert 2 <= len(numbers(tmp_path, "epoch")) < EPOCHS
-    again = end(start_both("--resume", tmp_path, "--mesh", "data=2"))
-    assert [status for status, _, _ in again] == [0, 0], again
-    assert f"Going on from {tmp_path}" in again[0][1] and again[1][1] == ""
+    mesh = ["--mesh", "data=2,fsdp=2"]
+    resumed = end(start_both("--resume", tmp_path, *mesh, devices=2))
+    assert [status for status, _, _ in resumed] == [0, 0], resumed
+    assert "Devices: 4 of 2 process(es), as data=2,fsdp=2." in resumed[0][1]
+    assert f"Going on from {tmp_path}" in resumed[0][1] and is_silent(resumed[1][1])
     for kind in ("step", "epoch"):
         np.testing.assert_allclose(numbers(tmp_path, kind), numbers(one, kind), rtol=TOLERANCE)
 
@@ -119,7 +134,8 @@ JOIN = """
 import jax
 from gradtx.parallel.processes import from_first, is_first, join
 assert join()
-print(jax.process_index(), jax.process_count(), from_first(7 + jax.process_index()), is_first())
+index = jax.process_index()
+print("joined", index, jax.process_count(), from_first(7 + index), is_first())
 """
 
 
@@ -132,19 +148,19 @@ def test_tasks_of_slurm_find_each_other():
     ]
     first, second = end(tasks)
     assert first[0] == second[0] == 0, first[2] + second[2]
-    assert first[1].split() == ["0", "2", "7", "True"]
-    assert second[1].split() == ["1", "2", "7", "False"]
+    assert "joined 0 2 7 True\n" in first[1]
+    assert "joined 1 2 7 False\n" in second[1]
 
 
 def test_one_task_and_a_login_shell_are_alone(monkeypatch):
     monkeypatch.delenv("SLURM_STEP_ID", raising=False)
     monkeypatch.setenv("SLURM_NTASKS", "4")  # as `sbatch` sets it, without `srun`
-    assert distributed.slurm_tasks() == 1 and not distributed.join()
+    assert processes.slurm_tasks() == 1 and not processes.join()
     monkeypatch.setenv("SLURM_STEP_ID", "0")
     monkeypatch.setenv("SLURM_PROCID", "1")
-    assert distributed.slurm_tasks() == 4 and not distributed.join(detect="off")
+    assert processes.slurm_tasks() == 4 and not processes.join(detect="off")
     monkeypatch.setenv("SLURM_NTASKS", "1")
-    assert not distributed.join()
+    assert not processes.join()
 
 
 @pytest.mark.parametrize(
@@ -173,11 +189,11 @@ def test_bad_places_are_one_line(argv, said, tmp_path, capsys):
 
 
 def test_errors_of_one_process_are_left_alone():
-    with pytest.raises(ZeroDivisionError), distributed.ending_together():
+    with pytest.raises(ZeroDivisionError), processes.ending_together():
         raise ZeroDivisionError
 
 
 def test_leaving_alone_is_exiting():
     with pytest.raises(SystemExit) as stop:
-        distributed.leave(3)
+        processes.leave(3)
     assert stop.value.code == 3

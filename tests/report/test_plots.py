@@ -10,7 +10,7 @@ import pytest
 
 from gradtx import schedules
 from gradtx.loop import History
-from gradtx.report.plots import plot_losses, plot_lr_find, plot_schedule, plot_sweep
+from gradtx.report import plot_losses, plot_lr_find, plot_schedule, plot_sweep
 from gradtx.tuning.lr_find import LrFind
 
 
@@ -103,6 +103,20 @@ def test_final_figures_of_a_sweep(tmp_path, drawn):
     (losses,), (accuracies,) = (lines(figure, row).values() for row in (0, 1))
     np.testing.assert_array_equal(losses, [rates, [0.7, 0.5, np.nan]])
     np.testing.assert_array_equal(accuracies, [rates, figures["accuracy"]])
+
+
+def test_every_point_is_drawn_and_all_curves_are_of_one_style(tmp_path, drawn):
+    """A report's lines are thinned, since it has their text in it; an image's need not be."""
+    loss = np.ones(5000)
+    loss[1234] = 9.0  # a spike of one step
+    plot_losses(History([], {"loss": loss, "train_loss": loss}), tmp_path / "losses.png")
+    rates = np.geomspace(1e-3, 1, 20)
+    plot_sweep("lr", rates, {"error": np.where(np.arange(20) % 2, np.nan, 1.0)}, tmp_path / "x.png")
+    np.testing.assert_array_equal(lines(drawn[0])["train, each step"][1], loss)
+    (points,) = drawn[1].axes[0].lines
+    assert points.get_marker() == "o"  # a line would not show points that stand alone
+    for figure in drawn:
+        assert not figure.axes[0].spines["top"].get_visible()
 
 
 def test_nothing_to_plot_is_an_error(tmp_path):

@@ -66,7 +66,8 @@ def make_run(path, *, seed=0, steps=6, lr=0.1):
     path.mkdir()
     rng = np.random.default_rng(seed)
     config = {"model": "mlp", "dataset": "folder", "lr": lr, "out": f"<i>{path.name}</i>"}
-    (path / "config.json").write_text(json.dumps(config | {"data": "folder-1"}))
+    config |= {"momentum": 0.9, "momentum_names": ["b1"], "data": "folder-1"}
+    (path / "config.json").write_text(json.dumps(config))
     (path / "data.json").write_text(json.dumps({"classes": CLASSES}))
     lines = []
     for step in range(steps):
@@ -135,6 +136,20 @@ def test_all_curves_are_there_with_the_runs_numbers(runs):
     assert (x.tolist(), y.tolist()) == ([3, 6], [0.25, 0.5])
     assert curves["learning rate"]["head"][1].tolist() == [0.2] * 6
     assert curves["gradient norm"][""][1].tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    "config, want",
+    [
+        ({"momentum_names": ["beta"]}, ["muon.learning rate", "muon.momentum (beta)"]),
+        ({"momentum_names": ["momentum"]}, ["muon.learning rate", "momentum"]),
+        ({}, ["muon.learning rate"]),
+    ],
+)
+def test_the_momentum_is_what_the_run_says(config, want):
+    steps = {name: np.ones(2) for name in ("momentum", "muon.beta", "muon.learning_rate")}
+    history = History([], steps | {"loss": np.ones(2), "train_loss": np.ones(2)})
+    assert list(run_curves(Run("x", config, history))) == ["loss", *want]
 
 
 def test_there_is_a_drawing_for_each_curve(text):
