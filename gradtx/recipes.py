@@ -48,9 +48,10 @@ def fit_one_cycle(
         momentum:       momentum[0]          ->  momentum[1]    ->  momentum[2]
 
     Batch k of N = epochs * steps_per_epoch uses the position k / N of `schedules.one_cycle`, and
-    the two halves meet at `warmup`. Momentum is every hyperparameter called `b1` (Adam and its
-    relatives, Lion), `momentum` (SGD) or `beta` (Muon, with the `b1` of its Adam half), and the
-    `decay` of an `ema` (Signum). It warns if an optimizer has none of them.
+    the two halves meet at `warmup`. Momentum is every hyperparameter that was declared as one where
+    its transform was made, with the interval `gradtx.MOMENTUM`: `b1` of Adam and its relatives,
+    `momentum` of SGD, `beta` of Muon, the `decay` of Signum's average, and those of your own
+    transforms. An optimizer with none of them gets a warning.
 
     Args:
         loop: what is trained.

@@ -67,11 +67,6 @@ def set_hyperparams(state: Any, **values: Any) -> Any:
     return jax.tree_util.tree_map_with_path(lambda path, leaf: new.get(path, leaf), state)
 
 
-def qualified_names(state: Any) -> dict[str, str]:
-    """The names of `hyperparams`, each with that of its transform: `decay` -> `ema.decay`."""
-    return {each.name: f"{each.owner.name}.{each.key}" for each in named_hyperparams(state)}
-
-
 def names_with_role(state: Any, role: str) -> list[str]:
     """The names of the hyperparameters in `state` that play `role`, such as "momentum".
 
