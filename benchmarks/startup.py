@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import request
+import signal
 
 from benchmarks.measure import finish, row
 
@@ -46,7 +46,7 @@ def start(home, run, args):
             line = first_line(run / "metrics.jsonl", child, began + args.timeout)
             took = time.perf_counter() - began
         finally:
-            os.kill(child.pid, request.SIGKILL)  # nothing of it is needed any more
+            os.kill(child.pid, signal.SIGKILL)  # nothing of it is needed any more
             _, child.returncode, used = os.wait4(child.pid, 0)
         if line is None:
             log.seek(0)
