@@ -11,9 +11,20 @@ import tempfile
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["JAX_NUMPY_DTYPE_PROMOTION"] = "strict"
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
+# Workers and the tests' own processes inherit what the first process has decided.
+os.environ["GRADTX_THOROUGH"] = os.environ.get("GRADTX_THOROUGH", str("--thorough" in sys.argv))
+# XLA compiles a small program up to ten times faster so, and a test compiles far more than it runs.
+# --thorough compiles as users do.
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(os.environ["GRADTX_THOROUGH"] == "False")
 # Eight devices on one CPU, for the tests of sharding; other tests use the first.
 os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+    os.environ.get("XLA_FLAGS", "")
+    + " --xla_force_host_platform_device_count=8"
+    + (
+        " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+        if os.environ["GRADTX_THOROUGH"] == "False"
+        else ""
+    )
 )
 
 import jax
@@ -145,6 +156,8 @@ def pytest_terminal_summary(terminalreporter, config):
 
 
 def pytest_unconfigure(config):
+    if not hasattr(config, "workerinput"):
+        del os.environ["GRADTX_THOROUGH"]
     if COMPILED in config.stash:
         shutil.rmtree(config.stash[COMPILED], ignore_errors=True)
         del os.environ["JAX_COMPILATION_CACHE_DIR"]
