@@ -10,14 +10,13 @@ which is written once a second; then the process is ended. Both starts must repo
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-
-import request
 
 from benchmarks.measure import finish, row
 
@@ -46,7 +45,7 @@ def start(home, run, args):
             line = first_line(run / "metrics.jsonl", child, began + args.timeout)
             took = time.perf_counter() - began
         finally:
-            os.kill(child.pid, request.SIGKILL)  # nothing of it is needed any more
+            os.kill(child.pid, signal.SIGKILL)  # nothing of it is needed any more
             _, child.returncode, used = os.wait4(child.pid, 0)
         if line is None:
             log.seek(0)

@@ -8,10 +8,8 @@ import pytest
 
 from benchmarks import startup
 
-# Real processes and disks, on a machine that may be busy; what fails three times fails.
-pytestmark = pytest.mark.flaky(reruns=2)
 
-
+@pytest.mark.thorough  # train.py in two processes, as tests/run starts it
 def test_tiny_run_writes_its_json(tmp_path):
     out = tmp_path / "startup.json"
     startup.main(["--tiny", "--repeats", "1", "--out", str(out)])

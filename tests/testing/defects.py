@@ -4,6 +4,7 @@ All are plain Optax pairs, as a user would write them, and all would train a sma
 enough for the mistake to go unseen.
 """
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -44,8 +45,8 @@ def caught_by(*laws: str, spreads: bool = False, **claims: Any) -> Callable[[Cal
     return enter
 
 
-def also(name: str, factory: Callable, *laws: str, **claims: Any) -> None:
-    DEFECTS.append(Defect(name, factory, laws, claims))
+def also(name: str, factory: Callable, *laws: str, spreads: bool = False, **claims: Any) -> None:
+    DEFECTS.append(Defect(name, factory, laws, claims, spreads))
 
 
 zeros = partial(jax.tree.map, jnp.zeros_like)
@@ -637,3 +638,101 @@ def zero_for_none():
         return jax.tree.map(fill, updates, params, is_leaf=lambda x: x is None), state
 
     return tx(lambda params: optax.EmptyState(), update)
+
+
+def keyed_node(*, flatten: Callable, unflatten: Callable, keys: Callable) -> type:
+    """A pytree class of two fields; `keys(node)` are (key, child) pairs."""
+
+    class Pair:
+        def __init__(self, count, total):
+            self.count, self.total = count, total
+
+    jax.tree_util.register_pytree_with_keys(
+        Pair, lambda node: (keys(node), None), lambda aux, children: unflatten(Pair, children),
+        lambda node: (flatten(node), None),
+    )  # fmt: skip
+    return Pair
+
+
+def field_keys(node: Any) -> list[tuple[Any, Any]]:
+    return [(jax.tree_util.GetAttrKey(name), getattr(node, name)) for name in ("count", "total")]
+
+
+def counting_pair(
+    *,
+    flatten: Callable = lambda node: (node.count, node.total),
+    unflatten: Callable = lambda cls, children: cls(*children),
+    keys: Callable = field_keys,
+) -> Any:
+    """A transformation whose state is a node with a place for every mistake; right without them."""
+    pair = keyed_node(flatten=flatten, unflatten=unflatten, keys=keys)
+
+    def update(updates, state, params=None, **extra):
+        total = state.total + optax.tree.norm(updates)
+        return updates, pair(optax.safe_increment(state.count), total)
+
+    return tx(lambda params: pair(jnp.zeros((), jnp.int32), jnp.zeros(())), update)
+
+
+def only_what_is_there(node: Any) -> tuple[Any, Any]:
+    return (() if node.count is None else (node.count,), node.total)
+
+
+def optional_keys(node: Any) -> list[tuple[Any, Any]]:
+    names = [jax.tree_util.GetAttrKey(name) for name in ("count", "total")]
+    return list(zip(names, only_what_is_there(node), strict=True))
+
+
+also(
+    "a node that flattens otherwise where a child is None",
+    partial(
+        counting_pair,
+        flatten=only_what_is_there,
+        unflatten=lambda cls, children: cls(children[0][0] if children[0] else None, children[1]),
+        keys=optional_keys,
+    ),
+    "state_survives_none",
+    **PLAIN,
+)
+also(
+    "a node that looks at its children as it is put together",
+    partial(
+        counting_pair,
+        unflatten=lambda cls, children: cls(
+            children[0] if getattr(children[0], "dtype", None) == jnp.int32 else None, children[1]
+        ),
+    ),
+    "state_takes_any_leaf",
+    "state_unflattens",
+    **PLAIN,
+)
+also(
+    "a node whose keys are in another order than its children",
+    partial(counting_pair, keys=lambda node: field_keys(node)[::-1]),
+    "state_unflattens",
+    spreads=True,
+    **PLAIN,
+)
+also(
+    "a node with one key for two children",
+    partial(
+        counting_pair,
+        keys=lambda node: [(jax.tree_util.GetAttrKey("x"), child) for _, child in field_keys(node)],
+    ),
+    "state_unflattens",
+    spreads=True,
+    **PLAIN,
+)
+NUMBERS = itertools.count()
+also(
+    "a node with new keys every time",
+    partial(
+        counting_pair,
+        keys=lambda node: [
+            (jax.tree_util.SequenceKey(next(NUMBERS)), child) for _, child in field_keys(node)
+        ],
+    ),
+    "state_unflattens",
+    spreads=True,
+    **PLAIN,
+)

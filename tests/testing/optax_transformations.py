@@ -13,16 +13,22 @@ from optax import contrib
 
 @dataclass(frozen=True)
 class OptaxRow:
-    """One transformation, its claims and options, and the laws that it breaks."""
+    """One transformation, its claims and options, and the laws that it breaks.
+
+    A representative of a mechanism is tried on all laws without --thorough too.
+    """
 
     name: str
     factory: Callable[..., Any]
     claims: Mapping[str, Any] = field(default_factory=dict)
     known: tuple[str, ...] = ()
+    represents: str = ""
 
 
-def row(name: str, factory: Callable[..., Any], *known: str, **claims: Any) -> OptaxRow:
-    return OptaxRow(name, factory, claims, known)
+def row(
+    name: str, factory: Callable[..., Any], *known: str, represents: str = "", **claims: Any
+) -> OptaxRow:
+    return OptaxRow(name, factory, claims, known, represents)
 
 
 # Laws that many break: see gradtx/testing/KNOWN.md.
@@ -56,7 +62,14 @@ ROWS = [
     row("identity", optax.identity, **LINEAR),
     row("scale", partial(optax.scale, 2.0), **LINEAR),
     row("trace", partial(optax.trace, 0.9, nesterov=True), DRIFT, **LINEAR),
-    row("ema", partial(optax.ema, 0.9), DRIFT, bias_corrected=True, **LINEAR),
+    row(
+        "ema",
+        partial(optax.ema, 0.9),
+        DRIFT,
+        bias_corrected=True,
+        **LINEAR,
+        represents="a leafwise rule",
+    ),
     row("sgd", partial(optax.sgd, momentum=0.9), DRIFT, **LINEAR, **RATE),
     row("signum", optax.signum, DRIFT, **ADAPTIVE, **RATE),
     row("adam", optax.adam, DRIFT, HALF, bias_corrected=True, **ADAPTIVE, **RATE),
@@ -69,6 +82,7 @@ ROWS = [
         needs_params=True,
         leafwise=True,
         **RATE,
+        represents="a chain",
     ),
     row("adamax", optax.adamax, DRIFT, HALF, **ADAPTIVE, **RATE),
     row("rmsprop", partial(optax.rmsprop, eps=1e-16), DRIFT, HALF, **ADAPTIVE, **RATE),
@@ -154,14 +168,21 @@ ROWS = [
     ),
     row("centralize", optax.centralize, **LINEAR),
     row("scale_by_trust_ratio", optax.scale_by_trust_ratio, leafwise=True),
-    row("masked", lambda: optax.masked(optax.sgd(0.1), by_name), masks=by_name),
+    row(
+        "masked", lambda: optax.masked(optax.sgd(0.1), by_name), masks=by_name, represents="masked"
+    ),
     row(
         "apply_if_finite",
         lambda: optax.apply_if_finite(optax.sgd(0.1, momentum=0.9), 5),
         DRIFT,
         skips_nonfinite=True,
+        represents="skipping",
     ),
-    row("MultiSteps", lambda: optax.MultiSteps(optax.sgd(0.1), 2).gradient_transformation()),
+    row(
+        "MultiSteps",
+        lambda: optax.MultiSteps(optax.sgd(0.1), 2).gradient_transformation(),
+        represents="accumulation",
+    ),
     row("apply_every", partial(optax.apply_every, 2), DRIFT, linear=True),
     row(
         "inject_hyperparams",
@@ -172,11 +193,13 @@ ROWS = [
         DRIFT,
         leafwise=True,
         **RATE,
+        represents="injected hyperparameters",
     ),
     row(
         "partition",
         lambda: optax.partition({True: optax.sgd(0.1), False: optax.set_to_zero()}, by_name),
         frozen=by_name,
+        represents="partition",
     ),
     row(
         "monitor",
@@ -186,6 +209,7 @@ ROWS = [
         HALF,
         "state_is_fixed_point",
         DRIFT,
+        represents="a state filled later",
     ),
     row("contrib.acprop", contrib.acprop, DRIFT, HALF, leafwise=True, **RATE),
     row(
@@ -235,13 +259,14 @@ ROWS = [
         "updates_match_gradients",
         "state_is_fixed_point",
         DRIFT,
+        represents="a rule of the whole tree",
     ),
     row(
         "contrib.reduce_on_plateau",
         contrib.reduce_on_plateau,
         extra_args={"value": jnp.float32(1.0)},
     ),
-    row("contrib.schedule_free_sgd", contrib.schedule_free_sgd),
+    row("contrib.schedule_free_sgd", contrib.schedule_free_sgd, represents="schedule_free"),
     row(
         "contrib.sam normalize",
         contrib.normalize,

@@ -5,16 +5,22 @@ from functools import partial
 import pytest
 
 from gradtx.testing import examine
-from tests.testing.defects import ADAM_ORACLE, DEFECTS, adam, scheduled
+from tests.testing.defects import ADAM_ORACLE, DEFECTS, adam, counting_pair, scheduled
 
 
-def test_there_are_enough():
-    assert len(DEFECTS) >= 50
+def test_names_are_unique():
     assert len({defect.name for defect in DEFECTS}) == len(DEFECTS)
 
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.name)
 def test_defect_is_caught_by_its_laws(defect):
+    report = examine(defect.factory, only=defect.laws, **defect.claims)
+    assert set(report.failed) == set(defect.laws), str(report)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.name)
+def test_defect_is_caught_by_no_other_law(defect):
     report = examine(defect.factory, **defect.claims)
     assert set(defect.laws) <= set(report.failed), str(report)
     if not defect.spreads:
@@ -29,5 +35,6 @@ def test_without_the_defect_all_laws_hold():
         (adam, {"oracle": ADAM_ORACLE}),
         (partial(adam, eps=1e-8), claims),
         (scheduled(), hyperparams),
+        (counting_pair, {}),
     ):
         assert examine(factory, low_precision=False, **mine).failed == ()

@@ -7,6 +7,7 @@ import gradtx
 from gradtx.loop import Hook, Loop, Request
 from gradtx.testing import check_hook, check_loop, check_schedule
 from gradtx.testing.fixture import default_fixture, tracing
+from gradtx.testing.hook_laws import HOOK_LAWS, LOOP_LAWS
 
 S = gradtx.schedules
 
@@ -63,7 +64,7 @@ def test_the_first_count_that_fails_is_shown():
 
 
 def test_hook_that_traces_keeps_the_laws():
-    assert len(check_hook(tracing, observes=True).passed) == 7
+    assert set(check_hook(tracing, observes=True).passed) == set(HOOK_LAWS)
 
 
 def scalar(dtype=jnp.int32):
@@ -122,8 +123,7 @@ def test_bad_hooks_are_caught(law, hook, claims):
 
 
 def test_loop_keeps_the_laws_under_scripts_of_requests():
-    report = check_loop()
-    assert "events_are_nested" in report.passed and len(report.passed) == 7
+    assert set(check_loop().passed) == set(LOOP_LAWS)
 
 
 def test_undeclared_order_is_caught():
@@ -133,7 +133,7 @@ def test_undeclared_order_is_caught():
     first, second = Hook("double", {"after_loss": double}), Hook("more", {"after_loss": more})
     loop = Loop(fixture.loop.apply, fixture.loop.loss, fixture.loop.tx, hooks=[first, second])
     with pytest.raises(
-        AssertionError, match=r"(?s)breaks 1 of 7 laws.*hook_order_is_declared"
+        AssertionError, match=r"(?s)breaks 1 of \d+ laws.*hook_order_is_declared"
     ) as caught:
         check_loop(loop, params=fixture.params, batches=fixture.batches)
     assert "Request" in str(caught.value)

@@ -37,15 +37,46 @@ import jax.numpy as jnp
 import optax
 
 import gradtx
+from gradtx.testing.laws import LAWS
 
 
 @dataclass(frozen=True)
 class Row:
-    """One transform and its claims."""
+    """One transform and its claims; a representative of a mechanism is tried on all laws."""
 
     name: str
     factory: Callable[..., Any]
     claims: Mapping[str, Any]
+    represents: str = ""
+
+
+# Laws of what transforms share: `leafwise`, `transformation`, `chain`, the wrappers. Without
+# --thorough they are tried on the rows that represent something, one for each mechanism.
+MACHINERY = (
+    "pure",
+    "resume_equals_uninterrupted",
+    "extra_args_ignored",
+    "counter_saturates",
+    "chain_identity",
+    "chain_associative",
+    "jit_equals_eager",
+    "traced_once",
+    "scan_equals_loop",
+    "vmap_equals_loop",
+    "sharded_equals_single",
+    "constant_schedule_equals_number",
+    "set_equals_constant",
+    "state_survives_none",
+    "state_takes_any_leaf",
+    "state_unflattens",
+    "updates_match_gradients",
+    "state_is_fixed_point",
+    "none_leaves",
+    "none_gradients",
+    "empty_tree",
+    "inputs_untouched",
+)
+OWN = tuple(name for name in LAWS if name not in MACHINERY)
 
 
 COMMON = {"none_gradients": True, "computes_in_float32": True}
@@ -74,9 +105,9 @@ JOINT = {
 RATE = {"proportional_to": "learning_rate"}
 
 
-def row(name: str, factory: Callable[..., Any], **claims: Any) -> Row:
+def row(name: str, factory: Callable[..., Any], *, represents: str = "", **claims: Any) -> Row:
     """A row with the claims that all gradtx transforms make."""
-    return Row(name, factory, COMMON | claims)
+    return Row(name, factory, COMMON | claims, represents)
 
 
 def first_leaf(tree: Any) -> Any:
@@ -101,6 +132,7 @@ TRANSFORMS = [
     row(
         "scale_by_learning_rate",
         gradtx.scale_by_learning_rate,
+        represents="a leafwise rule without slots",
         hyperparams={"learning_rate": 0.1},
         **LINEAR,
         **RATE,
@@ -135,6 +167,7 @@ TRANSFORMS = [
     row(
         "scale_by_adam",
         gradtx.scale_by_adam,
+        represents="a leafwise rule with slots",
         hyperparams={"b1": 0.9, "b2": 0.999, "eps": 1e-8},
         bias_corrected=True,
         **ADAPTIVE,
@@ -203,6 +236,7 @@ TRANSFORMS = [
     row(
         "adamw",
         gradtx.adamw,
+        represents="a chain",
         hyperparams={"learning_rate": 0.1, "weight_decay": 0.01},
         needs_params=True,
         leafwise=True,
@@ -237,7 +271,13 @@ TRANSFORMS = [
     row(
         "clip", gradtx.clip, hyperparams={"max_delta": 1.0}, leafwise=True, zero_is_fixed_point=True
     ),
-    row("clip_by_global_norm", gradtx.clip_by_global_norm, hyperparams={"max_norm": 1.0}, **JOINT),
+    row(
+        "clip_by_global_norm",
+        gradtx.clip_by_global_norm,
+        represents="a rule of the whole tree",
+        hyperparams={"max_norm": 1.0},
+        **JOINT,
+    ),
     row(
         "clip_by_block_norm",
         gradtx.clip_by_block_norm,
@@ -281,17 +321,24 @@ TRANSFORMS = [
         hyperparams={"learning_rate": 0.1},
         templates=[{"kernel": jnp.zeros((4, 6)), "bias": jnp.zeros(3)}],
     ),
-    row("masked", lambda: gradtx.masked(gradtx.sgd(0.1), first_leaf), masks=first_leaf),
+    row(
+        "masked",
+        lambda: gradtx.masked(gradtx.sgd(0.1), first_leaf),
+        represents="masked",
+        masks=first_leaf,
+    ),
     # The mean is rounded to the gradient's dtype before the inner update sees it.
     row(
         "accumulate",
         lambda: gradtx.accumulate(gradtx.sgd(0.1), 2),
+        represents="accumulate",
         linear=True,
         computes_in_float32=False,
     ),
     row(
         "apply_if_finite",
         lambda: gradtx.apply_if_finite(gradtx.sgd(0.1, momentum=0.9), 5),
+        represents="skipping",
         skips_nonfinite=True,
     ),
     row(
@@ -304,11 +351,13 @@ TRANSFORMS = [
         lambda: gradtx.partition(
             {"move": gradtx.sgd(0.1), "stay": gradtx.set_to_zero()}, first_leaf_moves
         ),
+        represents="partition",
         frozen=first_leaf,
     ),
     row(
         "freeze",
         lambda: gradtx.freeze(gradtx.sgd(0.1, momentum=0.9), all_but_the_first_leaf),
+        represents="freeze",
         frozen=first_leaf,
         linear=True,
         scale_equivariant=True,
@@ -337,6 +386,7 @@ TRANSFORMS = [
     row(
         "a chain with a part of Optax's",
         lambda: gradtx.chain(optax.clip(1.0), gradtx.adam(0.1)),
+        represents="Optax's parts",
         none_gradients=False,
         zero_is_fixed_point=True,
     ),
@@ -358,6 +408,7 @@ TRANSFORMS = [
     row(
         "ema_params",
         gradtx.ema_params,
+        represents="a copy of the parameters",
         hyperparams={"decay": 0.9},
         needs_params=True,
         leafwise=True,
@@ -366,6 +417,7 @@ TRANSFORMS = [
     row(
         "lookahead",
         lambda slow_step_size: gradtx.lookahead(gradtx.sgd(0.1), 2, slow_step_size),
+        represents="lookahead",
         hyperparams={"slow_step_size": 0.5},
         needs_params=True,
         leafwise=True,
@@ -376,6 +428,7 @@ TRANSFORMS = [
     row(
         "master_weights",
         lambda: gradtx.master_weights(gradtx.sgd(0.1, momentum=0.9)),
+        represents="rounding",
         equals=gradtx.sgd(0.1, momentum=0.9),
         **LINEAR | {"needs_params": True},
         computes_in_float32=False,
@@ -391,6 +444,7 @@ TRANSFORMS = [
     row(
         "stochastic_rounding",
         gradtx.stochastic_rounding,
+        represents="a PRNG key in the state",
         equals=gradtx.identity(),
         **LINEAR | {"needs_params": True},
         computes_in_float32=False,
@@ -398,6 +452,7 @@ TRANSFORMS = [
     row(
         "schedule_free_adamw",
         gradtx.schedule_free_adamw,
+        represents="schedule_free",
         hyperparams={"learning_rate": 0.1, "b1": 0.9},
         needs_params=True,
         leafwise=True,

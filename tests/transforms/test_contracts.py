@@ -2,14 +2,28 @@
 
 import pytest
 
-from gradtx.testing import check_transformation
-from tests.transforms.table import TRANSFORMS
+from gradtx.testing import check_transformation, examine
+from tests.transforms.table import MACHINERY, OWN, TRANSFORMS
+
+REPRESENTATIVES = [row for row in TRANSFORMS if row.represents]
+OTHERS = [row for row in TRANSFORMS if not row.represents]
 
 
-@pytest.mark.parametrize("row", TRANSFORMS, ids=lambda row: row.name)
-def test_keeps_the_laws(row):
+@pytest.mark.parametrize("row", REPRESENTATIVES, ids=lambda row: row.name)
+def test_a_representative_keeps_all_laws(row):
     report = check_transformation(row.factory, **row.claims)
     assert not report.unsupported, "the suite gives the CPU eight devices"
+
+
+@pytest.mark.parametrize("row", OTHERS, ids=lambda row: row.name)
+def test_a_rule_keeps_its_own_laws(row):
+    examine(row.factory, only=OWN, **row.claims).or_raise(row.name)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("row", OTHERS, ids=lambda row: row.name)
+def test_a_rule_keeps_the_laws_of_the_machinery(row):
+    examine(row.factory, only=MACHINERY, **row.claims).or_raise(row.name)
 
 
 def test_names_are_unique():

@@ -62,6 +62,11 @@ from gradtx.testing.laws.memory import (
     requires_params,
     resume_equals_uninterrupted,
 )
+from gradtx.testing.laws.pytree import (
+    state_survives_none,
+    state_takes_any_leaf,
+    state_unflattens,
+)
 from gradtx.testing.laws.structure import (
     empty_tree,
     inputs_untouched,
@@ -160,6 +165,9 @@ __all__ = [
     "skips_nonfinite",
     "state_is_fixed_point",
     "state_is_fixed_point_mixed",
+    "state_survives_none",
+    "state_takes_any_leaf",
+    "state_unflattens",
     "traced_equals_constant",
     "traced_once",
     "translation_equivariant",
