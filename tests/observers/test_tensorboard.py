@@ -4,13 +4,13 @@ import logging
 import math
 import struct
 import sys
-from types import SimpleNamespace
 
 import pytest
 
 from gradtx.checkpoint import resume
 from gradtx.loop import Observer, Report, fit
 from gradtx.observers import Interrupted, tensorboard
+from gradtx.run import RunOptions
 from gradtx.run.training import observers_for
 from tests.observers.small import BATCHES, at, make, nan_at
 
@@ -100,9 +100,8 @@ def test_a_stopped_and_resumed_run_has_every_step(tmp_path, monkeypatch, capsys)
     """With the observers of a run; at the stop already, since a killed process does no more."""
     never_due(monkeypatch)
     loop, state = make()
-    config = SimpleNamespace(save_every=None)
-    job = SimpleNamespace(loop=loop, source=SimpleNamespace(steps=len(BATCHES)))
-    observers = lambda **how: observers_for(config, job, tmp_path, facts={}, **how)
+    options = RunOptions()
+    observers = lambda **how: observers_for(options, loop, len(BATCHES), tmp_path, facts={}, **how)
     with pytest.raises(Interrupted):
         fit(loop, state, BATCHES, epochs=3, observers=observers(stop=lambda step: step == 5))
     assert steps(tmp_path / "tensorboard") == [1, 2, 3, 4, 5]
