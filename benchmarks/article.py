@@ -252,8 +252,8 @@ def run(args):
 
 
 def main(argv=None):
-    jax.options.update("jax_compilation_cache_dir", str(train.CACHE))
-    jax.options.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+    jax.config.update("jax_compilation_cache_dir", str(train.CACHE))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
     args = parse(argv)
     try:
         return run(args)

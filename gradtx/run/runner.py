@@ -33,7 +33,7 @@ class Runner:
         resuming: whether the run in `options.out` goes on.
     """
 
-    def __init__(
+    def __init__(  # noqa: D107
         self, options: RunOptions, *, mesh: Mesh | None = None, resuming: bool = False
     ) -> None:
         self.options, self.mesh, self.resuming = options, mesh, resuming
