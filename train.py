@@ -31,6 +31,7 @@ import jax
 import numpy as np
 
 import gradtx
+from gradtx.data import ImageSpec
 from gradtx.data.text import unigram_perplexity
 from gradtx.hooks import reset_model_state, rnn_regularizer
 from gradtx.loop import Loop, accuracy, cross_entropy, fit
@@ -74,15 +75,17 @@ def train(options: TrainOptions, run: Runner) -> None:
             f" words by frequency alone: {unigram_perplexity(text):.1f}."
         )
     else:
+        dataset = load_images(options)
         source = image_source(
-            load_images(options),
+            dataset,
             batch_size=options.batch_size,
             size=options.image_size,
             seed=options.seed,
             shift=options.shift,
             limit=options.limit_batches,
         )
-        model = image_model(options, source.spec, MODELS)
+        spec = ImageSpec.of(dataset, size=options.image_size)
+        model = image_model(options, spec, MODELS)
         loss, metrics, hooks = cross_entropy, {"accuracy": accuracy}, []
         remark = lambda row: f"Validation accuracy {row['accuracy']:.2%}."
 

@@ -30,7 +30,7 @@ import gradtx
 import train
 from benchmarks.article_report import accuracy as accuracy_of
 from benchmarks.article_report import finite, resume, write
-from gradtx.data import DataError
+from gradtx.data import DataError, ImageSpec
 from gradtx.loop import Loop, TrainState, accuracy, cross_entropy, fit
 from gradtx.optimizers.presets import fastai_adam, fastai_sgd
 from gradtx.recipes import fit_one_cycle
@@ -169,14 +169,16 @@ class Task(NamedTuple):
 
 def make_task(options):
     """The data, which it prints, and the network with its first state."""
+    dataset = load_images(options)
     source = image_source(
-        load_images(options),
+        dataset,
         batch_size=options.batch_size,
         size=options.image_size,
         seed=options.seed,
         limit=options.limit_batches,
     )
-    model = image_model(options, source.spec, train.MODELS)
+    spec = ImageSpec.of(dataset, size=options.image_size)
+    model = image_model(options, spec, train.MODELS)
     loop = Loop(
         apply=model.apply,
         loss=cross_entropy,
