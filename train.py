@@ -89,9 +89,11 @@ def train(options: TrainOptions, run: Runner) -> None:
         loss, metrics, hooks = cross_entropy, {"accuracy": accuracy}, []
         remark = lambda row: f"Validation accuracy {row['accuracy']:.2%}."
 
-    # Optimizer, loop and first state.
+    # Optimizer: any gradient transformation, such as gradtx.lion(1e-4, weight_decay=0.1).
     tx = make_optimizer(options)
-    hooks = with_guards(hooks, options)
+
+    # Loop: hooks of your own go into the list, such as gradtx.hooks.ema_params(0.999).
+    hooks = with_guards([*hooks], options)
     loop = Loop(apply=model.apply, loss=loss, tx=tx, metrics=metrics, hooks=hooks)
     state = first_state(loop, model.init, seed=options.seed)
 
