@@ -28,12 +28,23 @@ import jax
 
 import gradtx
 import train
-from benchmarks.article_report import accuracy, finite, resume, write
-from gradtx.data import DataError
-from gradtx.loop import fit
+from benchmarks.article_report import accuracy as accuracy_of
+from benchmarks.article_report import finite, resume, write
+from gradtx.data import DataError, ImageSpec
+from gradtx.loop import Loop, TrainState, accuracy, cross_entropy, fit
 from gradtx.optimizers.presets import fastai_adam, fastai_sgd
 from gradtx.recipes import fit_one_cycle
-from gradtx.run import fail
+from gradtx.run import (
+    BatchSource,
+    TrainOptions,
+    fail,
+    first_state,
+    image_model,
+    image_source,
+    load_images,
+    with_guards,
+)
+from gradtx.run.train_options import PHOTOS
 from gradtx.transforms.stats import (
     adam_step,
     average_grad,
@@ -132,10 +143,10 @@ def parse(argv=None):
 
 
 def configure(args, seed):
-    """Return train.py's configuration."""
-    photos = args.dataset in train.PHOTOS
+    """train.py's options."""
+    photos = args.dataset in PHOTOS
     small = {"model": "mlp", "limit_batches": 3} if args.tiny else {}
-    return train.Config(
+    return TrainOptions(
         dataset=args.dataset,
         data_dir=args.data_dir,
         archive=args.archive,
@@ -148,17 +159,47 @@ def configure(args, seed):
     )
 
 
-def train_once(training, config, job, *, steps=100):
+class Task(NamedTuple):
+    """What all trainings of one seed have in common."""
+
+    loop: Loop  # with the baseline's optimizer
+    state: TrainState
+    source: BatchSource
+
+
+def make_task(options):
+    """The data, which it prints, and the network with its first state."""
+    dataset = load_images(options)
+    source = image_source(
+        dataset,
+        batch_size=options.batch_size,
+        size=options.image_size,
+        seed=options.seed,
+        limit=options.limit_batches,
+    )
+    spec = ImageSpec.of(dataset, size=options.image_size)
+    model = image_model(options, spec, train.MODELS)
+    loop = Loop(
+        apply=model.apply,
+        loss=cross_entropy,
+        tx=baseline(TRAININGS["adam"].rate),
+        metrics={"accuracy": accuracy},
+        hooks=with_guards([], options),
+    )
+    return Task(loop, first_state(loop, model.init, seed=options.seed), source)
+
+
+def train_once(training, options, task, *, steps=100):
     """Train from scratch; return what came of it."""
-    loop = dataclasses.replace(job.loop, tx=training.make(training.rate))
-    state = loop.init(job.state.params, job.state.model_state, seed=config.seed)
-    found = lr_find(loop, state, job.source.train, steps=steps) if training.find else None
+    loop, source = dataclasses.replace(task.loop, tx=training.make(training.rate)), task.source
+    state = loop.init(task.state.params, task.state.model_state, seed=options.seed)
+    found = lr_find(loop, state, source.train, steps=steps) if training.find else None
     recipe = fit
     if training.one_cycle:
-        how = {"learning_rate": training.rate, "steps_per_epoch": job.source.steps}
+        how = {"learning_rate": training.rate, "steps_per_epoch": source.steps}
         recipe = partial(fit_one_cycle, momentum=training.momentum, **how)
     start = time.perf_counter()
-    state, history = recipe(loop, state, job.source.train, job.source.valid, epochs=config.epochs)
+    state, history = recipe(loop, state, source.train, source.valid, epochs=options.epochs)
     return {
         "seconds": time.perf_counter() - start,
         "failure": loop.failure(state),
@@ -175,20 +216,20 @@ def train_once(training, config, job, *, steps=100):
 
 def run(args):
     quiet = io.StringIO()
-    config = configure(args, args.seeds[0])
-    job = train.image_job(config)  # prints which data this is
+    options = configure(args, args.seeds[0])
+    task = make_task(options)  # prints which data this is
     settings = {
         "dataset": args.dataset,
         "data": {"embedded": "the embedded Fashion-MNIST subset", "imagenette": "Imagenette"}.get(
             args.dataset, str(args.data_dir)
         ),
-        "fingerprint": job.source.fingerprint,
-        "model": config.model,
-        "head": config.head,
-        "epochs": config.epochs,
-        "batch_size": config.batch_size,
-        "size": config.size or (128 if args.dataset in train.PHOTOS else 28),
-        "steps_per_epoch": job.source.steps,
+        "fingerprint": task.source.fingerprint,
+        "model": options.model,
+        "head": options.head,
+        "epochs": options.epochs,
+        "batch_size": options.batch_size,
+        "size": options.image_size,
+        "steps_per_epoch": task.source.steps,
     }
     path = args.out / "article.json"
     results = resume(path, settings)
@@ -196,15 +237,15 @@ def run(args):
     done = {(r["training"], r["seed"]) for r in results}
     for seed in args.seeds:
         with contextlib.redirect_stdout(quiet):
-            config = configure(args, seed)
-            job = train.image_job(config)
+            options = configure(args, seed)
+            task = make_task(options)
         for name in args.trainings:
             if (name, seed) in done:
                 continue
-            result = train_once(TRAININGS[name], config, job, steps=12 if args.tiny else 100)
+            result = train_once(TRAININGS[name], options, task, steps=12 if args.tiny else 100)
             results.append(finite({"training": name, "seed": seed} | result))
             write(TRAININGS, results, settings, args.out)
-            reached = f"accuracy {accuracy(results[-1]):.4f}, {result['seconds']:.0f} s"
+            reached = f"accuracy {accuracy_of(results[-1]):.4f}, {result['seconds']:.0f} s"
             print(f"{name}, seed {seed}: {reached}", flush=True)
     print((args.out / "article.md").read_text() if results else "Nothing to do.")
     print(f"Written to {args.out}: article.md, article.json, curves.png, lr_find.png.")

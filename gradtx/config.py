@@ -1,35 +1,37 @@
 """A frozen dataclass as a command line: one field, one option, defaults in one place.
 
 @dataclass(frozen=True)
-class Config:
+class Options:
     epochs: int = option(4, "passes over the training data")
     optimizer: Literal["sgd", "adam"] = option("adam", "what makes updates of gradients")
 
-config = parse(Config, ["--epochs", "2"])
-
-A configuration is saved as JSON, and read again through the same options.
+options = parse(Options, ["--epochs", "2"])
 """
 
 import argparse
 import dataclasses
-import json
 import math
 import types
 import typing
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar
-
-from gradtx.files import write_atomically
 
 T = TypeVar("T")
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
+    """A parser of `argparse` whose errors are one line: "error: PROG: what is wrong. See --help."
+
+    It takes the arguments of `argparse.ArgumentParser`.
+    """
 
     def error(self, message: str) -> NoReturn:
-        """End the process with status 2."""
+        """End the process with status 2.
+
+        Args:
+            message: what is wrong, without a full stop.
+        """
         self.exit(2, f"error: {self.prog}: {message}. See --help.\n")
 
 
@@ -39,36 +41,54 @@ def option(
     *,
     least: float | None = None,
     below: float = math.inf,
-    kept: bool = True,
-    free: bool = False,
+    resumable: bool = True,
+    overridable: bool = False,
 ) -> Any:
-    """A field of a configuration, with its default and what `--help` says of it.
+    """A field of an options dataclass, with its default and what `--help` says of it.
 
-    With `least`, `check_ranges` requires a number in [least, below). `kept=False` is for what a run
-    that goes on does not take over, and `free=True` for what may be another then: they say where a
-    run is made, not what it makes.
+    Args:
+        default: the value of the field where the command line does not give one.
+        help: what `--help` says of the option.
+        least: the least value of a number that `check_ranges` accepts; None: it checks nothing.
+        below: the first value that is too large.
+        resumable: whether a run that is resumed takes over the value that it was begun with.
+        overridable: whether the command line that resumes a run may give another value: such
+            options say where a run is made, not what it makes.
     """
-    about = {"help": help, "least": least, "below": below, "kept": kept, "free": free}
-    return dataclasses.field(default=default, metadata=about)
+    metadata = {
+        "help": help,
+        "least": least,
+        "below": below,
+        "resumable": resumable,
+        "overridable": overridable,
+    }
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def flag(name: str) -> str:
-    """The option of a field.
+    """The option of a field, as it is written on the command line.
 
     >>> flag("batch_size")
     '--batch-size'
+
+    Args:
+        name: the field's name.
     """
     return "--" + name.replace("_", "-")
 
 
-def check_ranges(config: Any, where: str) -> None:
-    """Require of the numbers in `config` what their options say; None is always right.
+def check_ranges(options: Any, where: str) -> None:
+    """Require each number to be in [least, below) of its `option`; None is always accepted.
+
+    Args:
+        options: an instance of an options dataclass.
+        where: how the message begins, such as the name of the script.
 
     Raises:
-        ValueError: beginning with `where`.
+        ValueError: if a number is outside.
     """
-    for field in dataclasses.fields(config):
-        value, least = getattr(config, field.name), field.metadata.get("least")
+    for field in dataclasses.fields(options):
+        value, least = getattr(options, field.name), field.metadata.get("least")
         if value is None or least is None:
             continue
         below = field.metadata["below"]
@@ -79,14 +99,19 @@ def check_ranges(config: Any, where: str) -> None:
             )
 
 
-def check_ignored(argv: Sequence[str], idle: Mapping[str, Collection[str]], where: str) -> None:
-    """Require that `argv` has no option that is idle; `idle` is fields by what does not heed them.
+def check_ignored(argv: Sequence[str], ignored: Mapping[str, Collection[str]], where: str) -> None:
+    """Refuse a command line with an option that would have no effect.
+
+    Args:
+        argv: the words of the command line.
+        ignored: for each reason, such as "--model mlp", the names of the fields that it ignores.
+        where: how the message begins, such as the name of the script.
 
     Raises:
-        ValueError: beginning with `where`.
+        ValueError: if `argv` has an ignored option.
     """
     given = {word.split("=")[0] for word in argv}
-    for what, names in idle.items():
+    for what, names in ignored.items():
         if found := sorted(given & set(map(flag, names))):
             raise ValueError(
                 f"{where}: `{what}` has no use for some options; got {', '.join(found)}. Leave"
@@ -95,14 +120,26 @@ def check_ignored(argv: Sequence[str], idle: Mapping[str, Collection[str]], wher
 
 
 def parse(
-    cls: type[T], argv: Sequence[str] | None = None, *, prog: str = "", description: str = ""
+    cls: type[T],
+    argv: Sequence[str] | None = None,
+    *,
+    prog: str = "",
+    description: str = "",
+    defaults: Mapping[str, Any] | None = None,
 ) -> T:
-    """Read the options of `cls` from `argv`, by default the process's own.
+    """Read the options of a dataclass from a command line.
 
     A field `batch_size: int` is the option `--batch-size INT`; a `bool` is a switch, with its
     `--no-` form; a `Literal` lists its choices; `X | None` is an X that may be left out. An option
     that does not exist, or a value that does not parse, ends the process with status 2 and a line
     that names it.
+
+    Args:
+        cls: the dataclass; its fields are made by `option`.
+        argv: the words of the command line, by default the process's own.
+        prog: the name of the script in messages and in `--help`.
+        description: what `--help` says of the script.
+        defaults: values of fields that take the place of the dataclass's own defaults.
     """
     parser = Parser(
         prog=prog or None,
@@ -119,55 +156,82 @@ def parse(
             flag(field.name),
             default=field.default,
             help=(field.metadata.get("help", "") + shown).replace("%", "%%"),
-            **_kind(hints[field.name]),
+            **_argument(hints[field.name]),
         )
+    parser.set_defaults(**(defaults or {}))
     return cls(**vars(parser.parse_args(argv)))
 
 
-def _kind(hint: Any) -> dict[str, Any]:
+def convert(cls: type, entries: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The values of fields that were saved as JSON, each in the type of its field.
+
+    An entry is accepted if its text would be accepted on the command line; null is left out.
+
+    Args:
+        cls: the options dataclass.
+        entries: the saved value of each field.
+        where: how the message begins, such as the path of the file.
+
+    Raises:
+        ValueError: if there is no such field, or a value is not of its type.
+    """
+    hints = typing.get_type_hints(cls)
+    entries = {name: value for name, value in entries.items() if value is not None}
+    values = {
+        name: _converted(f"{where}: argument {flag(name)}", hints[name], value)
+        for name, value in entries.items()
+        if name in hints
+    }
+    if unknown := [f"{flag(name)}={entries[name]}" for name in entries if name not in hints]:
+        raise ValueError(f"{where}: unrecognized arguments: {' '.join(unknown)}. See --help.")
+    return values
+
+
+def _converted(where: str, hint: Any, value: Any) -> Any:
+    """A saved value in the type of its field."""
+    plain = _without_none(hint)
+    if plain is bool or isinstance(value, bool):
+        if plain is bool and isinstance(value, bool):
+            return value
+        raise ValueError(f"{where}: invalid {plain.__name__} value: {value!r}. See --help.")
+    if typing.get_origin(plain) is Literal:
+        if value in typing.get_args(plain):
+            return value
+        choices = ", ".join(map(repr, typing.get_args(plain)))
+        raise ValueError(f"{where}: invalid choice: {value!r} (choose from {choices}). See --help.")
+    try:
+        return _reader(plain)(str(value))
+    except argparse.ArgumentTypeError as error:
+        raise ValueError(f"{where}: {error}. See --help.") from error
+    except ValueError as error:
+        raise ValueError(
+            f"{where}: invalid {plain.__name__} value: {str(value)!r}. See --help."
+        ) from error
+
+
+def _argument(hint: Any) -> dict[str, Any]:
     """The keywords of `add_argument` for a type."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        hint = next(arg for arg in typing.get_args(hint) if arg is not type(None))
+    hint = _without_none(hint)
     if typing.get_origin(hint) is Literal:
         return {"choices": typing.get_args(hint)}
     if hint is bool:
         return {"action": argparse.BooleanOptionalAction}
-    return {"type": _path if hint is Path else hint, "metavar": hint.__name__.upper()}
+    return {"type": _reader(hint), "metavar": hint.__name__.upper()}
+
+
+def _without_none(hint: Any) -> Any:
+    """X for the type `X | None`, and any other type as it is."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return next(arg for arg in typing.get_args(hint) if arg is not type(None))
+    return hint
+
+
+def _reader(hint: Any) -> Callable[[str], Any]:
+    """What makes a value of a type from a word of the command line."""
+    return _path if hint is Path else hint
 
 
 def _path(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("a path must not be empty")
     return Path(text)
-
-
-def write_config(config: Any, path: Path, **facts: Any) -> None:
-    """Save the fields of `config`, and `facts` beside them, as JSON: whole or not at all."""
-    entries = dataclasses.asdict(config) | facts
-    write_atomically(path, json.dumps(entries, indent=2, default=str) + "\n")
-
-
-def read_words(path: Path, *, without: Collection[str] = ()) -> list[str]:
-    """The entries that `write_config` saved as words of a command line, but for those `without`.
-
-    With more words after them, `parse` checks and overrides what was saved.
-
-    Raises:
-        ValueError: if the file is not there or is not JSON.
-    """
-    try:
-        saved = json.loads(path.read_text())
-        options = {name: saved[name] for name in saved if name not in without}
-    except (OSError, ValueError, TypeError, LookupError) as error:
-        raise ValueError(
-            f"read_words: `path` must be a saved configuration; got {path}, which cannot be read"
-            f" ({type(error).__name__}). Name another."
-        ) from error
-    return [_word(name, value) for name, value in options.items() if value is not None]
-
-
-def _word(name: str, value: Any) -> str:
-    """An entry as on the command line."""
-    if isinstance(value, bool):
-        return flag(name if value else f"no_{name}")
-    return f"{flag(name)}={value}"

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from models import winograd
+from . import winograd
 
 FORMS = ("auto", "native", "fast")
 # Up to so many pixels one matrix product takes at most half of the convolutions' time on a CPU;

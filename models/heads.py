@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from models.norm import BatchNorm
+from .norm import BatchNorm
 
 
 class PlainHead(nn.Module):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from models.convolution import use_fast
+from .convolution import use_fast
 
 
 def max_pool(x: jax.Array, *, size: int = 3, stride: int = 2, form: str = "auto") -> jax.Array:

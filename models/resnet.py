@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from models.convolution import Conv
-from models.heads import ConcatHead, PlainHead
-from models.norm import BatchNorm
-from models.pooling import max_pool
+from .convolution import Conv
+from .heads import ConcatHead, PlainHead
+from .norm import BatchNorm
+from .pooling import max_pool
 
 
 class BasicBlock(nn.Module):

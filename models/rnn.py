@@ -4,7 +4,6 @@ The hidden state lives in the `carry` collection, beside the parameters and outs
 batch statistics do: it is given to a call and the next one is handed back.
 """
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -128,7 +127,7 @@ class LSTMLanguageModel(nn.Module):
                                     rngs={"dropout": key}, mutable=["carry"])
 
     and hand `state` to the next batch, whose rows go on where those of this batch ended. `init`
-    leaves the carry at zero, for the batch size of its tokens. `reset_carry` sets it back.
+    leaves the carry at zero, for the batch size of its tokens.
 
     Shapes and dtypes: `tokens` int[batch, time]; see `Output`. Results are in `dtype` (None: that
     of the parameters), parameters in `param_dtype`, the carry always in float32.
@@ -204,20 +203,6 @@ class LSTMLanguageModel(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (self.vocab_size,), self.param_dtype)
         x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
         return x @ kernel + bias[None, None]
-
-
-def reset_carry(model_state: Mapping[str, Any]) -> dict[str, Any]:
-    """`model_state` with zeros for its `carry` and all else as it is.
-
-    Raises:
-        ValueError: if there is no `carry` in it.
-    """
-    if "carry" not in model_state:
-        raise ValueError(
-            "reset_carry: `model_state` must have a `carry` collection; got "
-            f"{sorted(model_state)}. Pass the state that the model's init returned, less `params`."
-        )
-    return {**model_state, "carry": jax.tree.map(jnp.zeros_like, model_state["carry"])}
 
 
 def sequence_loss(logits: jax.Array, label: jax.Array) -> jax.Array:

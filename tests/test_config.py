@@ -1,12 +1,13 @@
 """The generated command line."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import pytest
 
-from gradtx.config import option, parse, read_words, write_config
+from gradtx.config import convert, option, parse
 
 
 @dataclass(frozen=True)
@@ -54,21 +55,33 @@ def test_help_shows_defaults(capsys):
     assert "100 % of it (default: 4)" in text
 
 
-@pytest.mark.parametrize("text", [None, "[1", "3", "[1, 2]"])
-def test_a_saved_configuration_that_cannot_be_read_is_named(tmp_path, text):
-    path = tmp_path / "config.json"
-    if text is not None:
-        path.write_text(text)
-    with pytest.raises(ValueError, match=r"read_words: `path` must be .*json, which cannot"):
-        read_words(path)
+def test_other_defaults_take_the_place_of_the_dataclasss_own():
+    got = parse(Example, ["--epochs=3", "--no-quick"], defaults={"epochs": 2, "quick": True})
+    assert got == Example(epochs=3)
+    assert parse(Example, [], defaults={"out": Path("x")}) == Example(out=Path("x"))
 
 
-def test_a_configuration_is_saved_and_read_with_facts_beside(tmp_path):
-    config = Example(2, 0.5, "b", True, tmp_path / "x")
-    write_config(config, tmp_path / "config.json", data="abc")
-    words = read_words(tmp_path / "config.json", without=("data",))
-    assert parse(Example, words) == config
-    assert parse(Example, [*words, "--epochs=3", "--no-quick"]).epochs == 3
-    some = read_words(tmp_path / "config.json", without=("data", "epochs", "out"))
-    assert parse(Example, some) == Example(4, 0.5, "b", True)
-    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+def test_saved_values_get_the_types_of_their_fields():
+    saved = {"epochs": 2, "lr": 1, "kind": "b", "quick": True, "out": "runs/x"}
+    got = convert(Example, saved, "x.json")
+    assert Example(**got) == Example(2, 1.0, "b", True, Path("runs/x"))
+    assert type(got["lr"]) is float
+    assert convert(Example, {"out": None}, "x.json") == {}
+
+
+@pytest.mark.parametrize(
+    "name, value, said",
+    [
+        ("epochs", "two", "argument --epochs: invalid int value: 'two'. See --help."),
+        ("epochs", 2.5, "argument --epochs: invalid int value: '2.5'. See --help."),
+        ("epochs", True, "argument --epochs: invalid int value: True"),
+        ("lr", [1], "argument --lr: invalid float value"),
+        ("kind", "c", "argument --kind: invalid choice: 'c' (choose from 'a', 'b')"),
+        ("quick", 1, "argument --quick: invalid bool value: 1"),
+        ("out", "", "argument --out: a path must not be empty"),
+        ("epchs", 2, "unrecognized arguments: --epchs=2. See --help."),
+    ],
+)
+def test_a_saved_value_that_a_field_cannot_have_is_named(name, value, said):
+    with pytest.raises(ValueError, match=f"^x.json: {re.escape(said)}"):
+        convert(Example, {name: value}, "x.json")

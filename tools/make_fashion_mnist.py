@@ -1,10 +1,10 @@
-"""How `fashion_mnist.npz` was made; kept as its record, nothing imports it.
+"""How `gradtx/data/fashion_mnist.npz` was made; kept as its record, nothing imports it.
 
 The source is Debian's package dataset-fashion-mnist 0.0~git20200523.55506a9-1:
 
     apt-get download dataset-fashion-mnist
     dpkg-deb -x dataset-fashion-mnist_*.deb unpacked
-    python -m tools.make_fashion_mnist unpacked/usr/share/datasets/fashion-mnist out.npz
+    python tools/make_fashion_mnist.py unpacked/usr/share/datasets/fashion-mnist out.npz
 
 From each class 600 training and 100 test images are drawn without replacement with
 `numpy.random.default_rng(0)`, train before test and class 0 first, and kept in the order of the

@@ -1,8 +1,8 @@
 """The data set inside the package: a balanced part of Fashion-MNIST.
 
 6,000 training and 1,000 test images of 28 x 28 gray pixels in ten classes (Xiao, Rasul and
-Vollgraf, 2017), under the MIT license in FASHION_MNIST_LICENSE. `make_fashion_mnist.py` made the
-file and documents how.
+Vollgraf, 2017), under the MIT license in FASHION_MNIST_LICENSE.
+`tools/make_fashion_mnist.py` of the repository made the file and documents how.
 """
 
 import hashlib

@@ -1,38 +1,56 @@
 """A training script's whole run: options, directory, resume, signals, devices, searches, report.
 
     @dataclass(frozen=True)
-    class Config(RunOptions):
+    class Options(RunOptions):
         lr: float = option(1e-3, "the learning rate", least=0)
 
-    def job(config): ...
-        return Job(loop, state, source)
+    def train(options, run):
+        source = ...
+        loop = Loop(...)
+        state = loop.init(...)
+        run.fit(fit, loop, state, source)
 
-    sys.exit(launch(Config, job, sys.argv[1:]))
+    sys.exit(launch(Options, train, sys.argv[1:]))
 
 `train.py` is such a script. Needs the extras `train` and `data`.
 """
 
+from gradtx.run.devices import mesh_for, on_mesh
 from gradtx.run.directory import read_config
+from gradtx.run.errors import RunFailed, fail
+from gradtx.run.first_state import first_state
 from gradtx.run.guards import with_guards
-from gradtx.run.job import Job, mesh_for, on_mesh
-from gradtx.run.launch import fail, launch
+from gradtx.run.launch import launch
+from gradtx.run.model import Model, image_model, linen_model
 from gradtx.run.options import RunOptions
-from gradtx.run.predict import predict
-from gradtx.run.sources import Source, image_source, text_source
-from gradtx.run.training import RunFailed
+from gradtx.run.predict import predict, restore_model
+from gradtx.run.probabilities import predict_images, predictor
+from gradtx.run.runner import Runner
+from gradtx.run.sources import BatchSource, image_source, load_images, load_text, text_source
+from gradtx.run.train_options import TrainOptions
 
 __all__ = [
-    "Job",
+    "BatchSource",
+    "Model",
     "RunFailed",
     "RunOptions",
-    "Source",
+    "Runner",
+    "TrainOptions",
     "fail",
+    "first_state",
+    "image_model",
     "image_source",
     "launch",
+    "linen_model",
+    "load_images",
+    "load_text",
     "mesh_for",
     "on_mesh",
     "predict",
+    "predict_images",
+    "predictor",
     "read_config",
+    "restore_model",
     "text_source",
     "with_guards",
 ]

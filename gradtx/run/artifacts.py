@@ -13,7 +13,7 @@ from gradtx.loop import Loop, TrainState
 from gradtx.report.page import write_report
 from gradtx.report.run import count_unreadable, skipped_images
 from gradtx.report.validation import validate, write_validation
-from gradtx.run.predict import predictor
+from gradtx.run.probabilities import predictor
 
 
 def finish(
@@ -22,21 +22,21 @@ def finish(
     state: TrainState,
     valid: Callable[[], Iterable[Mapping[str, Any]]],
     *,
-    facts: ImageSpec | None = None,
+    spec: ImageSpec | None = None,
 ) -> list[str]:
     """Write faults.json and report.html to `out`, and for images validation.npz; returns names.
 
-    `valid` gives the validation batches, each with a weight, and `facts` what they are of; without
+    `valid` gives the validation batches, each with a weight, and `spec` what they are of; without
     it, as for text, there are no predictions. A job of several processes has none either. The
     images that could not be read are those of `out`/skipped.jsonl.
     """
     out, names, faults = Path(out), ["faults.json"], loop.faults(state)
-    if facts is not None and jax.process_count() == 1:
-        predict = predictor(loop, state.params, state.model_state)
-        found = validate(predict, valid(), mean=facts.mean, std=facts.std)
+    if spec is not None and jax.process_count() == 1:
+        predict = predictor(loop.apply, state.params, state.model_state)
+        found = validate(predict, valid(), mean=spec.mean, std=spec.std)
         write_validation(found, out / "validation.npz")
         names.append("validation.npz")
-    if facts is not None:  # only now: validation may have come upon another image
+    if spec is not None:  # only now: validation may have come upon another image
         faults |= count_unreadable(skipped_images(out / "skipped.jsonl"))
     write_atomically(out / "faults.json", json.dumps(faults) + "\n")
     write_report(out)

@@ -1,87 +1,141 @@
-"""The directory of a run: made, read again, and gone on with."""
+"""The directory of a run: made, read again, and resumed."""
 
 import dataclasses
+import json
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gradtx.config import flag, parse, read_words
+from gradtx.config import convert, flag, parse
+from gradtx.files import write_atomically
 from gradtx.parallel.processes import from_first
 from gradtx.run.options import RunOptions
 
 C = TypeVar("C", bound=RunOptions)
 
-FACTS = ("data", "jax")  # in config.json beside the options
+BESIDE = ("data", "jax", "momentum_names")  # entries of config.json beside the options
 
 
-def make_directory(config: RunOptions) -> Path:
+def make_directory(options: RunOptions) -> Path:
     """The directory that the run writes to, made.
+
+    Args:
+        options: the options of the run; `out` names it, or else `name` and the time.
 
     Raises:
         ValueError: if it can't be.
     """
     now = time.localtime(from_first(int(time.time())))
-    out = config.out or Path("runs") / f"{config.name}-{time.strftime('%Y%m%d-%H%M%S', now)}"
+    out = options.out or Path("runs") / f"{options.name}-{time.strftime('%Y%m%d-%H%M%S', now)}"
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(
-            f"{config.PROG}: `--out` must be a directory that can be made; got {out}"
+            f"{options.PROG}: `--out` must be a directory that can be made; got {out}"
             f" ({error.strerror}). Name another."
         ) from error
     return out
 
 
-def read_config(cls: type[C], run: Path, argv: Sequence[str] = (), where: str = "`RUN`") -> C:
-    """The configuration of the run in a directory, with what `argv` changes of it.
+def write_config(options: RunOptions, path: Path, **beside: Any) -> None:
+    """Save options as JSON: whole or not at all.
+
+    Args:
+        options: the options; each field is an entry.
+        path: the file.
+        **beside: more entries.
+    """
+    entries = dataclasses.asdict(options) | beside
+    write_atomically(path, json.dumps(entries, indent=2, default=str) + "\n")
+
+
+def read_entries(path: Path, *, without: Collection[str] = ()) -> dict[str, Any]:
+    """The entries of a file that `write_config` has written, as they are in JSON.
+
+    Args:
+        path: the file.
+        without: the names of entries to leave out.
 
     Raises:
-        ValueError: naming `where`, if `run` is not the directory of a run.
+        ValueError: if the file is not there or is not a JSON object.
     """
-    left = [field.name for field in dataclasses.fields(cls) if not field.metadata["kept"]]
+    try:
+        saved = json.loads(path.read_text()).items()
+    except (OSError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"read_entries: `path` must be a saved configuration; got {path}, which cannot be read"
+            f" ({type(error).__name__}). Name another."
+        ) from error
+    return {name: value for name, value in saved if name not in without}
+
+
+def read_config(cls: type[C], run: Path, argv: Sequence[str] = (), where: str = "`RUN`") -> C:
+    """The options of the run in a directory, with what a command line changes of them.
+
+    Args:
+        cls: the dataclass of the options.
+        run: the directory.
+        argv: the words of the command line.
+        where: how a message names the directory.
+
+    Raises:
+        ValueError: if `run` is not the directory of a run, or its config.json has an option that
+            does not exist or a value that an option can't have.
+    """
+    left_out = [f.name for f in dataclasses.fields(cls) if not f.metadata["resumable"]]
     path = run / "config.json"
     try:
-        words = read_words(path, without=(*FACTS, *left))
+        entries = read_entries(path, without=(*BESIDE, *left_out))
     except ValueError as error:
         raise ValueError(
             f"{cls.PROG}: {where} must be the directory of a run; got {run}, whose config.json"
             " cannot be read. Name another."
         ) from error
-    parse(cls, words, prog=str(path))  # what is wrong with the file is said of the file
-    return parse(cls, [*words, *argv], prog=cls.PROG)
+    saved = convert(cls, entries, where=str(path))
+    cls(**saved)  # checks the values as they are, before the command line changes any
+    return parse(cls, argv, prog=cls.PROG, defaults=saved)
 
 
 def resumed_config(cls: type[C], given: C, argv: Sequence[str]) -> C:
-    """The configuration of the run that `given`, from `argv`, goes on with or begins from.
+    """The options of a run that begins from another, or goes on with it, by `--resume`.
 
-    A new run, with another's parameters alone, may have other options; one that goes on has those
-    that it was begun with, but for the free ones.
+    A new run, with another's parameters alone, may have other options; one that is resumed has
+    those that it was begun with, except the overridable ones.
+
+    Args:
+        cls: the dataclass of the options.
+        given: the options of the command line.
+        argv: the words of the command line.
 
     Raises:
-        ValueError: if an option contradicts the run, or it is a sweep.
+        ValueError: as `read_config`, if an option contradicts the run, or if it is a search.
     """
     run = given.resume or Path()
     if given.params_only:
         return read_config(cls, run, argv, "`--resume`")
-    config = read_config(cls, run, [*argv, f"--out={run}"], "`--resume`")
-    free = {flag(field.name) for field in dataclasses.fields(cls) if field.metadata["free"]}
+    options = read_config(cls, run, [*argv, f"--out={run}"], "`--resume`")
+    free = {flag(f.name) for f in dataclasses.fields(cls) if f.metadata["overridable"]}
     others = sorted({word.split("=")[0] for word in argv if word.startswith("--")} - free)
     if others:
         raise ValueError(
             f"{cls.PROG}: `--resume` takes all options from the run; got {', '.join(others)} too."
             " Leave them out, or begin anew from its parameters with `--params-only`."
         )
-    if config.sweep or config.find_lr:
+    if options.sweep or options.find_lr:
         raise ValueError(
             f"{cls.PROG}: `--resume` goes on with a training; got {run}, a search. Name another"
             " run."
         )
-    return config
+    return options
 
 
-def config_key(config: RunOptions) -> dict[str, Any]:
-    """The options that decide what a run makes, which must be the same when it goes on."""
-    fields = dataclasses.fields(config)
-    names = [f.name for f in fields if f.metadata["kept"] and not f.metadata["free"]]
-    return {name: getattr(config, name) for name in names}
+def config_key(options: RunOptions) -> dict[str, Any]:
+    """The options that must be the same when a run is resumed: they decide what it makes.
+
+    Args:
+        options: the options of the run.
+    """
+    fields = dataclasses.fields(options)
+    names = [f.name for f in fields if f.metadata["resumable"] and not f.metadata["overridable"]]
+    return {name: getattr(options, name) for name in names}

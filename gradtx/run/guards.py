@@ -11,12 +11,17 @@ from gradtx.run.options import RunOptions
 MOST_SKIPPED = 5  # in a row
 
 
-def with_guards(hooks: Iterable[Hook], config: RunOptions) -> list[Hook]:
-    """`hooks`, and those that `--nonfinite`, `--log-gradient-norm` and `--precision` ask for."""
+def with_guards(hooks: Iterable[Hook], options: RunOptions) -> list[Hook]:
+    """`hooks`, and those that `--nonfinite`, `--log-gradient-norm` and `--precision` ask for.
+
+    Args:
+        hooks: the script's own hooks.
+        options: the options of the run.
+    """
     guard = {
         "stop": terminate_on_nan(gradients=False),
         "skip": skip_nonfinite(max_in_a_row=MOST_SKIPPED),
-    }[config.nonfinite]
-    norm = [clip_gradients(math.inf)] if config.log_gradient_norm else []
-    scaling = [loss_scaling()] if Policy.of(config.precision).needs_loss_scaling else []
+    }[options.nonfinite]
+    norm = [clip_gradients(math.inf)] if options.log_gradient_norm else []
+    scaling = [loss_scaling()] if Policy.of(options.precision).needs_loss_scaling else []
     return [*scaling, guard, *hooks, *norm]

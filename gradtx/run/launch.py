@@ -1,84 +1,79 @@
-"""From the command line to the exit status, for any job."""
+"""From the command line to the exit status, for any training script."""
 
-import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TypeVar
-
-from jax.sharding import Mesh
+from typing import Any, TypeVar
 
 from gradtx.checkpoint import CheckpointError
 from gradtx.config import check_ignored, parse
-from gradtx.data import DataError
+from gradtx.data.errors import DataError
 from gradtx.observers import Interrupted, MetricsError
-from gradtx.parallel.processes import is_first, join, say
-from gradtx.run.directory import make_directory, resumed_config
-from gradtx.run.job import Job, mesh_for, on_mesh
+from gradtx.parallel.processes import join, say
+from gradtx.run.devices import mesh_for
+from gradtx.run.directory import resumed_config
+from gradtx.run.errors import RunFailed, fail
 from gradtx.run.options import RunOptions
-from gradtx.run.searches import check_sweep, find_lr, run_sweep
-from gradtx.run.training import RunFailed, begin, describe_run, train
+from gradtx.run.runner import Runner
 
 C = TypeVar("C", bound=RunOptions)
 
+# What is the user's to mend, before the run has begun and after; other errors are the script's.
+BAD_INPUT = (ValueError, RuntimeError, MemoryError)
+BAD_RUN = (DataError, CheckpointError, MetricsError, ImportError, OSError, MemoryError)
+
 
 def launch(
-    cls: type[C], make_job: Callable[[C], Job], argv: Sequence[str], *, description: str = ""
+    cls: type[C],
+    train: Callable[[C, Runner], Any],
+    argv: Sequence[str],
+    *,
+    description: str = "",
 ) -> int:
-    """Run the job that `make_job` makes of the options in `argv`; returns the exit status.
+    """Run a training script; returns the exit status.
 
-    It trains, or searches with `--find-lr` and `--sweep`, and goes on with `--resume`, on whatever
-    devices `--mesh` names and processes that there are. What it leaves is in `--out`: config.json,
-    metrics.jsonl, event files, checkpoints, report.html. A signal to end (SIGTERM, Ctrl-C) saves
-    first. Status 2 is for bad input, 1 for a run that failed; either with one line on the standard
-    error that begins with "error: ". For what is wrong with the options or the data, `make_job`
-    raises a `ValueError`; any error later on that is of the script's own making is left as it is.
-    An option that does not parse ends the process, as `--help` does.
+    It reads the options, joins the processes of the job, and calls `train(options, run)`, which
+    builds what is trained and calls one of `run.fit`, `run.find_lr` and `run.sweep`. What the run
+    leaves is in `--out`: config.json, metrics.jsonl, event files, checkpoints, report.html. A
+    signal to end (SIGTERM, Ctrl-C) saves first.
+
+    Status 2 is for bad input, 1 for a run that failed; either with one line on the standard error
+    that begins with "error: ". For what is wrong with the options or the data, `train` raises a
+    `ValueError` before it calls the method of `run`; any error later on that is of the script's
+    own making is left as it is. An option that does not parse ends the process, as `--help` does.
+
+    Args:
+        cls: the dataclass of the script's options.
+        train: the script's own function, of the options and the `Runner`.
+        argv: the words of the command line.
+        description: what `--help` says of the script.
     """
+    run = None
     try:
-        config = parse(cls, argv, prog=cls.PROG, description=description)
-        again = config.resume is not None and not config.params_only
-        if config.resume is not None:
-            config = resumed_config(cls, config, argv)
-        check_ignored(argv, config.idle, config.PROG)
-        join(**config.processes_named, detect=config.distributed)
-        mesh = mesh_for(config)
-        job = make_job(config)
-        if config.sweep:
-            check_sweep(config, job)
-        out = make_directory(config)
-    except (ValueError, RuntimeError, MemoryError) as error:
-        return fail(error)
-    try:
-        return execute(config, job, out, mesh=mesh, again=again)
+        options = parse(cls, argv, prog=cls.PROG, description=description)
+        resuming = options.resume is not None and not options.params_only
+        if options.resume is not None:
+            options = resumed_config(cls, options, argv)
+        check_ignored(argv, options.ignored, cls.PROG)
+        join(**options.processes_named, detect=options.distributed)
+        run = Runner(options, mesh=mesh_for(options), resuming=resuming)
+        train(options, run)
     except Interrupted as stopped:
-        if stopped.path is None:
-            return fail(f"stopped after {stopped.step} steps, which could not be saved.", status=1)
-        where = stopped.path.parents[1]
-        say(f"Stopped after {stopped.step} steps. To go on: python {cls.PROG} --resume {where}")
-        return 0
+        return _stopped(cls, stopped)
     except RunFailed as error:
         return fail(error, status=1)
-    except (DataError, CheckpointError, MetricsError, ImportError, OSError, MemoryError) as error:
-        return fail(error)
-
-
-def execute(config: RunOptions, job: Job, out: Path, *, mesh: Mesh | None, again: bool) -> int:
-    """What the options ask for, in the run's directory; `again` if the run there goes on."""
-    job = on_mesh(job, mesh)
-    if not again:
-        job = begin(config, job, out)
-    written = describe_run(config, job, out, again=again) if is_first() else []
-    if config.find_lr:
-        written += find_lr(config, job, out)
-    elif config.sweep:
-        written += run_sweep(config, job, out)
-    else:
-        written += train(config, job, out, again=again)
-    say(f"Written to {out}: {', '.join(written)}.")
+    except Exception as error:
+        begun = run is not None and run.out is not None
+        if isinstance(error, BAD_RUN if begun else BAD_INPUT):
+            return fail(error)
+        raise
+    if run.out is not None:
+        say(f"Written to {run.out}: {', '.join(run.written)}.")
     return 0
 
 
-def fail(error: Exception | str, status: int = 2) -> int:
-    """Say what is wrong in one line; returns the exit status."""
-    print(f"error: {error}", file=sys.stderr)
-    return status
+def _stopped(cls: type[RunOptions], stopped: Interrupted) -> int:
+    """Say that a signal has ended the run, and how to go on; returns the exit status."""
+    if stopped.path is None:
+        return fail(f"stopped after {stopped.step} steps, which could not be saved.", status=1)
+    run = stopped.path.parents[1]
+    say(f"Stopped after {stopped.step} steps. To go on: python {cls.PROG} --resume {run}")
+    return 0

@@ -16,8 +16,33 @@ from gradtx.tuning.sweep import parse_spread
 class RunOptions:
     """What decides a run, whatever is trained; it is saved beside the metrics.
 
-    A subclass is a frozen dataclass too, with more fields by `gradtx.config.option`. `PROG` is the
-    script's name, with which every message begins.
+    A subclass is a frozen dataclass too, with more fields by `gradtx.config.option`. Its `PROG` is
+    the script's name, with which every message begins.
+
+    Args:
+        epochs: passes over the training data.
+        batch_size: examples a step, of all processes together.
+        seed: of initialization, order, augmentation and dropout, in [0, 2**32).
+        precision: "f32", "bf16" or "f16", of the model's arithmetic.
+        nonfinite: at a loss that is not finite, "stop" the run or "skip" the batch.
+        log_gradient_norm: whether every step's log has the gradient's norm.
+        find_lr: a search for a learning rate instead of a training.
+        sweep: "NAME=LOW:HIGH:N": a training of N copies instead, with that hyperparameter spread.
+        save_every: steps from one checkpoint to the next; None: one at the end of each epoch.
+        out: the directory of the run; None: one in runs/, named by the model, the data and the
+            time.
+        resume: the directory of a run to go on with, or to take parameters from.
+        params_only: with `resume`: a new run, from that one's parameters alone.
+        mesh: "data=N,fsdp=M", the devices; None: one, or those of all processes as data.
+        coordinator: HOST:PORT of process 0, if there are several processes.
+        processes: how many there are.
+        process_id: which one this is, from 0.
+        distributed: "auto": find the processes as JAX does; "off": there is only this one; None:
+            find them under srun alone.
+        limit_batches: the most batches of an epoch and of a validation, to try something.
+
+    Raises:
+        ValueError: if a value is out of range, or two do not go together.
     """
 
     PROG: ClassVar[str] = "train.py"
@@ -43,29 +68,39 @@ class RunOptions:
     save_every: int | None = option(
         None, "a checkpoint after so many steps, not only each epoch", least=1
     )
-    out: Path | None = option(None, "where to write (default: runs/MODEL-DATA-TIME)", kept=False)
+    out: Path | None = option(
+        None, "where to write (default: runs/MODEL-DATA-TIME)", resumable=False
+    )
     resume: Path | None = option(
-        None, "go on with the run in this directory, as it was begun", kept=False, free=True
+        None,
+        "go on with the run in this directory, as it was begun",
+        resumable=False,
+        overridable=True,
     )
     params_only: bool = option(
-        False, "with --resume: a new run, from that one's parameters alone", kept=False
+        False, "with --resume: a new run, from that one's parameters alone", resumable=False
     )
     mesh: str | None = option(
         None,
         "data=N,fsdp=M: split batches over N x M devices, parameters and moments over M",
-        kept=False,
-        free=True,
+        resumable=False,
+        overridable=True,
     )
     coordinator: str | None = option(
-        None, "HOST:PORT of process 0, if there are several processes", kept=False, free=True
+        None,
+        "HOST:PORT of process 0, if there are several processes",
+        resumable=False,
+        overridable=True,
     )
-    processes: int | None = option(None, "how many there are", kept=False, free=True)
-    process_id: int | None = option(None, "which one this is, from 0", kept=False, free=True)
+    processes: int | None = option(None, "how many there are", resumable=False, overridable=True)
+    process_id: int | None = option(
+        None, "which one this is, from 0", resumable=False, overridable=True
+    )
     distributed: Literal["auto", "off"] | None = option(
         None,
         "auto: find the processes as JAX does (TPU pod, MPI); by default under srun alone",
-        kept=False,
-        free=True,
+        resumable=False,
+        overridable=True,
     )
     limit_batches: int | None = option(
         None, "for tests: end each epoch after so many batches", least=1
@@ -102,8 +137,8 @@ class RunOptions:
         return {name: getattr(self, name) for name in names}
 
     @property
-    def idle(self) -> dict[str, tuple[str, ...]]:
-        """The fields that this kind of run does not heed, by what makes them so."""
+    def ignored(self) -> dict[str, tuple[str, ...]]:
+        """The fields that this kind of run ignores, by what makes it ignore them."""
         found: dict[str, tuple[str, ...]] = {}
         if self.sweep is not None:
             found["--sweep"] = ("save_every", parse_spread(self.sweep)[0])

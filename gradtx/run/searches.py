@@ -2,26 +2,31 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 
-from gradtx.loop import epoch_order
-from gradtx.run.job import Job
+from gradtx.core.runtime_hyperparams import names_with_role
+from gradtx.loop import Loop, TrainState, epoch_order
+from gradtx.run.errors import RunFailed
 from gradtx.run.options import RunOptions
-from gradtx.run.training import RunFailed
+from gradtx.run.sources import BatchSource
 from gradtx.tuning.lr_find import lr_find
 from gradtx.tuning.sweep import padded_order, spread, sweep
 
 LARGE = 1_000_000  # parameters; on a CPU, copies of larger models are trained one by one
 
 
-def find_lr(config: RunOptions, job: Job, out: Path) -> list[str]:
-    """Raise the learning rate on a copy of the state; print suggestions, and plot."""
+def find_lr(loop: Loop, state: TrainState, source: BatchSource, out: Path) -> list[str]:
+    """Raise the learning rate on a copy of the state; print suggestions, and plot.
+
+    Raises:
+        RunFailed: as `lr_find` raises a ValueError.
+    """
     from gradtx.report.plots import plot_lr_find  # matplotlib is an extra
 
-    del config
     try:
-        found = lr_find(job.loop, job.state, job.source.train)
+        found = lr_find(loop, state, source.train)
     except ValueError as error:
         raise RunFailed(error) from error
     for name, rate in found.suggestions.items():
@@ -30,21 +35,34 @@ def find_lr(config: RunOptions, job: Job, out: Path) -> list[str]:
     return ["lr_find.png"]
 
 
-def check_sweep(config: RunOptions, job: Job) -> None:
-    """Raise an error, before anything is written, unless the job can be swept as the options say.
+def check_sweep(options: RunOptions, state: TrainState, source: BatchSource) -> None:
+    """Refuse, before anything is written, a sweep that can't be made as the options say.
 
     Raises:
         ValueError: if the source can't give its data as arrays, or as `spread`.
     """
-    if job.source.arrays is None:
+    if source.arrays is None:
         raise ValueError(
-            f"{config.PROG}: `--sweep` needs data that fit on the device; got a source without"
+            f"{options.PROG}: `--sweep` needs data that fit on the device; got a source without"
             " `arrays`. Leave it out."
         )
-    spread(job.state.opt_state, **config.settings)
+    spread(state.opt_state, **_swept(options, state)[1])
 
 
-def run_sweep(config: RunOptions, job: Job, out: Path) -> list[str]:
+def _swept(options: RunOptions, state: TrainState) -> tuple[str, dict[str, Any]]:
+    """The optimizer's name for what is swept, and `spread`'s arguments.
+
+    Momentum is what the optimizer declares as it, whatever it is called there.
+    """
+    name, _ = options.swept
+    names = names_with_role(state.opt_state, "momentum") if name == "momentum" else [name]
+    values = options.settings[name]
+    return names[0] if names else name, {each: values for each in names or [name]}
+
+
+def run_sweep(
+    options: RunOptions, loop: Loop, state: TrainState, source: BatchSource, out: Path
+) -> list[str]:
     """Train a copy for each value of the hyperparameter, all in one program; print a table.
 
     Raises:
@@ -52,17 +70,18 @@ def run_sweep(config: RunOptions, job: Job, out: Path) -> list[str]:
     """
     from gradtx.report.sweep import write_sweep  # matplotlib is an extra
 
-    arrays_of = job.source.arrays
+    arrays_of = source.arrays
     assert arrays_of is not None, "check_sweep comes first"
     train = arrays_of("train")
-    order = partial(epoch_order, examples=len(train["label"]), batch_size=config.batch_size)
-    orders = jax.vmap(order)(jax.random.split(jax.random.key(config.seed), config.epochs))
-    valid, valid_order = padded_order(arrays_of("valid"), batch_size=config.batch_size)
-    arrays = train, orders[:, : job.source.steps], valid, valid_order[: config.limit_batches]
-    size = sum(leaf.size for leaf in jax.tree.leaves(job.state.params))
+    order = partial(epoch_order, examples=len(train["label"]), batch_size=options.batch_size)
+    orders = jax.vmap(order)(jax.random.split(jax.random.key(options.seed), options.epochs))
+    valid, valid_order = padded_order(arrays_of("valid"), batch_size=options.batch_size)
+    arrays = train, orders[:, : source.steps], valid, valid_order[: options.limit_batches]
+    size = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     how = "map" if size > LARGE and jax.default_backend() == "cpu" else "vmap"
-    result = sweep(job.loop, job.state, *jax.device_put(arrays), how=how, **config.settings)
-    table, best = write_sweep(result, *config.swept, out)
+    name, settings = _swept(options, state)
+    result = sweep(loop, state, *jax.device_put(arrays), how=how, **settings)
+    table, best = write_sweep(result, name, options.swept[1], out)
     print(table)
     if best is None:
         raise RunFailed(f"no copy's loss stayed finite; lower --sweep. See {out}.")

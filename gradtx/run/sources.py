@@ -7,20 +7,66 @@ from typing import Any, NamedTuple
 import jax
 
 from gradtx import data
-from gradtx.data.text import Text, count_batches, text_batches
+from gradtx.data.text import Text, count_batches, moby_dick, text_batches
 from gradtx.parallel.mesh import own_rows
+from gradtx.parallel.processes import first_before_others, say
+from gradtx.run.train_options import TrainOptions
 
 
-class Source(NamedTuple):
-    """The batches of a run, as `fit` takes them, and what is known of them."""
+class BatchSource(NamedTuple):
+    """The batches of a run, as `fit` takes them, and what is known of them.
 
-    train: Callable[[int, int], Iterable[Any]]  # (epoch, start) -> batches of that epoch
+    Args:
+        train: a function (epoch, start) -> the batches of that epoch from number `start` on.
+        valid: a function of no arguments -> the batches to validate on.
+        steps: the number of batches of an epoch.
+        fingerprint: equal fingerprints mean equal data; a resumed run must have an equal one.
+        arrays: for a sweep: a function of "train" or "valid" -> all of that split as one batch.
+        spec: for images: their classes, size and normalization.
+        skipped: for images: which could not be read.
+    """
+
+    train: Callable[[int, int], Iterable[Any]]
     valid: Callable[[], Iterable[Any]]
-    steps: int  # an epoch
-    fingerprint: str  # equal fingerprints mean equal data
-    arrays: Callable[[str], Any] | None = None  # split -> all of it as one batch, for a sweep
-    facts: data.ImageSpec | None = None
+    steps: int
+    fingerprint: str
+    arrays: Callable[[str], Any] | None = None
+    spec: data.ImageSpec | None = None
     skipped: data.SkippedImages | None = None
+
+
+def load_images(options: TrainOptions) -> data.Dataset:
+    """The data set that `--dataset` names; prints which it is.
+
+    Of several processes the first loads it alone, to fill the caches, and then the others.
+
+    Args:
+        options: the options of the run; `dataset`, `data_dir`, `archive` and `size` decide.
+
+    Raises:
+        DataError: as `gradtx.data.load`.
+    """
+    with first_before_others():
+        dataset = data.load(options.dataset, data_dir=options.data_dir, archive=options.archive)
+    title = "Fashion-MNIST (embedded subset)" if dataset.name == "embedded" else dataset.name
+    line = (
+        f"Data: {title}, {len(dataset.train):,} training and {len(dataset.valid):,} validation"
+        f" images in {len(dataset.classes)} classes, at {options.image_size} px."
+    )
+    hint = f"python {options.PROG} --dataset imagenette [--archive imagenette2-160.tgz]"
+    other = f" This is not Imagenette; to train on that: {hint}"
+    say(line + other if dataset.name == "embedded" else line)
+    return dataset
+
+
+def load_text() -> Text:
+    """The text that the language model is trained on; prints which it is."""
+    text = moby_dick()
+    say(
+        f"Data: {text.name} (embedded), {text.train.size:,} training and {text.valid.size:,}"
+        f" validation tokens, {len(text.vocab):,} words."
+    )
+    return text
 
 
 def image_source(
@@ -31,11 +77,18 @@ def image_source(
     seed: int = 0,
     shift: float = 0.0,
     limit: int | None = None,
-) -> Source:
-    """Shuffled and augmented batches of images at `size` pixels, and those to validate on.
+) -> BatchSource:
+    """Shuffled and augmented batches of images, and those to validate on.
 
-    `batch_size` is that of all processes together. `shift` is `Augmentation`'s `pad`; `limit` ends
-    each epoch, of either kind, after so many batches. Images that can't be read are left out.
+    Each of several processes reads its part. Images that can't be read are left out.
+
+    Args:
+        dataset: the images.
+        batch_size: images a step, of all processes together.
+        size: pixels a side.
+        seed: of the order and the augmentation.
+        shift: the `pad` of `Augmentation`: the largest move of a small image, in [0, 1).
+        limit: the most batches of an epoch, and of a validation; None: all.
 
     Raises:
         DataError: as `train_batches`, if there is not one batch.
@@ -52,7 +105,7 @@ def image_source(
         batches = data.train_batches(dataset, augment=augment, **order, **options)
         return islice(batches, steps - start)
 
-    return Source(
+    return BatchSource(
         train,
         lambda: islice(data.valid_batches(dataset, **options), limit),
         steps,
@@ -63,10 +116,16 @@ def image_source(
     )
 
 
-def text_source(text: Text, *, batch_size: int, length: int, limit: int | None = None) -> Source:
-    """Streams of a text, read in its order: `batch_size` of them, `length` words a step.
+def text_source(
+    text: Text, *, batch_size: int, length: int, limit: int | None = None
+) -> BatchSource:
+    """Streams of a text, each read in its order, a part of it at every step.
 
-    `limit` ends each epoch after so many batches.
+    Args:
+        text: the text.
+        batch_size: the number of streams, of all processes together.
+        length: words of each stream a step.
+        limit: the most batches of an epoch, and of a validation; None: all.
 
     Raises:
         DataError: as `count_batches`, if there is not one batch.
@@ -82,4 +141,4 @@ def text_source(text: Text, *, batch_size: int, length: int, limit: int | None =
     def valid() -> Iterable[Any]:
         return map(own_rows, islice(text_batches(text.valid, pad=True, **shape), limit))
 
-    return Source(train, valid, steps, text.fingerprint)
+    return BatchSource(train, valid, steps, text.fingerprint)

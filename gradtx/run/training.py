@@ -1,91 +1,79 @@
-"""A training with all that it leaves in its directory: metrics, events, checkpoints, the report."""
+"""What a training leaves in its directory: configuration, metrics, events, checkpoints, report."""
 
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from gradtx.checkpoint import CheckpointError, entries, restore, resume
-from gradtx.config import write_config
-from gradtx.loop import TrainState
-from gradtx.observers import checkpoint, jsonl, progress, stop_on_signals, tensorboard
+from gradtx.checkpoint import CheckpointError, entries, restore
+from gradtx.core.runtime_hyperparams import names_with_role
+from gradtx.loop import Loop, TrainState
+from gradtx.observers import checkpoint, jsonl, progress, tensorboard
 from gradtx.parallel.mesh import place, shardings_of
 from gradtx.parallel.processes import is_first, say
-from gradtx.run.directory import config_key
-from gradtx.run.job import Job
+from gradtx.run.directory import write_config
 from gradtx.run.options import RunOptions
+from gradtx.run.sources import BatchSource
 
 
-def begin(config: RunOptions, job: Job, out: Path) -> Job:
-    """A new run: it must not write over another, and may begin with another's parameters."""
+def begin_new(options: RunOptions, loop: Loop, state: TrainState, out: Path) -> TrainState:
+    """The state that a new run begins with: `state`, or with another run's parameters.
+
+    Raises:
+        CheckpointError: if the directory has the checkpoints of a run already; as `restore`.
+    """
     if entries(out / "checkpoints"):
         raise CheckpointError(
-            f"{config.PROG}: `--out` must not have the checkpoints of a run; got {out}. Go on"
+            f"{options.PROG}: `--out` must not have the checkpoints of a run; got {out}. Go on"
             f" with that run by `--resume {out}`, or name another directory."
         )
-    if config.resume is None:
-        return job
-    found = restore(config.resume / "checkpoints", job.state, params_only=True)
+    if options.resume is None:
+        return state
+    found = restore(options.resume / "checkpoints", state, params_only=True)
     say(*(f"Warning: {line}." for line in found.damaged), f"Parameters from {found.path}.")
-    state = job.loop.init(**found.state, seed=config.seed)
-    shardings = shardings_of(job.state)
-    return job._replace(state=state if shardings is None else place(state, shardings))
+    begun = loop.init(**found.state, seed=options.seed)
+    shardings = shardings_of(state)
+    return begun if shardings is None else place(begun, shardings)
 
 
-def describe_run(config: RunOptions, job: Job, out: Path, *, again: bool) -> list[str]:
+def describe_run(
+    options: RunOptions, state: TrainState, source: BatchSource, out: Path, *, resuming: bool
+) -> list[str]:
     """Write what the run is made of, before it begins; returns the files' names."""
-    if not again:
-        write_config(config, out / "config.json", data=job.source.fingerprint, jax=jax.__version__)
-    if job.source.facts is None or job.source.skipped is None:
+    if not resuming:
+        beside = {
+            "data": source.fingerprint,
+            "jax": jax.__version__,
+            # What the optimizer declares as its momentum, for the report's curves.
+            "momentum_names": names_with_role(state.opt_state, "momentum"),
+        }
+        write_config(options, out / "config.json", **beside)
+    if source.spec is None or source.skipped is None:
         return ["config.json"]
-    job.source.facts.write(out / "data.json")
-    job.source.skipped.save_to(out / "skipped.jsonl", resuming=again)
+    source.spec.write(out / "data.json")
+    source.skipped.save_to(out / "skipped.jsonl", resuming=resuming)
     return ["config.json", "data.json"]
 
 
-def train(config: RunOptions, job: Job, out: Path, *, again: bool) -> list[str]:
-    """Fit, show the epoch table and the remark; returns the names of what was written to `out`.
+def observers_for(
+    options: RunOptions, loop: Loop, steps: int, out: Path, **saving: Any
+) -> list[Any]:
+    """Progress, metrics and checkpoints; only the last is the business of all processes.
 
-    With `again` the run in that directory goes on.
-
-    Raises:
-        RunFailed: if the losses did not stay finite; all is written, too.
+    `steps` is the number of batches of an epoch; `saving` goes to `checkpoint`.
     """
-    facts = {"config": config_key(config), "data": job.source.fingerprint}
-    options: dict[str, Any] = {"epochs": config.epochs, "donate": True}
-    if again:
-        options["resume"] = resume(out / "checkpoints", must_match=facts, say=say)
-    source = job.source
-    with stop_on_signals() as stop:
-        options["observers"] = observers_for(config, job, out, must_match=facts, stop=stop)
-        state, history = job.fit(job.loop, job.state, source.train, source.valid, **options)
-    reported = report(job, state, out) if is_first() else []
-    if problem := job.loop.failure(state):
-        raise RunFailed(f"{problem}; lower the learning rate. See {out}.")
-    say(job.remark(history.rows[-1]))
-    metrics = "metrics.jsonl (every step and epoch)"
-    return [metrics, "tensorboard", *reported, "checkpoints (newest and best)"]
-
-
-class RunFailed(Exception):
-    """A run came to its end without a result."""
-
-
-def observers_for(config: RunOptions, job: Job, out: Path, **saving: Any) -> list[Any]:
-    """Progress, metrics and checkpoints; only the last is the business of all processes."""
     log, events = jsonl(out / "metrics.jsonl"), tensorboard(out / "tensorboard")
-    best = ("accuracy", "max") if "accuracy" in job.loop.metrics else ("valid_loss", "min")
-    saving |= {"every": config.save_every, "best": best}
+    best = ("accuracy", "max") if "accuracy" in loop.metrics else ("valid_loss", "min")
+    saving |= {"every": options.save_every, "best": best}
     saves = checkpoint(out / "checkpoints", flush=[log, events] if is_first() else [], **saving)
-    shown = progress(steps_per_epoch=job.source.steps)
-    return [shown, log, events, saves] if is_first() else [saves]
+    return [progress(steps_per_epoch=steps), log, events, saves] if is_first() else [saves]
 
 
-def report(job: Job, state: TrainState, out: Path) -> list[str]:
+def report(loop: Loop, state: TrainState, source: BatchSource, out: Path) -> list[str]:
     """Write the predictions, the counts of faults and the report; returns the files' names."""
     try:
         from gradtx.run.artifacts import finish  # matplotlib is an extra
     except ImportError as error:
         say(f"No report.html: {error}")
         return []
-    return finish(out, job.loop, state, job.source.valid, facts=job.source.facts)
+    return finish(out, loop, state, source.valid, spec=source.spec)

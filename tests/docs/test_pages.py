@@ -83,7 +83,7 @@ def test_the_commands_have_options_that_exist(capsys):
         seen += 1
         rest = [word.rstrip('"') for word in words[words.index("train.py") + 1 :]]
         try:
-            parse(train.Config, rest)
+            parse(train.TrainOptions, rest)
         except SystemExit:
             pytest.fail(f"{name}: {shlex.join(words)}: {capsys.readouterr().err}")
     assert seen > 15

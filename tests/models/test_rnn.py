@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models.rnn import LSTM, Dropouts, LSTMLanguageModel, reset_carry, sequence_loss
+from models.rnn import LSTM, Dropouts, LSTMLanguageModel, sequence_loss
 
 NONE = Dropouts(0, 0, 0, 0, 0)
 BATCH, TIME, VOCAB = 3, 6, 23
@@ -136,22 +136,6 @@ def test_time_steps_one_by_one_give_what_the_scan_gives():
         step, state = run(model, params, state, tokens[:, t : t + 1])
         np.testing.assert_allclose(step.logits[:, 0], whole.logits[:, t], rtol=1e-5, atol=1e-6)
     assert_close(state, end)
-
-
-def test_reset_carry_gives_zeros_and_leaves_the_rest():
-    model, params, state = make()
-    _, used = run(model, params, state, tokens_of(4))
-    assert all(leaf.any() for leaf in jax.tree.leaves(used))
-    other = {"batch_stats": {"mean": jnp.ones(2)}}
-    cleared = reset_carry({**used, **other})
-    jax.tree.map(np.testing.assert_array_equal, cleared, {**state, **other})
-    assert jax.tree.map(jnp.shape, cleared["carry"]) == jax.tree.map(jnp.shape, used["carry"])
-    assert all(leaf.any() for leaf in jax.tree.leaves(used)), "the argument was changed"
-
-
-def test_reset_carry_names_what_it_was_given():
-    with pytest.raises(ValueError, match=r"reset_carry: .*`carry`.*got \['batch_stats'\]"):
-        reset_carry({"batch_stats": {}})
 
 
 def test_no_gradient_flows_into_the_incoming_carry():

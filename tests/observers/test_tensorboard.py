@@ -4,13 +4,14 @@ import logging
 import math
 import struct
 import sys
-from types import SimpleNamespace
+from functools import partial
 
 import pytest
 
 from gradtx.checkpoint import resume
 from gradtx.loop import Observer, Report, fit
 from gradtx.observers import Interrupted, tensorboard
+from gradtx.run import RunOptions
 from gradtx.run.training import observers_for
 from tests.observers.small import BATCHES, at, make, nan_at
 
@@ -100,14 +101,13 @@ def test_a_stopped_and_resumed_run_has_every_step(tmp_path, monkeypatch, capsys)
     """With the observers of a run; at the stop already, since a killed process does no more."""
     never_due(monkeypatch)
     loop, state = make()
-    config = SimpleNamespace(save_every=None)
-    job = SimpleNamespace(loop=loop, source=SimpleNamespace(steps=len(BATCHES)))
-    observers = lambda **how: observers_for(config, job, tmp_path, must_match={}, **how)
+    options = RunOptions()
+    some = partial(observers_for, options, loop, len(BATCHES), tmp_path, must_match={})
     with pytest.raises(Interrupted):
-        fit(loop, state, BATCHES, epochs=3, observers=observers(stop=lambda step: step == 5))
+        fit(loop, state, BATCHES, epochs=3, observers=some(stop=lambda step: step == 5))
     assert steps(tmp_path / "tensorboard") == [1, 2, 3, 4, 5]
     goes_on = resume(tmp_path / "checkpoints", say=lambda line: None)
-    fit(loop, state, BATCHES, epochs=3, observers=observers(), resume=goes_on)
+    fit(loop, state, BATCHES, epochs=3, observers=some(), resume=goes_on)
     assert steps(tmp_path / "tensorboard") == [*range(1, 10)]
 
 

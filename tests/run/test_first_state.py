@@ -1,4 +1,4 @@
-"""Jitted that run once: the same first state as step by step, in one program."""
+"""Programs that run once: the same first state as step by step, in one program."""
 
 import jax
 import jax.numpy as jnp
@@ -8,17 +8,27 @@ import pytest
 import gradtx
 from gradtx.hooks import early_stopping, ema_params
 from gradtx.loop import Loop
-from gradtx.run.first_state import run_once
+from gradtx.run.first_state import first_state
+
+
+def init(key):
+    normal = lambda i, *shape: jax.random.normal(jax.random.fold_in(key, i), shape)
+    params = {"kernel": normal(0, 7, 5), "wide": normal(1, 3, 3, 8, 4), "bias": jnp.zeros(5)}
+    return params, {"mean": jnp.ones(5)}
+
+
+LOOP = Loop(
+    apply=lambda *args, **kwargs: (None, {}),
+    loss=lambda pred, batch: jnp.square(pred),
+    tx=gradtx.adamw(1e-3),
+    hooks=[ema_params(0.9), early_stopping(patience=2)],
+)
 
 
 def begin(key):
     """Parameters, and all that a loop with hooks keeps of them."""
-    normal = lambda i, *shape: jax.random.normal(jax.random.fold_in(key, i), shape)
-    params = {"kernel": normal(0, 7, 5), "wide": normal(1, 3, 3, 8, 4), "bias": jnp.zeros(5)}
-    loss = lambda pred, batch: jnp.square(pred)
-    hooks = [ema_params(0.9), early_stopping(patience=2)]
-    loop = Loop(lambda *args, **kwargs: (None, {}), loss, gradtx.adamw(1e-3), hooks=hooks)
-    return loop.init(params, {"mean": jnp.ones(5)}, seed=key)
+    params, model_state = init(key)
+    return LOOP.init(params, model_state, seed=key)
 
 
 def leaves(state):
@@ -28,8 +38,7 @@ def leaves(state):
 
 @pytest.mark.parametrize("usual", [begin, jax.jit(begin)], ids=["operations", "program"])
 def test_a_state_is_that_of_the_usual_way(usual):
-    key = jax.random.key(3)
-    got, want = run_once(begin, key), usual(key)
+    got, want = first_state(LOOP, init, seed=3), usual(jax.random.key(3))
     assert jax.tree.structure(got) == jax.tree.structure(want)
     for (path, a), (_, b) in zip(leaves(got), leaves(want), strict=True):
         assert a.dtype == b.dtype, path
@@ -38,6 +47,6 @@ def test_a_state_is_that_of_the_usual_way(usual):
 
 def test_no_two_leaves_share_a_buffer():
     """A step takes the whole state's buffers, each once."""
-    state = run_once(begin, jax.random.key(0))
+    state = first_state(LOOP, init)
     own = jax.tree.leaves(state.replace(key=jax.random.key_data(state.key)))
     assert len({x.unsafe_buffer_pointer() for x in own}) == len(own)

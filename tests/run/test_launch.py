@@ -1,7 +1,8 @@
-"""Any script's run: what a job of its own gets from gradtx.run, without train.py."""
+"""Any script's run: what one of its own gets from gradtx.run, without train.py."""
 
 import json
 from dataclasses import dataclass
+from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,16 +11,16 @@ import pytest
 import gradtx
 from gradtx.checkpoint import newest_intact
 from gradtx.config import option
-from gradtx.loop import Loop
+from gradtx.loop import Loop, fit
 from gradtx.observers import read_jsonl
-from gradtx.run import Job, RunOptions, Source, launch, with_guards
+from gradtx.run import BatchSource, RunOptions, launch, with_guards
 
 X = np.random.default_rng(0).normal(size=(32, 3)).astype(np.float32)
 DATA = {"x": X, "label": X @ np.float32([1, -1, 2])}
 
 
 @dataclass(frozen=True)
-class Config(RunOptions):
+class Options(RunOptions):
     """A script's own options."""
 
     PROG = "plane.py"
@@ -36,24 +37,30 @@ def loss(pred, batch):
     return (pred - batch["label"]) ** 2
 
 
-def job(config, *, arrays=None):
-    steps = len(X) // config.batch_size
+def train(options, run, *, arrays=None):
+    steps = len(X) // options.batch_size
 
-    def train(epoch, start):
-        order = np.random.default_rng([config.seed, epoch]).permutation(len(X))
+    def batches(epoch, start):
+        order = np.random.default_rng([options.seed, epoch]).permutation(len(X))
         for i, rows in enumerate(order.reshape(steps, -1)[start:], epoch * steps + start):
             batch = {name: values[rows] for name, values in DATA.items()}
-            yield batch | {"x": batch["x"] * np.float32(np.nan if i == config.poison else 1)}
+            yield batch | {"x": batch["x"] * np.float32(np.nan if i == options.poison else 1)}
 
-    parts = {"tx": gradtx.sgd(config.lr), "hooks": with_guards([], config)}
+    source = BatchSource(batches, lambda: [DATA], steps, "plane", arrays)
+    parts = {"tx": gradtx.sgd(options.lr), "hooks": with_guards([], options)}
     loop = Loop(apply=apply, loss=loss, **parts)
-    state = loop.init({"w": jnp.zeros(3)}, seed=config.seed)
-    remark = lambda row: f"Loss {row['valid_loss']:.3f}."
-    return Job(loop, state, Source(train, lambda: [DATA], steps, "plane", arrays), remark=remark)
+    state = loop.init({"w": jnp.zeros(3)}, seed=options.seed)
+    if options.find_lr:
+        run.find_lr(loop, state, source)
+    elif options.sweep:
+        run.sweep(loop, state, source)
+    else:
+        history = run.fit(fit, loop, state, source)
+        print(f"Loss {history.rows[-1]['valid_loss']:.3f}.")
 
 
-def run(capsys, *argv, make=job):
-    status = launch(Config, make, [*map(str, argv), "--batch-size=8"])
+def run(capsys, *argv, train=train):
+    status = launch(Options, train, [*map(str, argv), "--batch-size=8"])
     return status, *capsys.readouterr()
 
 
@@ -69,7 +76,7 @@ def test_a_run_leaves_its_directory_and_goes_on(tmp_path, capsys):
     assert len(read_jsonl(out / "metrics.jsonl").rows) == 3
     assert (out / "report.html").exists() and list((out / "tensorboard").iterdir())
     before = weights(out)
-    assert launch(Config, job, ["--resume", str(out)]) == 0
+    assert launch(Options, train, ["--resume", str(out)]) == 0
     assert "Going on from" in capsys.readouterr().out and weights(out) == before
 
 
@@ -99,9 +106,9 @@ def test_a_loss_that_is_not_finite_is_status_1_or_skipped(tmp_path, capsys):
 
 
 def test_searches(tmp_path, capsys):
-    with_arrays = lambda config: job(config, arrays=lambda split: DATA)
+    with_arrays = partial(train, arrays=lambda split: DATA)
     argv = ["--sweep", "learning_rate=0.001:0.1:3", "--out", tmp_path / "a"]
-    status, said, _ = run(capsys, *argv, make=with_arrays)
+    status, said, _ = run(capsys, *argv, train=with_arrays)
     assert status == 0 and "<- best" in said.splitlines()[3]
     found = json.loads((tmp_path / "a" / "sweep.json").read_text())
     assert found["best"] == 2 and found["learning_rate"] == pytest.approx([0.001, 0.01, 0.1])
@@ -116,3 +123,18 @@ def test_parameters_alone_begin_another_run(tmp_path, capsys):
     status, said, _ = run(capsys, *argv)
     assert status == 0 and "Parameters from" in said
     assert weights(tmp_path / "b") == weights(tmp_path / "a")
+
+
+def test_what_the_script_refuses_is_status_2_until_the_run_has_begun(tmp_path, capsys):
+    def refuses(options, run):
+        raise ValueError("plane.py: no plane.")
+
+    def fails(options, run):
+        train(options, run)
+        raise ValueError("a defect of the script")
+
+    argv = ["--epochs", 1, "--out", tmp_path / "a"]
+    assert run(capsys, *argv, train=refuses) == (2, "", "error: plane.py: no plane.\n")
+    assert not (tmp_path / "a").exists()
+    with pytest.raises(ValueError, match="a defect"):
+        run(capsys, *argv, train=fails)

@@ -4,10 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import gradtx
-from gradtx.loop import Loop
-from gradtx.loop.losses import cross_entropy
-from gradtx.run.predict import predict_images, predictor, top
+from gradtx.run.probabilities import predict_images, predictor, top
 
 CLASSES = 3
 
@@ -19,7 +16,6 @@ def apply(params, model_state, batch, *, key, training):
     return x @ params["w"], model_state
 
 
-LOOP = Loop(apply=apply, loss=cross_entropy, tx=gradtx.sgd(0.1))
 RNG = np.random.default_rng(0)
 PARAMS = {"w": jnp.asarray(RNG.standard_normal((4, CLASSES)), jnp.float32)}
 STATE = {"mean": jnp.full((1, 4), 0.5)}
@@ -34,15 +30,14 @@ def want(images):
 
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 32])
 def test_each_image_gets_its_own_probabilities(batch_size):
-    got = predict_images(LOOP, PARAMS, STATE, IMAGES, batch_size=batch_size)
+    got = predict_images(apply, PARAMS, STATE, IMAGES, batch_size=batch_size)
     assert got.dtype == np.float32
     np.testing.assert_allclose(got, want(IMAGES), rtol=1e-5)
 
 
 def test_half_precision_logits_give_probabilities_that_add_up_to_one():
     half = lambda *a, **k: (apply(*a, **k)[0].astype(jnp.bfloat16), STATE)
-    loop = Loop(apply=half, loss=cross_entropy, tx=gradtx.sgd(0.1))
-    got = predictor(loop, PARAMS, STATE)({"image": IMAGES})
+    got = predictor(half, PARAMS, STATE)({"image": IMAGES})
     assert got.dtype == jnp.float32
     np.testing.assert_allclose(got.sum(axis=1), 1, rtol=1e-6)
 

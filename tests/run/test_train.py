@@ -1,9 +1,13 @@
 """The training script, end to end on tiny models, as a user would call it."""
 
+import contextlib
+import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,18 +16,21 @@ from PIL import Image
 
 import gradtx
 import train as script
+from gradtx.config import parse
 
 ROOT = Path(__file__).parents[2]
-TINY = "--model resnet_tiny --epochs 2 --batch-size 32 --size 28 --limit-batches 3".split()
+TINY = "--model mlp --epochs 2 --batch-size 32 --size 8 --limit-batches 3".split()
 
 
-def train(*argv, check=True):
-    """Run train.py in a process of its own."""
-    command = [sys.executable, "train.py", *map(str, argv)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    if check:
-        assert done.returncode == 0, done.stderr
-    return done
+def train(*argv, status=0):
+    """Run train.py in this process; returns what it printed."""
+    with (
+        contextlib.redirect_stdout(io.StringIO()) as out,
+        contextlib.redirect_stderr(io.StringIO()) as error,
+    ):
+        ended = script.main([*map(str, argv)])
+    assert ended == status, error.getvalue()
+    return SimpleNamespace(stdout=out.getvalue(), stderr=error.getvalue())
 
 
 def records(out):
@@ -81,19 +88,22 @@ def test_the_same_seed_gives_the_same_numbers(embedded, tmp_path):
     assert timeless(tmp_path) == timeless(embedded[0])
 
 
-@pytest.mark.parametrize("optimizer, schedule", [("sgd", "constant"), ("rmsprop", "flat_cos")])
-def test_a_folder_of_photos(folder, tmp_path, optimizer, schedule):
+@pytest.fixture(scope="module")
+def photos(folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("run")
     argv = ["--dataset", "folder", "--data-dir", folder, "--model", "resnet_tiny", "--epochs", 1]
-    argv += ["--batch-size", 8, "--size", 32, "--head", "concat", "--out", tmp_path]
-    done = train(*argv, "--optimizer", optimizer, "--schedule", schedule)
-    assert done.stdout.startswith("Data: ") and "14 validation" in done.stdout.splitlines()[0]
+    argv += ["--batch-size", 8, "--size", 16, "--head", "concat", "--optimizer", "rmsprop"]
+    return out, train(*argv, "--schedule", "flat_cos", "--limit-batches", 3, "--out", out)
 
 
-def test_validation_covers_every_image(folder, tmp_path):
+def test_a_folder_of_photos(photos):
+    first = photos[1].stdout.splitlines()[0]
+    assert first.startswith("Data: ") and "14 validation" in first and "at 16 px" in first
+
+
+def test_validation_covers_every_image(photos):
     """14 validation images in batches of 8: a dropped remainder would give multiples of 1/8."""
-    argv = ["--dataset", "folder", "--data-dir", folder, "--model", "resnet_tiny", "--epochs", 1]
-    train(*argv, "--batch-size", 8, "--size", 32, "--out", tmp_path)
-    last = records(tmp_path)[-1]
+    last = records(photos[0])[-1]
     assert last["accuracy"] * 14 == pytest.approx(round(last["accuracy"] * 14), abs=1e-4)
 
 
@@ -155,14 +165,14 @@ def test_a_language_model_reports_perplexity(tmp_path):
 
 
 def test_half_precision_scales_the_loss(tmp_path):
-    one = "--model resnet_tiny --epochs 1 --size 28 --limit-batches 3 --precision".split()
-    train(*one, "f16", "--out", tmp_path)
+    argv = "--model resnet_tiny --epochs 1 --size 8 --limit-batches 3 --precision f16".split()
+    train(*argv, "--out", tmp_path)
     losses = [line["loss"] for line in records(tmp_path) if line["kind"] == "step"]
     assert np.isfinite(losses).all()
 
 
 def test_the_learning_rate_sweep_leaves_a_plot(tmp_path):
-    done = train("--model", "resnet_tiny", "--size", 28, "--find-lr", "--out", tmp_path)
+    done = train("--model", "mlp", "--size", 8, "--find-lr", "--out", tmp_path)
     names = [line.split()[0] for line in done.stdout.splitlines()[1:5]]
     assert names == ["minimum", "steep", "valley", "slide"]
     with Image.open(tmp_path / "lr_find.png") as image:
@@ -170,9 +180,9 @@ def test_the_learning_rate_sweep_leaves_a_plot(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_with_status_1(tmp_path):
-    argv = "--model resnet_tiny --size 28 --limit-batches 30 --optimizer sgd --epochs 1".split()
-    done = train(*argv, "--schedule", "constant", "--lr", "3e38", "--out", tmp_path, check=False)
-    assert done.returncode == 1
+    argv = "--model mlp --size 8 --limit-batches 30 --optimizer sgd --epochs 1".split()
+    argv += "--schedule constant --lr 3e38".split()
+    done = train(*argv, "--out", tmp_path, status=1)
     assert "not finite" in done.stderr and "lower the learning rate" in done.stderr
 
 
@@ -192,22 +202,21 @@ def test_a_sweep_leaves_a_table_a_plot_and_its_figures(tmp_path):
 
 
 def test_a_sweep_of_momentum_on_photos_validates_each_once(folder, tmp_path):
-    argv = ["--dataset", "folder", "--data-dir", folder, "--model", "resnet_tiny", "--epochs", 1]
-    argv += ["--batch-size", 8, "--size", 32, "--optimizer", "rmsprop", "--out", tmp_path]
+    argv = ["--dataset", "folder", "--data-dir", folder, "--model", "mlp", "--epochs", 1]
+    argv += ["--batch-size", 8, "--size", 8, "--optimizer", "rmsprop", "--out", tmp_path]
     train(*argv, "--sweep", "momentum=0.5:0.9:2")
     right = 14 * np.array(json.loads((tmp_path / "sweep.json").read_text())["accuracy"])
     np.testing.assert_allclose(right, np.round(right), atol=1e-4)
 
 
-def test_a_sweep_in_which_nothing_stays_finite_has_status_1(tmp_path, capsys):
+def test_a_sweep_in_which_nothing_stays_finite_has_status_1(tmp_path):
     argv = "--sweep lr=1e30:1e35:2 --optimizer sgd --epochs 1 --limit-batches 4".split()
-    assert script.main([*argv, "--out", str(tmp_path)]) == 1
-    assert "stayed finite" in capsys.readouterr().err
+    assert "stayed finite" in train(*argv, "--out", tmp_path, status=1).stderr
     assert json.loads((tmp_path / "sweep.json").read_text())["valid_loss"] == [None, None]
 
 
 @pytest.mark.parametrize(
-    "optimizer, live",
+    "optimizer, names",
     [
         ("adamw", {"b1", "b2", "eps", "weight_decay"}),
         ("adam", {"b1", "b2", "eps"}),
@@ -216,19 +225,19 @@ def test_a_sweep_in_which_nothing_stays_finite_has_status_1(tmp_path, capsys):
         ("rmsprop", {"momentum", "decay", "eps", "weight_decay"}),
     ],
 )
-def test_the_numbers_of_each_optimizer_are_live(optimizer, live):
-    tx = script.make_optimizer(script.Config(optimizer=optimizer, momentum=0.7, lr=0.25))
-    state = tx.init({"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)})
+def test_the_numbers_of_each_optimizer_are_runtime_hyperparameters(optimizer, names):
+    options = script.TrainOptions(optimizer=optimizer, momentum=0.7, lr=0.25)
+    state = script.make_optimizer(options).init({"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)})
     values = gradtx.hyperparams(state)
-    assert values.keys() == live | {"learning_rate"}
+    assert values.keys() == names | {"learning_rate"}
     assert float(values["learning_rate"]) == 0.25
-    for name in {"b1", "momentum"} & live:
+    for name in {"b1", "momentum"} & names:
         assert float(values[name]) == pytest.approx(0.7)
 
 
 def test_rmsprop_has_momentum_on_the_gradient():
-    config = script.Config(optimizer="rmsprop", momentum=0.5, lr=0.25, weight_decay=0.0)
-    tx = script.make_optimizer(config)
+    options = script.TrainOptions(optimizer="rmsprop", momentum=0.5, lr=0.25, weight_decay=0.0)
+    tx = script.make_optimizer(options)
     params = {"kernel": jnp.ones((1, 1))}
     state, velocity, square = tx.init(params), 0.0, 0.0
     for grad in (1.0, -3.0, 0.5):
@@ -236,3 +245,34 @@ def test_rmsprop_has_momentum_on_the_gradient():
         velocity, square = 0.5 * velocity + grad, 0.99 * square + 0.01 * grad**2
         want = -0.25 * velocity / (np.sqrt(square) + 1e-8)
         np.testing.assert_allclose(updates["kernel"][0, 0], want, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "argv, norm, rate",
+    [
+        ("", None, 2e-3),
+        ("--model lstm", 1.0, 8e-3),
+        ("--model lstm --clip 2 --lr 1", 2.0, 1.0),
+        ("--clip 0.5", 0.5, 2e-3),
+    ],
+)
+def test_the_language_model_has_defaults_of_its_own(argv, norm, rate):
+    options = parse(script.TrainOptions, argv.split())
+    assert (options.clip_norm, options.learning_rate) == (norm, rate)
+
+
+SITE = "import os; print(os.environ.get('GLIBC_TUNABLES'), flush=True)"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc")
+def test_the_process_starts_again_for_huge_pages_and_ends_with_the_status(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(SITE)  # imported by each start of the interpreter
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    environment.pop("GLIBC_TUNABLES", None)
+    command = [sys.executable, "train.py", "--lr", "-1"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stdout.split() == ["None", "glibc.malloc.hugetlb=1"]
+    assert (
+        done.stderr.startswith("error: train.py: `--lr` must be") and done.stderr.count("\n") == 1
+    )

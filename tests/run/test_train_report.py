@@ -143,8 +143,8 @@ def test_a_damaged_photo_is_left_out_named_and_reported(photos, tmp_path, capsys
     assert str(bad) in text and "&lt;n01&gt;" in text and "<n01>" not in text
     photo = sorted((tree / "val" / "n02").iterdir())[0]
     assert train("predict", out, photo) == 0
-    facts = ImageSpec.read(out / "data.json")
-    assert facts.photos and read_images([photo], facts).shape == (1, 16, 16, 3)
+    spec = ImageSpec.read(out / "data.json")
+    assert spec.photos and read_images([photo], spec).shape == (1, 16, 16, 3)
     bad.with_name("8.JPEG").write_bytes(bad.read_bytes())
     assert train(*argv, "--epochs", 2, "--batch-size", 8, "--out", tmp_path / "more") == 2
     assert "at most 1 of 34 images may be unreadable" in capsys.readouterr().err.splitlines()[-1]

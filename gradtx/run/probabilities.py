@@ -1,0 +1,82 @@
+"""What a trained classifier says of images: the probabilities of the classes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradtx.core.tree import compute_dtype
+
+
+def predictor(
+    apply: Callable[..., Any], params: Any, model_state: Any
+) -> Callable[[Mapping[str, Any]], jax.Array]:
+    """Return a compiled function of a batch to the model's probabilities, float[B, C].
+
+        p = softmax(apply(params, model_state, batch, training=False))
+
+    In float32, or float64 for float64 logits.
+
+    Args:
+        apply: as `Loop` takes it, of a classifier.
+        params: the trained parameters.
+        model_state: what the model keeps beside them.
+    """
+
+    @jax.jit
+    def probabilities(params: Any, model_state: Any, batch: Any) -> jax.Array:
+        key = jax.random.key(0)  # nothing is random outside training
+        logits, _ = apply(params, model_state, batch, key=key, training=False)
+        return jax.nn.softmax(logits.astype(compute_dtype(logits)), axis=-1)
+
+    return lambda batch: probabilities(params, model_state, dict(batch))
+
+
+def top(probabilities: np.ndarray, classes: Sequence[Any], count: int) -> list[tuple[str, float]]:
+    """The most probable classes of one image, the most probable first.
+
+    >>> top(np.array([0.2, 0.7, 0.1]), ["cat", "dog", "eel"], 2)
+    [('dog', 0.7), ('cat', 0.2)]
+
+    Args:
+        probabilities: of each class, float[C].
+        classes: their names.
+        count: how many to return, at most.
+
+    Raises:
+        ValueError: if `count` is not positive.
+    """
+    if count < 1:
+        raise ValueError(f"top: `count` must be positive; got {count}. Pass 1 or more.")
+    order = np.argsort(-np.asarray(probabilities), kind="stable")[:count]
+    return [(classes[i], float(probabilities[i])) for i in order]
+
+
+def predict_images(
+    apply: Callable[..., Any],
+    params: Any,
+    model_state: Any,
+    images: np.ndarray,
+    *,
+    batch_size: int = 32,
+) -> np.ndarray:
+    """The probabilities of any number of images, float32[n, C], some at a time.
+
+    The last batch is filled up with copies of its last image, so one program serves all.
+
+    Args:
+        apply: as `Loop` takes it, of a classifier.
+        params: the trained parameters.
+        model_state: what the model keeps beside them.
+        images: normalized images, [n, H, W, C].
+        batch_size: how many at a time.
+    """
+    predict = predictor(apply, params, model_state)
+    size = min(batch_size, len(images))
+    found = []
+    for start in range(0, len(images), size):
+        rows = np.minimum(np.arange(start, start + size), len(images) - 1)
+        found.append(np.asarray(predict({"image": jnp.asarray(images[rows])}), np.float32))
+    return np.concatenate(found)[: len(images)]

@@ -1,0 +1,130 @@
+"""A run as a script sees it: fit, or search, with everything that its options ask for."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jax.sharding import Mesh
+
+from gradtx.checkpoint import resume
+from gradtx.loop import History, Loop, TrainState
+from gradtx.observers import stop_on_signals
+from gradtx.parallel.processes import is_first, say
+from gradtx.run.devices import on_mesh
+from gradtx.run.directory import config_key, make_directory
+from gradtx.run.errors import RunFailed
+from gradtx.run.options import RunOptions
+from gradtx.run.searches import check_sweep, find_lr, run_sweep
+from gradtx.run.sources import BatchSource
+from gradtx.run.training import begin_new, describe_run, observers_for, report
+
+
+class Runner:
+    """One run of a script, as `launch` hands it to the script's own function.
+
+    That function calls one of `fit`, `find_lr` and `sweep`, once. Until then nothing has been
+    written; the call makes the directory, `out`, puts the state and the batches on the devices of
+    the run, and writes config.json before it begins.
+
+    Args:
+        options: the options of the run.
+        mesh: the devices, as `mesh_for` makes it; None for one device.
+        resuming: whether the run in `options.out` goes on.
+    """
+
+    def __init__(  # noqa: D107
+        self, options: RunOptions, *, mesh: Mesh | None = None, resuming: bool = False
+    ) -> None:
+        self.options, self.mesh, self.resuming = options, mesh, resuming
+        self.out: Path | None = None  # once the run has begun
+        self.written: list[str] = []
+
+    def fit(
+        self,
+        recipe: Callable[..., tuple[TrainState, History]],
+        loop: Loop,
+        state: TrainState,
+        source: BatchSource,
+        **arguments: Any,
+    ) -> History:
+        """Train by a recipe, with all that a run adds to it.
+
+            recipe(loop, state, source.train, source.valid, epochs=options.epochs, **arguments)
+
+        To that come the observers of a run (progress, metrics.jsonl, event files, checkpoints), an
+        orderly end at a signal, and `--resume`; at the end faults.json and report.html.
+
+        Args:
+            recipe: `gradtx.loop.fit`, or a function called like it, as those of `gradtx.recipes`.
+            loop: the loop.
+            state: its first state, which is used up.
+            source: the batches.
+            **arguments: further arguments of the recipe, such as its learning rate.
+
+        Returns:
+            The history of the fit, from the first epoch on.
+
+        Raises:
+            RunFailed: if the losses did not stay finite; all is written, too.
+            Interrupted: after a signal, when the checkpoint has been saved.
+        """
+        state, source, out = self._begin(loop, state, source)
+        must_match = {"config": config_key(self.options), "data": source.fingerprint}
+        arguments |= {"epochs": self.options.epochs, "donate": True}
+        if self.resuming:
+            arguments["resume"] = resume(out / "checkpoints", must_match=must_match, say=say)
+        with stop_on_signals() as stop:
+            saving = {"must_match": must_match, "stop": stop}
+            observers = observers_for(self.options, loop, source.steps, out, **saving)
+            state, history = recipe(
+                loop, state, source.train, source.valid, observers=observers, **arguments
+            )
+        reported = report(loop, state, source, out) if is_first() else []
+        if problem := loop.failure(state):
+            raise RunFailed(f"{problem}; lower the learning rate. See {out}.")
+        metrics = "metrics.jsonl (every step and epoch)"
+        self.written += [metrics, "tensorboard", *reported, "checkpoints (newest and best)"]
+        return history
+
+    def find_lr(self, loop: Loop, state: TrainState, source: BatchSource) -> None:
+        """Search for a learning rate instead, on a copy: prints suggestions, leaves lr_find.png.
+
+        Args:
+            loop: the loop.
+            state: its first state.
+            source: the batches.
+
+        Raises:
+            RunFailed: if the losses say nothing.
+        """
+        state, source, out = self._begin(loop, state, source)
+        self.written += find_lr(loop, state, source, out)
+
+    def sweep(self, loop: Loop, state: TrainState, source: BatchSource) -> None:
+        """Train the copies of `--sweep` instead: prints a table, leaves sweep.json and sweep.png.
+
+        Args:
+            loop: the loop.
+            state: its first state.
+            source: the batches; it must have `arrays`.
+
+        Raises:
+            ValueError: before anything is written, if the source or the optimizer can't be swept
+                as the options say.
+            RunFailed: if no copy's loss stayed finite.
+        """
+        check_sweep(self.options, state, source)
+        state, source, out = self._begin(loop, state, source)
+        self.written += run_sweep(self.options, loop, state, source, out)
+
+    def _begin(
+        self, loop: Loop, state: TrainState, source: BatchSource
+    ) -> tuple[TrainState, BatchSource, Path]:
+        """The run's own first state and batches, and its directory, in which it is described."""
+        self.out = out = make_directory(self.options)
+        state, source = on_mesh(state, source, self.mesh)
+        if not self.resuming:
+            state = begin_new(self.options, loop, state, out)
+        if is_first():
+            self.written += describe_run(self.options, state, source, out, resuming=self.resuming)
+        return state, source, out

@@ -1,0 +1,171 @@
+"""The options of a training of one of our models, and what they mean for each other."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from gradtx.config import option
+from gradtx.run.options import RunOptions
+
+PHOTOS = ("imagenette", "folder")  # data sets of images of all sizes
+IGNORED = {  # the options that a model or an optimizer ignores
+    "resnet34": ("length",),
+    "resnet18": ("length",),
+    "resnet_tiny": ("length",),
+    "mlp": ("length", "head"),
+    "lstm": ("head", "size", "shift", "data_dir", "archive"),
+    "adamw": (),
+    "adam": ("weight_decay",),
+    "sgd": ("momentum", "weight_decay"),
+    "momentum": (),
+    "rmsprop": (),
+}
+
+
+@dataclass(frozen=True)
+class TrainOptions(RunOptions):
+    """What decides a run of train.py, beside the options of every run.
+
+    Args:
+        epochs: this and the others up to `limit_batches` are those of `RunOptions`.
+        batch_size: see there.
+        seed: see there.
+        precision: see there.
+        nonfinite: see there.
+        log_gradient_norm: see there.
+        find_lr: see there.
+        sweep: see there.
+        save_every: see there.
+        out: see there.
+        resume: see there.
+        params_only: see there.
+        mesh: see there.
+        coordinator: see there.
+        processes: see there.
+        process_id: see there.
+        distributed: see there.
+        limit_batches: see there.
+        dataset: the data set of images, a name that `gradtx.data.load` takes.
+        data_dir: where that is, or where it is prepared.
+        archive: the archive of Imagenette, if it is there already.
+        model: the name of the model; None: resnet34, in a sweep mlp.
+        head: of resnets: "plain" or "concat".
+        size: pixels a side of the images; None: 128 for photos, else 28.
+        shift: the largest move of a small image, as a share of its side, in [0, 1).
+        length: of the language model: words a step.
+        optimizer: the name of the optimizer.
+        schedule: the name of the schedule of the learning rate.
+        lr: the learning rate at its peak; None: 0.002, of the language model 0.008.
+        momentum: of the optimizers that have one, unless one_cycle moves it, in [0, 1).
+        weight_decay: decoupled, not on norms and biases.
+        clip: the largest global norm of the gradient; None: 1 for the language model, else no
+            clipping.
+
+    Raises:
+        ValueError: as `RunOptions`.
+    """
+
+    dataset: Literal["embedded", "imagenette", "folder", "arrays"] = option(
+        "embedded", "images: Fashion-MNIST, Imagenette, a folder of photos or an .npz file"
+    )
+    data_dir: Path | None = option(
+        None,
+        "where imagenette is prepared; the folder with train/CLASS, val/CLASS; the .npz file",
+        overridable=True,
+    )
+    archive: Path | None = option(
+        None, "imagenette2-160.tgz, if you have it already", overridable=True
+    )
+    model: Literal["resnet34", "resnet18", "resnet_tiny", "mlp", "lstm"] | None = option(
+        None, "(default: resnet34, in a sweep mlp); lstm is a language model, on Moby-Dick"
+    )
+    head: Literal["plain", "concat"] = option(
+        "plain", "resnets: mean pool and one layer, or fastai's two on max and mean pool"
+    )
+    size: int | None = option(
+        None, "pixels a side (default: 128 for photos, else 28)", least=1, below=2**14
+    )
+    shift: float = option(
+        0.0, "small images: move them by up to this share of their side", least=0, below=1
+    )
+    length: int = option(35, "lstm: words a step", least=1, below=2**14)
+    optimizer: Literal["adamw", "adam", "sgd", "momentum", "rmsprop"] = option(
+        "adamw", "the gradtx chain that makes updates of gradients"
+    )
+    schedule: Literal["one_cycle", "flat_cos", "constant"] = option(
+        "one_cycle", "of the learning rate; one_cycle moves momentum too"
+    )
+    lr: float | None = option(
+        None, "the learning rate, at its peak (default: .002, lstm .008)", least=0, below=3.4e38
+    )
+    momentum: float = option(
+        0.9, "of momentum, rmsprop and adam, unless by one_cycle", least=0, below=1
+    )
+    weight_decay: float = option(
+        0.01, "decoupled, not on norms and biases; adam and sgd: none", least=0, below=3.4e38
+    )
+    clip: float | None = option(
+        None, "largest global norm of the gradient, by clipping (default: lstm 1)", least=0
+    )
+
+    def __post_init__(self) -> None:
+        """Fill in the model and the schedule that a sweep has; check what goes together."""
+        object.__setattr__(self, "model", self.model or ("mlp" if self.sweep else "resnet34"))
+        super().__post_init__()
+        if self.model == "lstm" and self.dataset != "embedded":
+            raise ValueError(
+                f"{self.PROG}: `--model lstm` is for text; got `--dataset {self.dataset}`. Leave"
+                " the data set out."
+            )
+        if self.sweep is not None and (self.model == "lstm" or self.shift):
+            raise ValueError(
+                f"{self.PROG}: `--sweep` goes with neither `--model lstm` nor `--shift`. Leave one"
+                " or the other out."
+            )
+        if self.sweep is not None:
+            object.__setattr__(self, "schedule", "constant")
+
+    @property
+    def ignored(self) -> dict[str, tuple[str, ...]]:
+        """As every run's; a search ignores the schedule too."""
+        searches = {what: (*names, "schedule") for what, names in super().ignored.items()}
+        if self.find_lr:
+            searches["--find-lr"] += ("lr",)
+        if not searches and self.schedule == "one_cycle":
+            searches["--schedule one_cycle"] = ("momentum",)
+        kinds = {"--model": str(self.model), "--optimizer": self.optimizer}
+        return {f"{flag} {kind}": IGNORED[kind] for flag, kind in kinds.items()} | searches
+
+    @property
+    def name(self) -> str:
+        """What the run's directory is called by default, before the time."""
+        return f"{self.model}-{self.dataset}"
+
+    @property
+    def swept(self) -> tuple[str, np.ndarray]:
+        """The name that optimizers have for the sweep's hyperparameter, and its values."""
+        name, values = super().swept
+        return {"lr": "learning_rate"}.get(name, name), values
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The same as `sweep` takes them: decay stays off norms and biases."""
+        name, values = self.swept
+        return {name: {"others": values} if name == "weight_decay" else values}
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate at its peak, with the model's own default."""
+        return self.lr if self.lr is not None else (8e-3 if self.model == "lstm" else 2e-3)
+
+    @property
+    def clip_norm(self) -> float | None:
+        """The largest global norm of the gradient, with the model's own default; None: any."""
+        return 1.0 if self.clip is None and self.model == "lstm" else self.clip
+
+    @property
+    def image_size(self) -> int:
+        """Pixels a side, with the data set's own default."""
+        return self.size or (128 if self.dataset in PHOTOS else 28)
