@@ -33,14 +33,14 @@ def check_hook(
     needs to see something else.
 
     Args:
-        hook: a `Hook`, or a function without arguments that makes one.
-        loop: the loop to put it into.
-        params: the parameters that the fit begins with.
-        model_state: the model's state that it begins with.
-        batches: of its one epoch, at least two; the first is the validation batch as well.
-        promotion: "standard" or "strict", JAX's rules for mixed dtypes and ranks; None for those
-            that are set.
-        claims: `observes=True` claims that the hook changes nothing of the training.
+        hook: the hook, or a function without arguments that makes it.
+        loop: the loop to try it in.
+        params: the parameters to start from.
+        model_state: the model state to start from.
+        batches: at least two training batches.
+        promotion: "standard" or "strict", the JAX rules for mixed dtypes and ranks to run under;
+            `None` keeps those set around the call.
+        claims: `observes=True`, that the hook changes nothing.
 
     Raises:
         AssertionError: with every law that fails, its formula and a script.
@@ -128,14 +128,14 @@ def check_loop(
     regression.
 
     Args:
-        loop: with its hooks.
-        params: the parameters that the fit begins with.
-        model_state: the model's state that it begins with.
-        batches: of its one epoch, at least two; the first is the validation batch as well.
-        profile: "quick" (seconds) or "thorough".
-        seed: of the search; None looks at new scripts every time.
-        promotion: "standard" or "strict", JAX's rules for mixed dtypes and ranks; None for those
-            that are set.
+        loop: the loop, with its hooks.
+        params: the parameters to start from.
+        model_state: the model state to start from.
+        batches: at least two training batches.
+        profile: "quick" (seconds) or "thorough" (minutes).
+        seed: seed of the search; `None` looks at new examples every time.
+        promotion: "standard" or "strict", the JAX rules for mixed dtypes and ranks to run under;
+            `None` keeps those set around the call.
 
     Raises:
         AssertionError: with every law that fails, its formula and the shrunken script.

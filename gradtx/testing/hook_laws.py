@@ -42,7 +42,11 @@ def _trained(state: Any) -> Any:
 def hook_keeps_its_types(hook: Hook, fixture: Fixture) -> None:
     """A fit leaves the hook's state in the tree, the shapes and the dtypes that `init` gave it.
 
-    h = init(s),  h' = h after a fit  =>  tree, shapes and dtypes of h' are those of h
+        h = init(s),  h' = h after a fit  =>  tree, shapes and dtypes of h' are those of h
+
+    Args:
+        hook: the hook.
+        fixture: the fit to try it in: see `gradtx.testing.fixture`.
     """
     spec = lambda tree: jax.tree.map(lambda x: f"{jnp.result_type(x)}{list(jnp.shape(x))}", tree)
     before = fixture.start(fixture.program([hook]).loop).hooks[hook.name]
@@ -54,7 +58,11 @@ def hook_keeps_its_types(hook: Hook, fixture: Fixture) -> None:
 def hook_is_pure(hook: Hook, fixture: Fixture) -> None:
     """A hook remembers nothing outside its state: two fits in Python, without jit, are the same.
 
-    fit(s) = fit(s)
+        fit(s) = fit(s)
+
+    Args:
+        hook: the hook.
+        fixture: the fit to try it in: see `gradtx.testing.fixture`.
     """
     first, second = (fixture.fit([hook], jit=False) for _ in range(2))
     same_state(second, first, 0.0, ("the second fit gives", "the first"))
@@ -64,7 +72,11 @@ def hook_is_pure(hook: Hook, fixture: Fixture) -> None:
 def hook_compiles(hook: Hook, fixture: Fixture) -> None:
     """Under jit a hook does what it does in Python, and is traced once.
 
-    jit(step)(s, batch) = step(s, batch)        traces(jit(step)) = 1
+        jit(step)(s, batch) = step(s, batch)        traces(jit(step)) = 1
+
+    Args:
+        hook: the hook.
+        fixture: the fit to try it in: see `gradtx.testing.fixture`.
     """
     got = fixture.fit([hook])
     same_state(got, fixture.fit([hook], jit=False), 1e-5, ("jit gives", "Python"))
@@ -76,7 +88,11 @@ def hook_compiles(hook: Hook, fixture: Fixture) -> None:
 def hook_ignores_a_no_op(hook: Hook, fixture: Fixture) -> None:
     """A hook that does nothing changes nothing, bit for bit, before this one or after it.
 
-    fit([no_op, hook]) = fit([hook, no_op]) = fit([hook])
+        fit([no_op, hook]) = fit([hook, no_op]) = fit([hook])
+
+    Args:
+        hook: the hook.
+        fixture: the fit to try it in: see `gradtx.testing.fixture`.
     """
     want = fixture.fit([hook])
     for hooks in ([NO_OP, hook], [hook, NO_OP]):
@@ -90,7 +106,11 @@ def hook_ignores_a_no_op(hook: Hook, fixture: Fixture) -> None:
 def hook_only_raises_the_request(hook: Hook, fixture: Fixture) -> None:
     """Requests are combined by max: a hook can add one, and never takes back another's.
 
-    requested' >= request  at every event
+        requested' >= requested  at every event
+
+    Args:
+        hook: the hook.
+        fixture: the fit to try it in: see `gradtx.testing.fixture`.
     """
 
     def watched(event: str) -> Any:
@@ -119,7 +139,11 @@ def hook_only_raises_the_request(hook: Hook, fixture: Fixture) -> None:
 def hook_resumes(hook: Hook, fixture: Fixture) -> None:
     """A fit that was saved as bytes before every batch goes on as if nothing had happened.
 
-    step(load(save(s)), batch) = step(s, batch)
+        step(load(save(s)), batch) = step(s, batch)
+
+    Args:
+        hook: the hook.
+        fixture: the fit to try it in: see `gradtx.testing.fixture`.
     """
     got = fixture.fit([hook], between=through_bytes)
     same_state(got, fixture.fit([hook]), 0.0, ("resumed", "uninterrupted"))
@@ -129,7 +153,11 @@ def hook_resumes(hook: Hook, fixture: Fixture) -> None:
 def hook_observes(hook: Hook, fixture: Fixture) -> None:
     """A hook that only observes leaves the training as it was.
 
-    params, opt_state, model_state after fit([hook]) = those after fit([])
+        params, opt_state, model_state after fit([hook]) = those after fit([])
+
+    Args:
+        hook: the hook.
+        fixture: the fit to try it in: see `gradtx.testing.fixture`.
     """
     got, want = _trained(fixture.fit([hook])), _trained(fixture.fit())
     same_state(got, want, 1e-6, ("with the hook", "without"))
@@ -139,7 +167,12 @@ def hook_observes(hook: Hook, fixture: Fixture) -> None:
 def requests_combine(fixture: Fixture, script: Script) -> None:
     """Requests of two hooks combine commutatively, associatively and idempotently, by max.
 
-    fit(a: x, b: y) = fit(a: y, b: x) = fit(a: max(x, y), b: none) = fit(a: x + y, b: x + y)
+        fit(a: x, b: y) = fit(a: y, b: x) = fit(a: max(x, y), b: none) = fit(a: x + y, b: x + y)
+
+    Args:
+        fixture: the fit to try it in: see `gradtx.testing.fixture`.
+        script: the requests to make, a list of (event, occurrence, request), of which `x` is the
+            first half and `y` the second.
     """
     half = len(script) // 2
     x, y, both = script[:half], script[half:], list(script)
@@ -159,7 +192,11 @@ def requests_combine(fixture: Fixture, script: Script) -> None:
 def events_are_nested(fixture: Fixture, script: Script) -> None:
     """Whatever is requested, each level that was opened is closed once.
 
-    n(before_x) = n(after_x)  for x = fit, epoch, train, validate, batch, backward, step
+        n(before_x) = n(after_x)  for x = fit, epoch, train, validate, batch, backward, step
+
+    Args:
+        fixture: the fit to try it in: see `gradtx.testing.fixture`.
+        script: the requests to make, a list of (event, occurrence, request).
     """
     state = fixture.fit([REQUESTS, TRACE], scripts={"requests": script})
     seen = Counter(traced(state, TRACE.name))
@@ -173,7 +210,11 @@ def events_are_nested(fixture: Fixture, script: Script) -> None:
 def no_op_changes_nothing(fixture: Fixture, script: Script) -> None:
     """A hook that does nothing changes nothing, bit for bit, whatever is requested.
 
-    fit([.., no_op]) = fit([..])
+        fit([.., no_op]) = fit([..])
+
+    Args:
+        fixture: the fit to try it in: see `gradtx.testing.fixture`.
+        script: the requests to make, a list of (event, occurrence, request).
     """
     scripts = {"requests": script}
     want, got = (
@@ -187,9 +228,13 @@ def no_op_changes_nothing(fixture: Fixture, script: Script) -> None:
 def hook_order_is_declared(fixture: Fixture, script: Script) -> None:
     """Hooks that do not commute say so: the order of the list never matters.
 
-    fit(hooks) = fit(permutation of hooks)
+        fit(hooks) = fit(permutation of hooks)
 
     Up to five permutations are tried.
+
+    Args:
+        fixture: the fit to try it in: see `gradtx.testing.fixture`.
+        script: the requests to make, a list of (event, occurrence, request).
     """
     hooks, bare = fixture.loop.hooks, replace(fixture, loop=replace(fixture.loop, hooks=()))
     scripts = {"requests": script}
@@ -205,7 +250,11 @@ def hook_order_is_declared(fixture: Fixture, script: Script) -> None:
 def loop_compiles(fixture: Fixture, script: Script) -> None:
     """A compiled step does what the step does in Python, whatever is requested.
 
-    jit(train_step)(s, batch) = train_step(s, batch)
+        jit(train_step)(s, batch) = train_step(s, batch)
+
+    Args:
+        fixture: the fit to try it in: see `gradtx.testing.fixture`.
+        script: the requests to make, a list of (event, occurrence, request).
     """
     scripts = {"requests": script}
     got, want = (
@@ -219,7 +268,11 @@ def loop_compiles(fixture: Fixture, script: Script) -> None:
 def loop_resumes(fixture: Fixture, script: Script) -> None:
     """A state that was written as bytes before every batch goes on as if nothing had happened.
 
-    step(load(save(s)), batch) = step(s, batch)
+        step(load(save(s)), batch) = step(s, batch)
+
+    Args:
+        fixture: the fit to try it in: see `gradtx.testing.fixture`.
+        script: the requests to make, a list of (event, occurrence, request).
     """
     fit = lambda between: fixture.fit([REQUESTS], scripts={"requests": script}, between=between)
     same_state(fit(through_bytes), fit(lambda state: state), 0.0, ("resumed", "uninterrupted"))
@@ -229,7 +282,11 @@ def loop_resumes(fixture: Fixture, script: Script) -> None:
 def skipped_batch_leaves_no_trace(fixture: Fixture, script: Script) -> None:
     """A batch that is skipped as it begins leaves parameters and optimizer alone.
 
-    SKIP_BATCH at before_batch  =>  (params', opt_state', model_state') = (params, ..)
+        SKIP_BATCH at before_batch  =>  (params', opt_state', model_state') = (params, ..)
+
+    Args:
+        fixture: the fit to try it in: see `gradtx.testing.fixture`.
+        script: the requests to make, a list of (event, occurrence, request).
     """
     program = fixture.program([REQUESTS])
     state = fixture.fit([REQUESTS], scripts={"requests": script})

@@ -242,7 +242,12 @@ def chains(*, max_size: int = 3) -> st.SearchStrategy[gradtx.GradientTransformat
 def event_scripts(
     *, steps: int = 3, max_size: int = 3
 ) -> st.SearchStrategy[list[tuple[str, int, Request]]]:
-    """Requests that a hook makes: lists of (event, occurrence, request); shrinks to none."""
+    """Requests that a hook makes: lists of (event, occurrence, request); shrinks to none.
+
+    Args:
+        steps: number of occurrences of each event to choose from.
+        max_size: the largest number of requests.
+    """
     request = st.tuples(
         st.sampled_from(ASKING), st.integers(0, steps - 1), st.sampled_from(list(Request)[1:])
     )

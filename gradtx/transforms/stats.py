@@ -28,11 +28,14 @@ class Statistic(NamedTuple):
         rule = update(h)        new = rule(g, p, old)
 
     Args:
-        name: of the slot, and of the argument of the step.
-        update: a function of the hyperparameters that returns the rule for one leaf; `g`, `p` and
-            `old` are arrays of one shape and dtype, `h` as in `leafwise`.
-        hyperparams: pairs of a number, schedule or JAX scalar and the interval that it must lie in.
+        name: name of the slot, and of the step's keyword argument.
+        update: function of the hyperparameters `h`, as in `leafwise`, that returns the rule for one
+            leaf; `g`, `p` and `old` are arrays of one shape and dtype.
+        hyperparams: those it needs, each a pair of a number, a schedule or a JAX scalar, and the
+            interval that it must lie in.
         start: makes the first value from the parameter.
+
+    Source: fastai's stats functions, such as `average_grad`.
     """
 
     name: str
@@ -46,7 +49,18 @@ def average_grad(
 ) -> Statistic:
     """The decaying sum of gradients, or with `dampening` their exponential average.
 
-    grad_avg' = momentum grad_avg + (1 - momentum if dampening else 1) g
+        grad_avg' = momentum grad_avg + (1 - momentum if dampening else 1) g
+
+    Args:
+        momentum: decay of the sum, in [0, 1); a number, a schedule or a JAX scalar.
+        dampening: whether each gradient is multiplied by 1 - momentum, which makes the sum an
+            average.
+        dtype: dtype of the average; by default that of the parameter, at least float32.
+
+    Raises:
+        ValueError: when a transform is made of it, if `momentum` is a number outside [0, 1).
+
+    Source: fastai's `average_grad`.
     """
 
     def update(h: Any):
@@ -59,7 +73,16 @@ def average_grad(
 def average_sqr_grad(decay: ScalarOrSchedule = 0.99, *, dtype: Any = None) -> Statistic:
     """The exponential average of squared gradients.
 
-    sqr_avg' = decay sqr_avg + (1 - decay) g^2
+        sqr_avg' = decay sqr_avg + (1 - decay) g^2
+
+    Args:
+        decay: decay of the average, in [0, 1); a number, a schedule or a JAX scalar.
+        dtype: dtype of the average; by default that of the parameter, at least float32.
+
+    Raises:
+        ValueError: when a transform is made of it, if `decay` is a number outside [0, 1).
+
+    Source: fastai's `average_sqr_grad`.
     """
 
     def update(h: Any):
@@ -71,7 +94,13 @@ def average_sqr_grad(decay: ScalarOrSchedule = 0.99, *, dtype: Any = None) -> St
 def momentum_step(h: Any) -> Rule:
     """The averaged gradient itself.
 
-    u = grad_avg
+        u = grad_avg
+
+    Args:
+        h: the hyperparameters as attributes, scalars of the leaf's dtype, and the step count
+            `h.step`.
+
+    Source: fastai's `momentum_step`.
     """
     del h
     return lambda g, p, *, grad_avg: grad_avg
@@ -80,7 +109,13 @@ def momentum_step(h: Any) -> Rule:
 def rms_prop_step(h: Any) -> Rule:
     """The gradient, averaged if there is an average of it, over the root of its mean square.
 
-    u = grad_avg / (sqrt(sqr_avg) + eps)        needs the hyperparameter eps
+        u = grad_avg / (sqrt(sqr_avg) + eps)        needs the hyperparameter eps
+
+    Args:
+        h: the hyperparameters as attributes, scalars of the leaf's dtype, and the step count
+            `h.step`.
+
+    Source: fastai's `rms_prop_step`.
     """
 
     def rule(g: jax.Array, p: Any, *, sqr_avg: jax.Array, grad_avg: jax.Array | None = None):
@@ -96,6 +131,12 @@ def adam_step(h: Any) -> Rule:
         u = grad_avg / (1 - momentum^step) / (sqrt(sqr_avg / (1 - decay^step)) + eps)
 
     The average must be a dampened one; needs the hyperparameter eps.
+
+    Args:
+        h: the hyperparameters as attributes, scalars of the leaf's dtype, and the step count
+            `h.step`.
+
+    Source: fastai's `adam_step`.
     """
     c1, c2 = bias_correction(h.momentum, h.step), bias_correction(h.decay, h.step)
 
@@ -132,9 +173,20 @@ def scale_by_stats(
     >>> u.tolist()
     [0.5, 1.0]
 
+    Args:
+        statistics: what is remembered of each parameter's gradients.
+        step: function of the hyperparameters that returns the rule for one leaf's update, from the
+            gradient, the parameter and the statistics, keyword arguments under their names.
+        name: name of the transform, for messages and states.
+        needs_params: whether the step needs the parameters.
+        hyperparams: those that the step needs beside the statistics': a number, a schedule or a JAX
+            scalar, which must not be negative, or a pair of it and its interval.
+
     Raises:
-        ValueError: if two statistics share a name or a hyperparameter, or a number lies outside
-            its interval.
+        ValueError: if two statistics share a name or a hyperparameter, or a number lies outside its
+            interval; on `update`, without `params` although `needs_params`.
+
+    Source: fastai's `Optimizer`, which is made of stats and steppers in the same way.
     """
     merged: dict[str, tuple[ScalarOrSchedule, Interval]] = {}
     given = {k: v if isinstance(v, tuple) else (v, NON_NEGATIVE) for k, v in hyperparams.items()}

@@ -47,7 +47,12 @@ def _same_leaves(where: str, got: Sequence[Any], want: Sequence[Any]) -> None:
 def state_survives_none(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
     """Every leaf of a state may be mapped to `None`, and the state is still there to be filled.
 
-    structure(map(x -> None, s)) = structure(s),  with None as a leaf
+        structure(map(x -> None, s)) = structure(s),  with None as a leaf
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: a tree of gradients like `params` for each update.
     """
     for which, state in _states(tx, params, grads):
         leaves, treedef = jax.tree.flatten(state, is_leaf=is_none)
@@ -62,9 +67,14 @@ def state_survives_none(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> Non
 def state_takes_any_leaf(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
     """An object of any kind may stand in the place of any leaf of a state, and is found there.
 
-    s' = unflatten(structure(s), xs)  =>  leaves(s') = xs,  structure(s') = structure(s)
+        s' = unflatten(structure(s), xs)  =>  leaves(s') = xs,  structure(s') = structure(s)
 
     The objects `xs` are JAX's shapes and shardings, strings, and what JAX knows nothing of.
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: a tree of gradients like `params` for each update.
     """
     for which, state in _states(tx, params, grads):
         leaves, treedef = jax.tree.flatten(state)
@@ -87,9 +97,14 @@ def _but_one(leaves: Sequence[Any], place: int, other: Any) -> list[Any]:
 def state_unflattens(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
     """Flattening a state and unflattening are inverse, and every leaf has a path of its own.
 
-    unflatten(flatten(s)) = s        leaves_with_path(s) = {path_i: leaf_i},  path_i != path_j
+        unflatten(flatten(s)) = s        leaves_with_path(s) = {path_i: leaf_i},  path_i != path_j
 
     The paths are those of any state of this structure.
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: a tree of gradients like `params` for each update.
     """
     for which, state in _states(tx, params, grads):
         leaves, treedef = jax.tree.flatten(state)
