@@ -147,7 +147,7 @@ def test_a_request_has_the_same_effect(left, page, everything):
 
 
 @pytest.mark.parametrize("left", TABLES["order"])
-def test_order_is_priority(left, page, everything):
+def test_order_is_before_or_after(left, page, everything):
     state, history = train(page, *with_hooks(everything, left, "GradientClip(max_norm)"))
     same_training(page, state, history, recorded(left))
 
