@@ -62,13 +62,14 @@ CACHE = Path("~/.cache/gradtx/compiled").expanduser()
 def train(options: TrainOptions, run: Runner) -> None:
     """One training, in the order in which it happens."""
     # Data and model: the words of a book, or images.
+    batches: Any = {"batch_size": options.batch_size, "limit": options.limit_batches}
     if options.model == "lstm":
         text = load_text()
-        shape = {"batch_size": options.batch_size, "length": options.length}
-        source = text_source(text, **shape, limit=options.limit_batches)
-        module, example = LSTMLanguageModel(len(text.vocab)), np.zeros((*shape.values(),), np.int32)
+        source = text_source(text, length=options.length, **batches)
+        module = LSTMLanguageModel(len(text.vocab))
+        example = np.zeros((options.batch_size, options.length), np.int32)
         model = linen_model(module, example, inputs="input", precision=options.precision)
-        loss, metrics = next_word_loss, {}
+        loss, metrics = lambda pred, batch: sequence_loss(pred.logits, batch["label"]), {}
         hooks = [reset_model_state("carry"), rnn_regularizer(alpha=2.0, beta=1.0)]
         remark = lambda row: (
             f"Validation perplexity {math.exp(row['valid_loss']):.1f};"
@@ -76,15 +77,9 @@ def train(options: TrainOptions, run: Runner) -> None:
         )
     else:
         dataset = load_images(options)
-        source = image_source(
-            dataset,
-            batch_size=options.batch_size,
-            size=options.image_size,
-            seed=options.seed,
-            shift=options.shift,
-            limit=options.limit_batches,
-        )
-        spec = ImageSpec.of(dataset, size=options.image_size)
+        size, seed, shift = options.image_size, options.seed, options.shift
+        source = image_source(dataset, size=size, seed=seed, shift=shift, **batches)
+        spec = ImageSpec.of(dataset, size=size)
         model = image_model(options, spec, MODELS)
         loss, metrics, hooks = cross_entropy, {"accuracy": accuracy}, []
         remark = lambda row: f"Validation accuracy {row['accuracy']:.2%}."
@@ -138,11 +133,6 @@ def make_recipe(options: TrainOptions, steps: int) -> Callable[..., Any]:
         "flat_cos": partial(fit_flat_cos, **moves),
         "constant": fit,
     }[options.schedule]
-
-
-def next_word_loss(pred: Any, batch: Any) -> jax.Array:
-    """The loss of the language model: float[B], each row's mean over its words."""
-    return sequence_loss(pred.logits, batch["label"])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
