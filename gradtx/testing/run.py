@@ -50,13 +50,13 @@ def jitted(function: Callable) -> Callable:
     return jax.jit(function, compiler_options=_hurry())
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=32)
 def compiled(tx: Any) -> Callable:
     """`tx.update` under jit: one function for one `tx`, so that nothing compiles twice."""
     return jitted(lambda g, state, params: tx.update(g, state, params))
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=32)
 def compiled_init(tx: Any) -> Callable:
     """`tx.init` under jit."""
     return jitted(lambda params: tx.init(params))

@@ -19,7 +19,7 @@ def _tolerance(subject: Any) -> dict[str, Any]:
     return {"tolerance": subject.claims.tolerance}
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _chained(tx: Any, order: str, mine: bool) -> Any:
     chain = gradtx_chain if mine else optax.chain
     first, last = optax.scale(0.5), optax.trace(0.5)

@@ -90,7 +90,7 @@ def traced_once(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
     require(len(traces) == 1, f"{len(traces)} traces in {len(grads)} updates{why}")
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _scanned(tx: Any) -> Callable:
     def loop(state: PyTree, params: PyTree, grads: PyTree) -> PyTree:
         def body(state: PyTree, g: PyTree) -> tuple[PyTree, PyTree]:
@@ -120,7 +120,7 @@ def scan_equals_loop(tx: Any, params: PyTree, grads: Sequence[PyTree], *, tolera
     same_updates(got, want, tolerance=tolerance, what=("scan gives", "the loop"), again=again)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _mapped(tx: Any) -> tuple[Callable, Callable]:
     return jitted(jax.vmap(tx.init)), jitted(jax.vmap(lambda g, s, p: tx.update(g, s, p)))
 

@@ -38,7 +38,7 @@ def _proportional(subject: Any) -> dict[str, Any]:
     return {"name": subject.claims.proportional_to} | _hyperparams(subject)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _made(factory: Callable, items: tuple[tuple[str, Any], ...]) -> Any:
     # The same transformation for the same values, so that it compiles once.
     return factory(**dict(items))
@@ -48,7 +48,7 @@ def _make(factory: Callable, values: Mapping[str, Any]) -> Any:
     return _made(factory, tuple(sorted(values.items())))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _traced(factory: Callable) -> tuple[Callable, Callable]:
     init = lambda values, p: factory(**values).init(p)
     update = lambda values, g, s, p: factory(**values).update(g, s, p)
