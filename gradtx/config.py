@@ -21,7 +21,9 @@ T = TypeVar("T")
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser of `argparse` whose errors are one line: "error: PROG: what is wrong. See --help."
+    """A parser of `argparse` whose errors are one line.
+
+    error: PROG: what is wrong. See --help.
 
     It takes the arguments of `argparse.ArgumentParser`.
     """

@@ -9,8 +9,10 @@ import numpy as np
 class History:
     """What a fit reports.
 
-    `rows` has a dict for each epoch (epoch, train_loss, valid_loss, metrics, time in seconds);
-    `steps` an array for each entry of the steps' logs (loss, learning_rate, ...), a value a step.
+    Args:
+        rows: a dict for each epoch: epoch, train_loss, valid_loss, the metrics, time in seconds.
+        steps: an array for each entry of the steps' logs (loss, learning_rate, ...), a value a
+            step.
     """
 
     rows: list[dict[str, float]] = field(default_factory=list)

@@ -20,18 +20,25 @@ OBSERVED = (
 class Report(NamedTuple):
     """What an observer is told; it only reads.
 
-    The buffers of `state` are donated to the next step: copy what you keep of it. `log` may be
-    kept.
+    Args:
+        event: which of the observed events it is.
+        state: as the event finds it. Its buffers are donated to the next step: copy what you keep.
+        epoch: of this fit, from 0.
+        epochs: how many the fit has.
+        batch: training batches done in this epoch.
+        log: of the last step, scalars on the device; may be kept.
+        row: of the epoch that ended, as in the epoch table.
+        history: at after_fit all of it; at before_fit that of the epochs done before.
     """
 
     event: str
     state: TrainState
-    epoch: int  # of this fit, from 0
+    epoch: int
     epochs: int
-    batch: int  # training batches done in this epoch
-    log: Mapping[str, Any] | None = None  # of the last step; device scalars
-    row: Mapping[str, float] | None = None  # of the epoch that ended
-    history: History | None = None  # at after_fit; at before_fit of the epochs done before
+    batch: int
+    log: Mapping[str, Any] | None = None
+    row: Mapping[str, float] | None = None
+    history: History | None = None
 
 
 @dataclass(frozen=True)

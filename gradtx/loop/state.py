@@ -26,19 +26,32 @@ class TrainState:
 
     Loss scale and everything else that a hook keeps is under `hooks`. Random numbers of a step come
     from `fold_in(key, step)`, so there is no generator to save.
+
+    Args:
+        step: int32[], training batches seen, over all fits.
+        epoch: int32[], epochs finished in this fit.
+        batch: int32[], training batches seen in this epoch.
+        level: int32[], the innermost level that is open: see `Level`.
+        requested: int32[], the pending request, a `Request`.
+        key: key[], from which all random numbers come.
+        params: the parameters.
+        model_state: what else the model remembers: batch statistics, a recurrent state.
+        opt_state: the optimizer's state.
+        metrics: the running figures of the phases.
+        hooks: each hook's state under its name.
     """
 
-    step: jax.Array  # int32[]: training batches seen, over all fits
-    epoch: jax.Array  # int32[]: epochs finished in this fit
-    batch: jax.Array  # int32[]: training batches seen in this epoch
-    level: jax.Array  # int32[]: see `Level` in phases.py
-    requested: jax.Array  # int32[]: the pending request, a `Request`
-    key: jax.Array  # key[]
+    step: jax.Array
+    epoch: jax.Array
+    batch: jax.Array
+    level: jax.Array
+    requested: jax.Array
+    key: jax.Array
     params: PyTree
-    model_state: PyTree  # batch statistics, recurrent state
+    model_state: PyTree
     opt_state: PyTree
     metrics: "Metrics"
-    hooks: dict[str, PyTree]  # a hook's state under its name
+    hooks: dict[str, PyTree]
 
     def replace(self, **changes: Any) -> "TrainState":
         """A copy with the given fields changed.
@@ -106,11 +119,24 @@ class StepContext:
 
         after_loss:   loss = stop_gradient(objective) = sum(weight loss_i) / sum(weight)
 
-    From `batch` on a field is None until the loop has reached it: the batch from `before_batch`,
-    the prediction from `after_pred`, both losses from `after_loss`, gradients from
-    `after_backward`, updates at `after_update`, which stands between the optimizer's update and its
-    application. `loss` is what is recorded, `objective` what is differentiated: a penalty is added
-    to `objective`. `key` is the hook's own in this step. `training` is a Python bool.
+    From `batch` on a field is None until the loop has reached it.
+
+    Args:
+        training: a Python bool, whether it is a training batch or phase.
+        step: int32[], as in `TrainState`; fixed, as `training`, `epoch` and `key` are.
+        epoch: int32[], epochs finished in this fit.
+        requested: int32[], the pending request; raise it with `request`.
+        key: key[], the hook's own in this step.
+        params: the parameters.
+        model_state: batch statistics, a recurrent state.
+        opt_state: the optimizer's state.
+        metrics: the running figures of the phases.
+        batch: from before_batch on.
+        pred: the prediction, from after_pred on.
+        loss: float[], what is recorded, from after_loss on.
+        objective: float[], what is differentiated: a penalty is added to it.
+        grads: the gradients, from after_backward on.
+        updates: at after_update, between the optimizer's update and its application.
     """
 
     training: bool
@@ -124,8 +150,8 @@ class StepContext:
     metrics: Metrics
     batch: PyTree = None
     pred: PyTree = None
-    loss: Any = None  # float[]
-    objective: Any = None  # float[]
+    loss: Any = None
+    objective: Any = None
     grads: PyTree = None
     updates: PyTree = None
 

@@ -23,12 +23,16 @@ def predict(
 ) -> int:
     """Print the most probable classes of image files, by a run's newest checkpoint.
 
-    Returns the exit status, as `launch` does.
+    Returns the exit status, as `launch` does: for what is wrong with its arguments it is 2, with a
+    line that says it.
 
     Args:
         cls: the dataclass of the run's options.
         models: what makes a model, by the names of `--model`: see `image_model`.
         argv: the words of the command line: RUN IMAGE... [--top K].
+
+    Raises:
+        SystemExit: for words that do not parse, and for `--help`.
     """
     parser = Parser(prog=f"{cls.PROG} predict", description="Print classes of image files.")
     parser.add_argument("run", type=Path, metavar="RUN", help="the directory of a run on images")

@@ -158,10 +158,8 @@ def scale_by_stats(
 
         s_i' = statistics[i].update(h)(g, p, s_i)        u = step(h)(g, p, name_1=s_1', ...)
 
-    `hyperparams` are those that the step needs beside the statistics': a number, schedule or JAX
-    scalar, which must not be negative, or a pair of it and its interval. All are in the state. Each
-    statistic's slot has its name and is like `params`, in at least float32 unless it says another
-    dtype.
+    Each statistic's slot has its name and is like `params`, in at least float32 unless it says
+    another dtype. All hyperparameters are in the state, where they can be set.
 
     >>> import jax.numpy as jnp
     >>> largest = Statistic("largest", lambda h: lambda g, p, old: jnp.maximum(old, jnp.abs(g)))
