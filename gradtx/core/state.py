@@ -185,7 +185,7 @@ def with_count(state: Any, count: jax.Array) -> Any:
 def update_inner(
     inner: Any, updates: PyTree, state: Any, params: PyTree, count: jax.Array, /, **extra: Any
 ) -> tuple[PyTree, Any]:
-    """The update of a transformation inside another that counts for it, and its state uncounted.
+    """The update of a transformation inside another that counts for it; its state has no counter.
 
     A gradtx transformation is given updates in at least float32, so that its steps are not rounded
     to the gradients' dtype before the outer one adds them up.
