@@ -30,14 +30,6 @@ ALONE = [
 HOOKS = [*TABLES["requests"], *TABLES["order"], *ALONE]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    before = jax.config.jax_disable_most_optimizations
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
-
-
 @pytest.fixture(scope="module")
 def page():
     return SimpleNamespace(**executed(PAGE)[0])
