@@ -91,11 +91,6 @@ def sgd_step(h):
     return lambda g, p: g
 
 
-def rms_prop_alone(h, g, p, *, sqr_avg):
-    """As the chapter's, which never averages the gradient."""
-    return rms_prop_step(h, g, p, sqr_avg=sqr_avg)
-
-
 TRAININGS = {
     "adam": Training("Adam, one cycle", baseline, 0.003, article=0.567),
     "sgd": Training(
@@ -112,8 +107,9 @@ TRAININGS = {
     ),
     "rmsprop": Training(
         "RMSProp by hand, one cycle",
-        by_hand(average_sqr_grad(0.99), step=rms_prop_alone, eps=1e-7),
+        by_hand(average_sqr_grad(0.99), step=rms_prop_step, eps=1e-7),
         0.003,
+        momentum=None,  # it has none
         article=0.4968,
     ),
     "adam_by_hand": Training(
