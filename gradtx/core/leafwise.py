@@ -11,7 +11,6 @@ from jax.core import Tracer
 from gradtx.core.hyperparams import Interval, PerGroup
 from gradtx.core.transformation import (
     GradientTransformation,
-    Values,
     is_array,
     specs_of,
     transformation,
@@ -25,6 +24,7 @@ from gradtx.core.tree import (
     same_form,
     shape_of,
 )
+from gradtx.core.values import Values
 
 Slot = Callable[[Any], Any]
 NO_VALUES = ("count", "step", "_where", "_dtype")  # of what `Values` holds

@@ -14,7 +14,7 @@ structure, which checks nothing: the chain has checked the state and the trees f
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from numbers import Number
 from typing import Any
 
@@ -24,13 +24,13 @@ import optax
 
 from gradtx.core.hyperparams import (
     Interval,
+    Origin,
     PerGroup,
     check_hyperparam,
     check_origin,
     init_hyperparam,
     origin_of,
     resolve,
-    source_of,
 )
 from gradtx.core.state import StateInfo, Structure, TransformState, with_count
 from gradtx.core.tree import (
@@ -44,39 +44,10 @@ from gradtx.core.tree import (
     is_none,
     path_name,
 )
+from gradtx.core.values import Values
 
 GradientTransformation = optax.GradientTransformationExtraArgs
 Specs = Mapping[str, Any]
-
-
-class Values:
-    """The `h` that a rule is given: values by name. Asked for another, it says what it has.
-
-    Beside the hyperparameters, which are None where they were left out, it has `count`, int32[]:
-    updates made so far, and `step`, the same plus one as a float.
-    """
-
-    def __init__(self, where: str, values: Mapping[str, Any], count: jax.Array, dtype: Any = None):
-        """Keep the values, in `dtype` if it is given."""
-        own = self.__dict__
-        own.update(values)
-        if dtype is not None:
-            own.update({k: x if x is None else x.astype(dtype) for k, x in values.items()})
-        own["count"], own["_where"], own["_dtype"] = count, where, dtype
-
-    def __getattr__(self, key: str) -> Any:
-        """`step`, made when it is asked for; an error for any other name that is not there."""
-        if key == "step":
-            count: Any = optax.safe_increment(self.count)
-            self.__dict__[key] = count.astype(self._dtype or jnp.result_type(float))
-            return self.__dict__[key]
-        if key.startswith("_"):  # what copying looks for
-            raise AttributeError(key)
-        names = [name for name in (*vars(self), "step") if not name.startswith("_")]
-        raise AttributeError(
-            f"{self._where}: `h` must be asked for what it has; got `h.{key}`. Use one of:"
-            f" {', '.join(names)}; hyperparameters are given as NAME=(value, Interval(...))."
-        )
 
 
 def specs_of(where: str, hyperparams: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,7 +106,6 @@ def transformation(
     """
     specs = specs_of(name, hyperparams)
     domains = {key: pair[1] for key, pair in hyperparams.items() if pair is not None}
-    absent = dict.fromkeys(hyperparams.keys() - specs.keys())
     for key, spec in specs.items():
         check_hyperparam(name, key, spec, domains[key])
         if isinstance(spec, PerGroup) and not per_group:
@@ -143,54 +113,74 @@ def transformation(
                 f"{name}: `{key}` acts on the whole tree and can't differ between groups; got a"
                 " PerGroup. Use one value, or `partition` to give each group its own transform."
             )
-    origins = tuple((key, origin_of(spec, domains[key])) for key, spec in specs.items())
-    info = StateInfo(name, origins)
-    # Numbers are in the state: only what is not must be looked up for each update.
-    moving = {key: spec for key, spec in specs.items() if source_of(spec) != "number"}
+    absent = tuple(hyperparams.keys() - specs.keys())
+    origins = [(key, origin_of(spec, domains[key])) for key, spec in specs.items()]
+    info = StateInfo(name, tuple(origins))
+    rule = _Rule(info, init, update, specs, domains, absent, clock, check)
+    needing = [part.needs_params for part in map(_structure, parts) if part and select is None]
+    wants = name if needs_params else next(filter(None, needing), None)
+    structure = Structure(name, specs, parts, select, wants, rule.check_state, rule.apply)
+    start: Any = rule.init_state
+    return GradientTransformation(start, _checked(structure))
 
-    def start(params: PyTree) -> TransformState:
-        _check_arrays(f"{name}.init", "params", params)
-        for spec in specs.values():
+
+@dataclass(frozen=True)
+class _Rule:
+    """A rule on whole trees, with the hyperparameters that it was made with."""
+
+    info: StateInfo
+    init: Callable[[PyTree], Any]
+    update: Callable[..., tuple[PyTree, Any]]
+    specs: Specs
+    domains: Mapping[str, Interval]
+    absent: tuple[str, ...]  # hyperparameters that were left out
+    clock: Callable[[Any], jax.Array] | None
+    check: Callable[[PyTree, Any], None] | None
+
+    def init_state(self, params: PyTree) -> TransformState:
+        """The state before any update."""
+        where = f"{self.info.name}.init"
+        _check_arrays(where, "params", params)
+        for spec in self.specs.values():
             if isinstance(spec, PerGroup):
                 spec.labels(params)  # says which leaf has no group
         own = {
-            key: init_hyperparam(f"{name}.init", key, spec, domains[key])
-            for key, spec in specs.items()
+            key: init_hyperparam(where, key, spec, self.domains[key])
+            for key, spec in self.specs.items()
         }
-        state = TransformState(info, {}, own, init(params))
+        state = TransformState(self.info, {}, own, self.init(params))
         return with_count(state, jnp.zeros((), jnp.int32))
 
-    def apply(updates: PyTree, state: TransformState, params: PyTree, count: jax.Array, extra: Any):
+    def apply(
+        self, updates: PyTree, state: TransformState, params: PyTree, count: jax.Array, extra: Any
+    ) -> tuple[PyTree, TransformState]:
+        """The update without checks, of a state without a counter."""
+        own = state.own_hyperparams
         # Someone may have put a Python number there, as `optax.tree_utils.tree_set` does.
-        own = {
-            k: x if hasattr(x, "dtype") else as_scalars(x) for k, x in state.own_hyperparams.items()
-        }
-        if moving:
-            time = count if clock is None else clock(state.slots)
-            where = f"{name}.update"
-            new = {key: resolve(where, key, spec, own[key], time) for key, spec in moving.items()}
-            own = {key: new.get(key, own[key]) for key in specs}
-        h = Values(name, own | absent, count)
-        updates, slots = update(updates, state.slots, params, h, **extra)
-        return updates, TransformState(info, {}, own, slots)
+        own = {key: x if hasattr(x, "dtype") else as_scalars(x) for key, x in own.items()}
+        time = count if self.clock is None else self.clock(state.slots)
+        where = f"{self.info.name}.update"
+        for key, origin in self.info.hyperparams:
+            # Numbers are in the state; all else is read from where it came from.
+            if not (isinstance(origin, Origin) and origin.source == "number"):
+                own[key] = resolve(where, key, self.specs[key], own[key], time)
+        h = Values(self.info.name, own | dict.fromkeys(self.absent), count)
+        updates, slots = self.update(updates, state.slots, params, h, **extra)
+        return updates, TransformState(self.info, {}, own, slots)
 
-    def check_state(updates: PyTree, state: Any) -> None:
-        if not isinstance(state, TransformState) or state.info != info:
-            _check_state(name, state, specs)
-        if check is not None:
-            check(updates, state.slots)
-
-    needing = [part.needs_params for part in map(_structure, parts) if part and select is None]
-    wants = name if needs_params else next(filter(None, needing), None)
-    structure = Structure(name, specs, parts, select, wants, check_state, apply)
-    return GradientTransformation(start, _checked(structure))  # pyright: ignore[reportArgumentType]
+    def check_state(self, updates: PyTree, state: Any) -> None:
+        """Require a state of this transformation for trees like `updates`."""
+        if not isinstance(state, TransformState) or state.info != self.info:
+            _check_state(self.info.name, state, self.specs)
+        if self.check is not None:
+            self.check(updates, state.slots)
 
 
 def _structure(tx: Any) -> Structure | None:
     return getattr(getattr(tx, "update", None), "structure", None)
 
 
-def _checked(structure: Structure) -> Callable[..., tuple[PyTree, Any]]:
+def _checked(structure: Structure) -> Any:
     """The update that users call: it checks all that it is given, and counts."""
     name, apply = structure.name, structure.apply
     assert apply is not None

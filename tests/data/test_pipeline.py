@@ -62,6 +62,17 @@ def test_an_epoch_is_full_batches_of_distinct_normalized_images():
     assert len(set(labels(batches))) == 48
 
 
+def test_each_epoch_is_shuffled_anew():
+    orders = [
+        labels(train_batches(numbered(), augment=None, **options | {"epoch": epoch}))
+        for epoch in (0, 1)
+    ]
+    assert all((np.sort(order) != order).any() for order in orders)
+    assert (orders[0] != orders[1]).any()
+    # Classes that stand together in the source are mixed in the first batch already.
+    assert np.ptp(orders[0][:8]) > 8
+
+
 def test_the_order_depends_on_seed_and_epoch_alone():
     a = digests(train_batches(load("embedded"), batch_size=500, size=28, seed=1, epoch=0))
     again = train_batches(
