@@ -5,13 +5,13 @@ from typing import Any
 import jax
 import optax
 
-from gradtx.core.state import structure_of, with_count, without_count
+from gradtx.core.state import is_state, structure_of, with_count, without_count
 from gradtx.core.transformation import (
     GradientTransformation,
     as_transformation,
     transformation,
 )
-from gradtx.core.tree import PyTree, cast_like, upcast
+from gradtx.core.tree import PyTree, all_floating, cast_like, same_form, upcast
 
 
 def chain(*transforms: optax.GradientTransformation) -> GradientTransformation:
@@ -55,15 +55,15 @@ def chain(*transforms: optax.GradientTransformation) -> GradientTransformation:
         given, new = updates, []
         updates, checked = upcast(updates), True
         for part, structure, state in zip(parts, structures, states, strict=True):
-            if structure is None:
-                updates, state = part.update(_as_given(updates, given), state, params, **extra)
-                # What came from elsewhere may be anything: the next parts look at it again.
-                checked = checked and jax.tree.structure(updates) == jax.tree.structure(given)
-            elif checked and structure.apply is not None:
+            if structure is not None and checked:
                 updates, state = structure.apply(updates, state, params, h.count, extra)
-            else:
+            elif is_state(state):  # after a part from elsewhere, or a function around one of ours
                 updates, state = part.update(updates, with_count(state, h.count), params, **extra)
                 state = without_count(state)
+            else:
+                updates, state = part.update(_as_given(updates, given), state, params, **extra)
+            if structure is None:  # it may have returned anything: the next parts look again
+                checked = checked and same_form(updates, given) and all_floating(updates)
             new.append(state)
         return _as_given(updates, given), tuple(new)
 

@@ -242,6 +242,20 @@ def check_origin(where: str, name: str, spec: Any, origin: Any) -> None:
         )
 
 
+def check_groups(where: str, name: str, value: Any) -> None:
+    """Require that the value of a hyperparameter by group is a dict.
+
+    Raises:
+        ValueError: if something has put one value in its place.
+    """
+    if not isinstance(value, dict):
+        raise ValueError(
+            f"{where}: `{name}` has a value for each group, which the state must hold as a dict;"
+            f" got {type(value).__name__}. Set it with gradtx.set_hyperparams, which takes one"
+            " value for all groups or a dict."
+        )
+
+
 def _kind(origin: Any) -> str:
     if not isinstance(origin, Origin):
         return f"a value for each of the groups {sorted(label for label, _ in origin)}"

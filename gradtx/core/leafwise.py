@@ -27,7 +27,6 @@ from gradtx.core.tree import (
 from gradtx.core.values import Values
 
 Slot = Callable[[Any], Any]
-NO_VALUES = ("count", "step", "_where", "_dtype")  # of what `Values` holds
 
 
 def zeros(dtype: Any = None) -> Slot:
@@ -119,8 +118,8 @@ class _Rule:
         do = "This state was made for other parameters: call `init` with these."
         for slot, tree in slots.items():
             if not same_form(updates, tree):
-                name = f"state.slots[{slot!r}]"
-                check_like(f"{self.name}.update", "updates", updates, name, tree, do)
+                like = f"state.slots[{slot!r}]"
+                check_like(f"{self.name}.update", "updates", updates, like, tree, do)
 
     def update_tree(self, updates: PyTree, old: Any, params: PyTree, h: Values, **extra: Any):
         """The rule on every leaf that has a gradient; the others keep their slots."""
@@ -185,10 +184,8 @@ class _Rules:
     def _step(self, groups: tuple[Any, ...], dtype: Any) -> Callable:
         """The rule for one leaf, up to the compute dtype and back to the dtypes that came in."""
         name, slots = self.rule.name, self.rule.slots
-        values = {k: x for k, x in vars(self.h).items() if k not in NO_VALUES}
-        for key, group in zip(self.labels, groups, strict=True):
-            values[key] = values[key][group]
-        rule = self.rule.update(Values(name, values, self.h.count, dtype))
+        h = self.h.for_leaf(dtype, dict(zip(self.labels, groups, strict=True)))
+        rule = self.rule.update(h)
         if not callable(rule):
             raise TypeError(
                 f"{name}: `update` must return the rule, a function (g, p, **slots); got"
@@ -196,23 +193,23 @@ class _Rules:
             )
 
         def step(g: Any, p: Any, old: Sequence[Any]) -> tuple[Any, list[Any]]:
-            wide = [
-                x if x is None or getattr(x, "dtype", None) == dtype else jnp.asarray(x, dtype)
-                for x in (g, p, *old)
-            ]
-            out = rule(wide[0], wide[1], **dict(zip(slots, wide[2:], strict=True)))
+            given = [g, p, *old]
+            wide_g, wide_p, *wide = _cast(given, [dtype] * len(given))
+            out = rule(wide_g, wide_p, **dict(zip(slots, wide, strict=True)))
             u, new = _returned(name, out, slots)
-            news, kept = (
-                [u, *[new[slot] for slot in slots]],
-                [jnp.result_type(x) for x in (g, *old)],
-            )
-            back = [
-                x if getattr(x, "dtype", None) == dtype else jnp.asarray(x, dtype)
-                for x, dtype in zip(news, kept, strict=True)
-            ]
+            dtypes = [jnp.result_type(x) for x in (g, *old)]
+            back = _cast([u, *[new[slot] for slot in slots]], dtypes)
             return back[0], back[1:]
 
         return step
+
+
+def _cast(arrays: Sequence[Any], dtypes: Sequence[Any]) -> list[Any]:
+    """Each array in its dtype; None stays."""
+    return [
+        x if x is None or getattr(x, "dtype", None) == dtype else jnp.asarray(x, dtype)
+        for x, dtype in zip(arrays, dtypes, strict=True)
+    ]
 
 
 def _returned(name: str, out: Any, slots: Sequence[str]) -> tuple[Any, Mapping[str, Any]]:

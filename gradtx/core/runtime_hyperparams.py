@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import DictKey
 
-from gradtx.core.hyperparams import Origin, check_domain, source_of
+from gradtx.core.hyperparams import Origin, check_domain, check_groups, source_of
 from gradtx.core.state import Named, named_hyperparams, states_in
 
 
@@ -100,6 +100,7 @@ def _leaves(name: str, path: tuple, origin: Any, old: Any, value: Any) -> dict[t
     """The new leaves by path, of one hyperparameter at `path`."""
     if isinstance(origin, Origin):
         return {path: _checked(name, origin, old, value)}
+    check_groups("set_hyperparams", name, old)
     groups = value if isinstance(value, dict) else dict.fromkeys(old, value)
     if not set(groups) <= set(old):
         raise ValueError(

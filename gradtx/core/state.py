@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-from jax.tree_util import GetAttrKey
+from jax.tree_util import DictKey, GetAttrKey
 
 from gradtx.core.tree import PyTree, upcast
 
@@ -23,15 +23,34 @@ class StateInfo(NamedTuple):
     hyperparams: tuple[tuple[str, Any], ...] = ()
 
 
-class Hyperparams(dict):
-    """The hyperparameters of a state by name; it is read only."""
+def _refuse(self: Any, *args: Any, **kwargs: Any) -> Any:
+    """Refuse: states are values, and what is set here would be lost."""
+    raise TypeError(
+        "TransformState.hyperparams: values must be set in a new state; got a change in place."
+        " Write state = gradtx.set_hyperparams(state, NAME=value)."
+    )
 
-    def __setitem__(self, name: str, value: Any) -> None:
-        """Refuse: states are values, and what is set here would be lost."""
-        raise TypeError(
-            f"TransformState.hyperparams: values must be set in a new state; got {name!r} assigned"
-            f" in place. Write state = gradtx.set_hyperparams(state, {name}=...)."
-        )
+
+@jax.tree_util.register_pytree_with_keys_class
+class Hyperparams(dict):
+    """The hyperparameters of a state by name, read only; as a pytree it is a dict."""
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    update = setdefault = pop = popitem = clear = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy is a plain dict."""
+        return dict, (dict(self),)
+
+    def tree_flatten_with_keys(self) -> tuple[Any, tuple[str, ...]]:
+        """The values in the order of their names, as of a dict."""
+        names = tuple(sorted(self))
+        return [(DictKey(name), self[name]) for name in names], names
+
+    @classmethod
+    def tree_unflatten(cls, names: tuple[str, ...], values: Any) -> dict[str, Any]:
+        """A plain dict."""
+        return dict(zip(names, values, strict=True))
 
 
 @partial(
@@ -84,8 +103,19 @@ class TransformState:
 
     def __getitem__(self, key: Any) -> Any:
         """What the slots have under `key`; a part of a chain with the chain's counter."""
-        part = self.slots[key]
-        return with_count(part, self.count) if self.count is not None else part
+        found = self.slots[key]
+        if self.count is None:
+            return found
+        if isinstance(key, slice):
+            return tuple(with_count(part, self.count) for part in found)
+        return with_count(found, self.count)
+
+    def __iter__(self) -> Iterator[Any]:
+        """The parts of a chain, with its counter; of others the names of the slots."""
+        return iter(self[:] if isinstance(self.slots, tuple) else self.slots)
+
+    def __contains__(self, key: Any) -> bool:
+        return key in self.slots
 
 
 @dataclass(frozen=True)
@@ -103,6 +133,8 @@ class Structure:
             like `updates`.
         apply: apply(updates, state, params, count, extra) is the update without checks, of a state
             without a counter: for a transformation around it that has checked and counts.
+        update: the update that it belongs to. `functools.wraps` copies attributes: a function
+            around that update is not what `apply` does.
     """
 
     name: str
@@ -111,12 +143,15 @@ class Structure:
     select: Callable[[PyTree], tuple[PyTree, ...]] | None = None
     needs_params: str | None = None
     check: Callable[[PyTree, Any], None] = lambda updates, state: None
-    apply: Callable[..., tuple[PyTree, Any]] | None = None
+    apply: Callable[..., tuple[PyTree, Any]] = lambda *args: args[:2]
+    update: Any = None
 
 
 def structure_of(tx: Any) -> Structure | None:
     """The structure of a transformation of gradtx; None for any other."""
-    return getattr(tx.update, "structure", None)
+    update = getattr(tx, "update", None)
+    structure = getattr(update, "structure", None)
+    return structure if structure is not None and structure.update is update else None
 
 
 def is_state(node: Any) -> bool:
@@ -167,7 +202,7 @@ def named_hyperparams(state: Any) -> list[Named]:
                 before = [other.name for _, other in found[:i] if key in other.own_hyperparams]
                 number = f"[{before.count(owner.name)}]" if rivals.count(owner.name) > 1 else ""
                 name = f"{owner.name}{number}.{key}"
-            place = (*path, GetAttrKey("own_hyperparams"), jax.tree_util.DictKey(key))
+            place = (*path, GetAttrKey("own_hyperparams"), DictKey(key))
             named.append(Named(name, place, owner, key))
     return named
 

@@ -26,14 +26,16 @@ from gradtx.core.hyperparams import (
     Interval,
     Origin,
     PerGroup,
+    check_groups,
     check_hyperparam,
     check_origin,
     init_hyperparam,
     origin_of,
     resolve,
 )
-from gradtx.core.state import StateInfo, Structure, TransformState, with_count
+from gradtx.core.state import StateInfo, Structure, TransformState, structure_of, with_count
 from gradtx.core.tree import (
+    WIDE,
     PyTree,
     as_dtype,
     as_scalars,
@@ -44,7 +46,7 @@ from gradtx.core.tree import (
     is_none,
     path_name,
 )
-from gradtx.core.values import Values
+from gradtx.core.values import RESERVED, Values
 
 GradientTransformation = optax.GradientTransformationExtraArgs
 Specs = Mapping[str, Any]
@@ -62,6 +64,11 @@ def specs_of(where: str, hyperparams: Mapping[str, Any]) -> dict[str, Any]:
             raise TypeError(
                 f"{where}: the hyperparameter `{key}` must be a pair (value, Interval); got"
                 f" {pair!r}. Pass for example {key}=(0.1, Interval(0))."
+            )
+        if key in RESERVED:
+            raise TypeError(
+                f"{where}: a hyperparameter must not have the name of what `h` has anyway; got"
+                f" `{key}`. Call it something else."
             )
     return {key: spec for key, (spec, _) in given.items()}
 
@@ -116,8 +123,9 @@ def transformation(
     absent = tuple(hyperparams.keys() - specs.keys())
     origins = [(key, origin_of(spec, domains[key])) for key, spec in specs.items()]
     info = StateInfo(name, tuple(origins))
-    rule = _Rule(info, init, update, specs, domains, absent, clock, check)
-    needing = [part.needs_params for part in map(_structure, parts) if part and select is None]
+    grouped = tuple(key for key, spec in specs.items() if isinstance(spec, PerGroup))
+    rule = _Rule(info, init, update, specs, domains, absent, grouped, clock, check)
+    needing = [part.needs_params for part in map(structure_of, parts) if part and select is None]
     wants = name if needs_params else next(filter(None, needing), None)
     structure = Structure(name, specs, parts, select, wants, rule.check_state, rule.apply)
     start: Any = rule.init_state
@@ -134,6 +142,7 @@ class _Rule:
     specs: Specs
     domains: Mapping[str, Interval]
     absent: tuple[str, ...]  # hyperparameters that were left out
+    grouped: tuple[str, ...]  # hyperparameters that differ between groups
     clock: Callable[[Any], jax.Array] | None
     check: Callable[[PyTree, Any], None] | None
 
@@ -156,34 +165,37 @@ class _Rule:
     ) -> tuple[PyTree, TransformState]:
         """The update without checks, of a state without a counter."""
         own = state.own_hyperparams
-        # Someone may have put a Python number there, as `optax.tree_utils.tree_set` does.
-        own = {key: x if hasattr(x, "dtype") else as_scalars(x) for key, x in own.items()}
+        # Someone may have put another kind of number there, with `optax.tree_utils.tree_set`.
+        own = {
+            key: x if isinstance(x, jax.Array) and x.dtype in WIDE else as_scalars(x)
+            for key, x in own.items()
+        }
         time = count if self.clock is None else self.clock(state.slots)
         where = f"{self.info.name}.update"
         for key, origin in self.info.hyperparams:
             # Numbers are in the state; all else is read from where it came from.
             if not (isinstance(origin, Origin) and origin.source == "number"):
                 own[key] = resolve(where, key, self.specs[key], own[key], time)
-        h = Values(self.info.name, own | dict.fromkeys(self.absent), count)
+        # Made here and not where a rule asks for it, which may be inside a `jit` of its own.
+        step: Any = optax.safe_increment(count)
+        step = step.astype(jnp.result_type(float))
+        h = Values(self.info.name, own | dict.fromkeys(self.absent), count, step)
         updates, slots = self.update(updates, state.slots, params, h, **extra)
-        return updates, TransformState(self.info, {}, own, slots)
+        return updates, replace(state, counter={}, own_hyperparams=own, slots=slots)
 
     def check_state(self, updates: PyTree, state: Any) -> None:
         """Require a state of this transformation for trees like `updates`."""
         if not isinstance(state, TransformState) or state.info != self.info:
             _check_state(self.info.name, state, self.specs)
+        for key in self.grouped:
+            check_groups(f"{self.info.name}.update", key, state.own_hyperparams[key])
         if self.check is not None:
             self.check(updates, state.slots)
-
-
-def _structure(tx: Any) -> Structure | None:
-    return getattr(getattr(tx, "update", None), "structure", None)
 
 
 def _checked(structure: Structure) -> Any:
     """The update that users call: it checks all that it is given, and counts."""
     name, apply = structure.name, structure.apply
-    assert apply is not None
 
     def update(updates: PyTree, state: Any, params: PyTree = None, **extra: Any):
         where = f"{name}.update"
@@ -193,23 +205,24 @@ def _checked(structure: Structure) -> Any:
             do = "Pass gradients with respect to these same parameters."
             check_like(where, "updates", updates, "params", params, do)
         structure.check(updates, state)
-        count = state.counter.get("count")
-        if count is None:
+        if "count" not in state.counter:
             raise ValueError(
                 f"{where}: `state` must be a state of {_kind(name, state.own_hyperparams)}; got the"
-                f" part of a chain's state, which has no counter of its own. {_remedy(name)}"
+                f" part of another's state, which has no counter of its own. {_remedy(name)}"
             )
         if params is None and structure.needs_params:
             raise ValueError(
                 f"{structure.needs_params}.update: needs the parameters; got params=None. Call"
                 " tx.update(grads, state, params)."
             )
+        count = state.counter["count"]
         updates, new = apply(updates, state, params, count, extra)
         counter = {"count": optax.safe_increment(count)}
         return updates, replace(new, counter=counter)
 
     made: Any = update
-    made.structure = structure
+    made.__name__ = made.__qualname__ = name
+    made.structure = replace(structure, update=made)
     return made
 
 

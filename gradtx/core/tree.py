@@ -42,9 +42,19 @@ def _dtypes(tree: PyTree) -> list[Any]:
     return [x.dtype if isinstance(x, jax.Array) else None for x in jax.tree.leaves(tree)]
 
 
+def is_wide(x: Any) -> bool:
+    """Whether `x` is a JAX array of float32 or float64."""
+    return isinstance(x, jax.Array) and x.dtype in WIDE
+
+
+def all_floating(tree: PyTree) -> bool:
+    """Whether all leaves of `tree` are real floating arrays or numbers."""
+    return all([hasattr(x, "dtype") and _is_floating(x.dtype) for x in jax.tree.leaves(tree)])
+
+
 def as_scalars(tree: Any) -> Any:
-    """The numbers in `tree` as arrays of JAX's default float dtype; arrays as they are."""
-    return jax.tree.map(lambda x: x if hasattr(x, "dtype") else jnp.asarray(x, float), tree)
+    """The numbers in `tree` as arrays of JAX's default float dtype; float arrays as they are."""
+    return jax.tree.map(lambda x: x if is_wide(x) else jnp.asarray(x, float), tree)
 
 
 def compute_dtype(*arrays: Any) -> jnp.dtype:

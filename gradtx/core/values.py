@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import optax
+
+RESERVED = ("count", "step")  # what `h` has beside the hyperparameters
 
 
 class Values:
@@ -15,24 +15,23 @@ class Values:
     updates made so far, and `step`, the same plus one as a float.
     """
 
-    def __init__(self, where: str, values: Mapping[str, Any], count: jax.Array, dtype: Any = None):
-        """Keep the values, in `dtype` if it is given."""
-        own = self.__dict__
-        own.update(values)
-        if dtype is not None:
-            own.update({k: x if x is None else x.astype(dtype) for k, x in values.items()})
-        own["count"], own["_where"], own["_dtype"] = count, where, dtype
+    def __init__(self, where: str, values: Mapping[str, Any], count: jax.Array, step: jax.Array):
+        """Keep the values as attributes, and by what name messages call the transformation."""
+        self.__dict__.update(values, count=count, step=step)
+        self.__dict__.update(_where=where, _names=tuple(values))
+
+    def for_leaf(self, dtype: Any, groups: Mapping[str, Any]) -> "Values":
+        """The same in the dtype of a leaf, of hyperparameters by group those of its group."""
+        values = {name: getattr(self, name) for name in self._names}
+        values |= {name: values[name][group] for name, group in groups.items()}
+        cast = {name: x if x is None else x.astype(dtype) for name, x in values.items()}
+        return Values(self._where, cast, self.count, self.step.astype(dtype))
 
     def __getattr__(self, key: str) -> Any:
-        """`step`, made when it is asked for; an error for any other name that is not there."""
-        if key == "step":
-            count: Any = optax.safe_increment(self.count)
-            self.__dict__[key] = count.astype(self._dtype or jnp.result_type(float))
-            return self.__dict__[key]
         if key.startswith("_"):  # what copying looks for
             raise AttributeError(key)
-        names = [name for name in (*vars(self), "step") if not name.startswith("_")]
         raise AttributeError(
             f"{self._where}: `h` must be asked for what it has; got `h.{key}`. Use one of:"
-            f" {', '.join(names)}; hyperparameters are given as NAME=(value, Interval(...))."
+            f" {', '.join((*self._names, *RESERVED))}; hyperparameters are given as NAME=(value,"
+            " Interval(...))."
         )

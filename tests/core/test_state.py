@@ -1,5 +1,6 @@
 """The state of a transformation: a lawful pytree that Optax's tools and users read."""
 
+import copy
 import pickle
 import sys
 
@@ -140,3 +141,53 @@ def test_little_of_ours_runs_while_an_update_is_traced():
     finally:
         sys.setprofile(None)
     assert len(calls) <= 130 and len(set(calls)) <= 35
+
+
+def test_hyperparameters_are_a_pytree_that_is_copied_as_a_dict():
+    state = gradtx.adamw(0.1).init(PARAMS)
+    values = state.hyperparams
+    as_floats = jax.tree.map(float, values)
+    assert as_floats == {name: float(x) for name, x in values.items()}
+    assert jax.jit(lambda s: s.hyperparams)(state).keys() == values.keys()
+    assert copy.deepcopy(values) == pickle.loads(pickle.dumps(jax.device_get(values)))
+    for change in (
+        lambda: values.update(b1=0.5),
+        lambda: values.pop("b1"),
+        lambda: values.setdefault("b3", 0.1),
+        values.clear,
+    ):
+        with pytest.raises(TypeError, match="set_hyperparams"):
+            change()
+
+
+@pytest.mark.parametrize("value", [1, np.float64(0.5), jnp.int32(1)])
+def test_other_kinds_of_numbers_do_not_change_the_states_dtypes(value):
+    tx = gradtx.adamw(0.1)
+    state = optax.tree_utils.tree_set(tx.init(PARAMS), learning_rate=value)
+    for update in (tx.update, jax.jit(tx.update)):
+        _, after = update(PARAMS, state, PARAMS)
+        assert after.hyperparams["learning_rate"].dtype == jnp.float32
+
+
+def test_one_value_in_the_place_of_groups_is_named():
+    tx = gradtx.sgd(gradtx.by_group(GROUPS, bias=0.1, rest=0.2))
+    state = optax.tree_utils.tree_set(tx.init(PARAMS), learning_rate=0.5)
+    with pytest.raises(ValueError, match=r"\.update: `learning_rate` has a value for each group"):
+        tx.update(PARAMS, state)
+    with pytest.raises(ValueError, match=r"^set_hyperparams: `learning_rate` has a value for each"):
+        gradtx.set_hyperparams(state, learning_rate=0.1)
+
+
+def test_states_are_read_as_what_they_hold():
+    state = gradtx.adamw(0.1).init(PARAMS)
+    assert [int(part.count) for part in state] == [0, 0, 0]
+    assert [int(part.count) for part in state[1:]] == [0, 0]
+    adam = state[0]
+    assert set(adam) == {"mu", "nu"} and "mu" in adam and "v" not in adam
+
+
+def test_a_state_of_another_role_keeps_its_own_structure():
+    make = lambda domain: gradtx.leafwise("q", lambda h: lambda g, p: h.d * g, d=(0.5, domain))
+    state = make(gradtx.UNIT).init(PARAMS)
+    _, after = make(gradtx.MOMENTUM).update(PARAMS, state)
+    assert jax.tree.structure(after) == jax.tree.structure(state)
