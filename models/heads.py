@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from .norm import BatchNorm
+from .pooling import max_over_image
 
 
 class PlainHead(nn.Module):
@@ -67,7 +68,7 @@ class ConcatHead(nn.Module):
         norm = partial(BatchNorm, bias_init=1e-3, **types)
         dropout = partial(nn.Dropout, deterministic=not train)
 
-        x = jnp.concatenate([jnp.max(x, axis=(1, 2)), jnp.mean(x, axis=(1, 2))], axis=-1)
+        x = jnp.concatenate([max_over_image(x), jnp.mean(x, axis=(1, 2))], axis=-1)
         x = dropout(0.25)(norm(name="norm1")(x, train=train))
         x = nn.relu(dense(self.hidden, name="dense1")(x))
         x = dropout(0.5)(norm(name="norm2")(x, train=train))

@@ -1,4 +1,4 @@
-"""Max pooling that is quick to train on a CPU too."""
+"""Max pooling: over windows, quick to train on a CPU too, and over whole images."""
 
 from typing import Any
 
@@ -45,3 +45,20 @@ def max_pool(x: jax.Array, *, size: int = 3, stride: int = 2, form: str = "auto"
         better = (candidate > largest) | jnp.isnan(candidate)
         largest = jnp.where(better, candidate, largest)
     return largest
+
+
+def max_over_image(x: jax.Array) -> jax.Array:
+    """Take the maximum of every feature map.
+
+        y[n, k] = max_{r, c} x[n, r, c, k]
+
+    The gradient goes whole to the first largest value, counted row by row, PyTorch's rule. That of
+    `jnp.max` is shared by all values that equal the result; where XLA computes `x` once more for
+    the backward pass, and rounds it otherwise, none does and the gradient is 0 / 0.
+
+    Shapes: `x` [batch, height, width, channels] to [batch, channels], of the same dtype.
+    """
+    batch, height, width, channels = x.shape
+    pixels = x.reshape(batch, height * width, channels)
+    first = jnp.argmax(pixels, axis=1, keepdims=True)
+    return jnp.take_along_axis(pixels, first, axis=1)[:, 0]
