@@ -34,7 +34,7 @@ import gradtx
 from gradtx.data import ImageSpec
 from gradtx.data.text import unigram_perplexity
 from gradtx.hooks import reset_model_state, rnn_regularizer
-from gradtx.loop import Loop, accuracy, cross_entropy, fit
+from gradtx.loop import Loop, TrainState, accuracy, cross_entropy, fit
 from gradtx.optimizers.presets import fastai_adam, fastai_rmsprop, fastai_sgd
 from gradtx.parallel.processes import ending_together, leave, say
 from gradtx.recipes import fit_flat_cos, fit_one_cycle
@@ -84,12 +84,13 @@ def train(options: TrainOptions, run: Runner) -> None:
         loss, metrics, hooks = cross_entropy, {"accuracy": accuracy}, []
         remark = lambda row: f"Validation accuracy {row['accuracy']:.2%}."
 
-    # Optimizer: any gradient transformation, such as gradtx.lion(1e-4, weight_decay=0.1).
+    # Optimizer: any gradient transformation, such as
+    # gradtx.lion(options.learning_rate, weight_decay=0.1); the recipe moves its rate.
     tx = make_optimizer(options)
 
     # Loop: hooks of your own go into the list, such as gradtx.hooks.ema_params(0.999).
-    hooks = with_guards([*hooks], options)
-    loop = Loop(apply=model.apply, loss=loss, tx=tx, metrics=metrics, hooks=hooks)
+    guarded = with_guards([*hooks], options)
+    loop = Loop(apply=model.apply, loss=loss, tx=tx, metrics=metrics, hooks=guarded)
     state = first_state(loop, model.init, seed=options.seed)
 
     # Fit, or search for a hyperparameter.
@@ -98,7 +99,7 @@ def train(options: TrainOptions, run: Runner) -> None:
     elif options.sweep:
         run.sweep(loop, state, source)
     else:
-        history = run.fit(make_recipe(options, source.steps), loop, state, source)
+        history = run.fit(make_recipe(options, state, source.steps), loop, state, source)
         say(remark(history.rows[-1]))
 
 
@@ -123,13 +124,12 @@ def make_optimizer(options: TrainOptions) -> gradtx.GradientTransformation:
     return gradtx.chain(gradtx.clip_by_global_norm(options.clip_norm), tx)
 
 
-def make_recipe(options: TrainOptions, steps: int) -> Callable[..., Any]:
+def make_recipe(options: TrainOptions, state: TrainState, steps: int) -> Callable[..., Any]:
     """The fit that `--schedule` names: how the optimizer's numbers move in epochs of `steps`."""
     moves: Any = {"learning_rate": options.learning_rate, "steps_per_epoch": steps}
-    if options.schedule == "one_cycle" and options.optimizer == "sgd":
-        return partial(fit_one_cycle, **moves, momentum=None)  # it has none
+    cycled: Any = {} if gradtx.names_with_role(state.opt_state, "momentum") else {"momentum": None}
     return {
-        "one_cycle": partial(fit_one_cycle, **moves),
+        "one_cycle": partial(fit_one_cycle, **moves, **cycled),
         "flat_cos": partial(fit_flat_cos, **moves),
         "constant": fit,
     }[options.schedule]

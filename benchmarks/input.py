@@ -163,14 +163,14 @@ def main(argv=None):
     if args.tiny:
         args.batch_size, args.photos, args.photo_size = 4, 60, 32
     model = (models.resnet_tiny if args.tiny else models.resnet34)(num_classes=10)
-    results, facts = {}, {}
+    results, photos = {}, {}
     if "photos" in (args.only or ["photos"]):
         with tempfile.TemporaryDirectory() as name:
-            facts["mean_bytes_of_a_photo"] = write_photos(Path(name), args.photos, args.seed)
+            photos["mean_bytes_of_a_photo"] = write_photos(Path(name), args.photos, args.seed)
             results["photos"] = contest(data.folder(name), model, args.photo_size, args)
     if "embedded" in (args.only or ["embedded"]):
         results["embedded"] = contest(data.embedded(), model, 28, args)
-    result = facts | {
+    result = photos | {
         "model": "resnet_tiny" if args.tiny else "resnet34",
         "threads": 2,
         "repeats": args.repeats,

@@ -59,9 +59,9 @@ def measure(model, tx, args):
     state = (params, variables["batch_stats"], jax.eval_shape(tx.init, params))
     found = step_of(model, tx).lower(state, images, labels).compile().memory_analysis()
     names = ("argument", "output", "alias", "temp")
-    facts = {name: getattr(found, f"{name}_size_in_bytes") for name in names}
-    peak = facts["argument"] + facts["output"] - facts["alias"] + facts["temp"]
-    return facts | {"peak": peak}
+    sizes = {name: getattr(found, f"{name}_size_in_bytes") for name in names}
+    peak = sizes["argument"] + sizes["output"] - sizes["alias"] + sizes["temp"]
+    return sizes | {"peak": peak}
 
 
 def main(argv=None):

@@ -4,7 +4,7 @@
 
 A step is jitted and donates parameters and state; the gradients stay. Both libraries start from the
 same parameters and are given the same gradients, two sets in turn. For AdamW there are also three
-ways to give the learning rate: a number (which is live in the state), a schedule, a JAX scalar.
+ways to give the learning rate: a number (which is kept in the state), a schedule, a JAX scalar.
 The parameters must agree after all steps. Memory is what XLA says of the compiled step.
 """
 
@@ -133,11 +133,11 @@ def memory(tx, params):
     state = jax.eval_shape(tx.init, params)
     found = make_step(tx).lower(params, state, params).compile().memory_analysis()
     size = lambda tree: sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
-    facts = {
+    sizes = {
         name: getattr(found, f"{name}_size_in_bytes")
         for name in ("argument", "output", "alias", "temp")
     }
-    return facts | {"state": size(state), "params": size(params)}
+    return sizes | {"state": size(state), "params": size(params)}
 
 
 def memories(params):
@@ -152,7 +152,7 @@ def memories(params):
 LIBRARIES = (("optax", optax), ("gradtx", gradtx))
 
 
-def rows_of(families, live, found):
+def rows_of(families, rates, found):
     """The lines of the table."""
     rows = []
     for name, result in families.items():
@@ -162,10 +162,10 @@ def rows_of(families, live, found):
         what = f"optimizer step, {name}: gradtx's time / Optax's"
         target = TARGETS.get(name, 1.03)
         rows.append(row("1", what, "<=", target, result["ratios"]["gradtx/optax"], note=note))
-    for name, reached in live["ratios"].items():
+    for name, reached in rates["ratios"].items():
         what = f"AdamW's learning rate as {name.replace('/', ' / as ')}: time"
-        note = f"processor time {live['cpu_ratios'][name]:.2f}; least"
-        note += f" {least_ratio(live['seconds'], *name.split('/')):.2f}"
+        note = f"processor time {rates['cpu_ratios'][name]:.2f}; least"
+        note += f" {least_ratio(rates['seconds'], *name.split('/')):.2f}"
         rows.append(row("1", what, "<=", 1.03, reached, note=note))
     peak = lambda x: x["argument"] + x["output"] - x["alias"] + x["temp"]
     for name in FAMILIES:
@@ -186,7 +186,7 @@ def main(argv=None):
     for name in args.families:
         optimizers = {key: FAMILIES[name](library, RATE) for key, library in LIBRARIES}
         families[name] = contest(optimizers, args, arrays)
-    live = contest(ways(), args, arrays)
+    rates = contest(ways(), args, arrays)
     found = memories(arrays[0])
     leaves = jax.tree.leaves(arrays[0])
     result = {
@@ -197,9 +197,9 @@ def main(argv=None):
         "steps": args.steps,
         "seed": args.seed,
         "tolerance": TOLERANCE,
-        "rows": rows_of(families, live, found),
+        "rows": rows_of(families, rates, found),
         "families": families,
-        "learning_rates": live,
+        "learning_rates": rates,
         "memory_bytes": found,
     }
     return finish("optimizer", argv, args.out, result)

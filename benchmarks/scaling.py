@@ -200,8 +200,8 @@ def compile_step(args, text):
 
 def measure(args, text):
     """What one mesh needs."""
-    facts = compile_step(args, text)
-    found = collectives(facts.pop("program"))
+    measured = compile_step(args, text)
+    found = collectives(measured.pop("program"))
     by_kind = {}
     for kind, size, n in found:
         if n > 1:
@@ -209,7 +209,7 @@ def measure(args, text):
             entry["count"] += 1
             entry["bytes_sent"] += sent(kind, size, n)
     total = sum(entry["bytes_sent"] for entry in by_kind.values())
-    return {"mesh": text} | facts | {"bytes_sent": total, "collectives": by_kind}
+    return {"mesh": text} | measured | {"bytes_sent": total, "collectives": by_kind}
 
 
 def in_a_process(args, devices, text):

@@ -227,8 +227,8 @@ def _frozen(groups: LabelBy, never_frozen: Rule | None, params: Any) -> Any:
     """A tree of bools: what stays still while only the last group trains."""
     last = list(groups.rules)[-1]
     labels = labels_of("fine_tune", groups, params, tuple(groups.rules))
-    free = matching(*([] if never_frozen is None else [never_frozen]))(params)
-    return jax.tree.map(lambda label, free: label != last and not free, labels, free)
+    exempt = matching(*([] if never_frozen is None else [never_frozen]))(params)
+    return jax.tree.map(lambda label, never: label != last and not never, labels, exempt)
 
 
 def _freeze(mask: Any, others: Sequence[str]) -> Hook:

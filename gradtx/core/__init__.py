@@ -29,7 +29,7 @@ from gradtx.core.hyperparams import (
 from gradtx.core.interop import from_optax, to_optax
 from gradtx.core.leafwise import Slot, leafwise, zeros
 from gradtx.core.partition import masked, multi_transform, partition, set_to_zero
-from gradtx.core.runtime_hyperparams import hyperparams, set_hyperparams
+from gradtx.core.runtime_hyperparams import hyperparams, names_with_role, set_hyperparams
 from gradtx.core.serialize import from_dict, to_dict
 from gradtx.core.state import TransformState
 from gradtx.core.transformation import (
@@ -70,6 +70,7 @@ __all__ = [
     "masked",
     "matching",
     "multi_transform",
+    "names_with_role",
     "norm_or_bias",
     "partition",
     "selective_transform",

@@ -90,14 +90,6 @@ def partition_as(
         given = split(params)
         return {label: without_count(part.init(given[label])) for label, part in parts.items()}
 
-    def check(updates: PyTree, states: Any) -> None:
-        if not isinstance(states, dict) or set(states) != set(parts):
-            got = list(states) if isinstance(states, dict) else type(states).__name__
-            raise ValueError(
-                f"{name}.update: `state` must hold a state for each of {list(parts)}; got {got}."
-                f" Pass the state that `init` of this same {name} returned."
-            )
-
     def update(updates: PyTree, states: dict, params: PyTree, h: Any, **extra: Any):
         grads, outs, new = split(updates), [], {}
         ps = dict.fromkeys(parts) if params is None else split(params)
@@ -113,8 +105,18 @@ def partition_as(
         return _merge(updates, outs), new
 
     select = lambda params: tuple(split(params).values())
+    check = lambda updates, states: _check_states(name, list(parts), states)
     inner = tuple(transforms.values())
     return transformation(name, init, update, parts=inner, select=select, check=check)
+
+
+def _check_states(name: str, labels: list[Hashable], states: Any) -> None:
+    if not isinstance(states, dict) or set(states) != set(labels):
+        got = list(states) if isinstance(states, dict) else type(states).__name__
+        raise ValueError(
+            f"{name}.update: `state` must hold a state for each of {labels}; got {got}."
+            f" Pass the state that `init` of this same {name} returned."
+        )
 
 
 def _extra_of(label: Hashable, updates: PyTree, extra: Any, split: Any) -> dict[str, Any]:

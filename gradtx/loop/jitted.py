@@ -44,7 +44,7 @@ def _jitted(shardings: tuple[Any, ...]) -> Jitted:
     step would be compiled anew.
     """
 
-    def kept(state: TrainState) -> TrainState:
+    def with_shardings(state: TrainState) -> TrainState:
         leaves, structure = jax.tree.flatten(state)
         if shardings:
             leaves = jax.lax.with_sharding_constraint(leaves, list(shardings))
@@ -54,7 +54,9 @@ def _jitted(shardings: tuple[Any, ...]) -> Jitted:
         @wraps(part)
         def run(*args: Any, **kwargs: Any) -> Any:
             out = part(*args, **kwargs)
-            return kept(out) if isinstance(out, TrainState) else (kept(out[0]), *out[1:])
+            if isinstance(out, TrainState):
+                return with_shardings(out)
+            return with_shardings(out[0]), *out[1:]
 
         # The loop is static: functions and hooks, compared by identity.
         return jax.jit(run, static_argnums=0, donate_argnums=1, **options)

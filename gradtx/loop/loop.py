@@ -141,7 +141,7 @@ class Loop:
         """
         found = jnp.zeros(jnp.shape(state.step), bool)
         for hook in self.hooks:
-            found = found | hook.failed(state.hooks[hook.name])
+            found = found | jnp.asarray(hook.failed(state.hooks[hook.name]), bool)
         return found
 
     def failure(self, state: TrainState) -> str | None:

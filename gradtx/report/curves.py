@@ -14,20 +14,16 @@ OWN = ("epoch", "step", "train_loss", "valid_loss", "time")
 
 
 def run_curves(run: Run) -> dict[str, dict[str, Line]]:
-    """Panel -> line -> (x, y) of one run: losses, metrics, rates, the gradient's norm.
-
-    The hyperparameters that play the momentum are those of the configuration's "momentum_names".
-    """
+    """Panel -> line -> (x, y) of one run: losses, metrics, rates, the gradient's norm."""
     history = run.history
     panels = {"loss": {EACH: _steps(history, "loss"), SMOOTH: _steps(history, "train_loss")}}
     if _any(rows := _rows(history, "valid_loss")):
         panels["loss"][VALID] = rows
     for name in metrics_of(history):
         panels[name] = {VALID: _rows(history, name)}
-    momenta = run.config.get("momentum_names", ())
     rates = [name for name in history.steps if _last(name) == "learning_rate"]
-    for name in rates + [name for name in history.steps if _last(name) in momenta]:
-        panels[_label(name, momenta)] = _grouped(history, name)
+    for name in rates + [name for name in history.steps if _last(name) in run.momentum_names]:
+        panels[_label(name, run.momentum_names)] = _grouped(history, name)
     if "gradient_norm" in history.steps:
         panels["gradient norm"] = {"": _steps(history, "gradient_norm")}
     return panels

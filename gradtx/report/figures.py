@@ -23,6 +23,7 @@ Panels = Mapping[str, Mapping[str, Line]]
 
 WIDTH, HEIGHT = 7.0, 2.2  # inches, of a panel
 DOTS = 120  # per inch
+LOG_MARGIN = 1.2  # a factor beyond the first and the last point
 POINTS = 600  # of a line: more than the eye sees
 
 
@@ -76,7 +77,12 @@ def draw(
         ax.spines[["top", "right"]].set_visible(False)
     if len(names) > 1:
         add_legend(figure, handles, width)
-    axes[-1].set(xlabel=xlabel, xscale="log" if log_x else "linear")
+    axes[-1].set(xlabel=xlabel)
+    if log_x:
+        # Of points that are all left out Matplotlib cannot tell where a logarithmic axis ends.
+        x = np.concatenate([x for lines in panels.values() for x, _ in lines.values()])
+        x = x[x > 0]
+        axes[-1].set(xscale="log", xlim=(x.min() / LOG_MARGIN, x.max() * LOG_MARGIN))
     return figure
 
 

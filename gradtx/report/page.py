@@ -72,7 +72,7 @@ def report_page(run: Run) -> str:
         parts.append(_section("Confusions", *confusions(run.validation, run.classes)))
         parts.append(_section("Most wrong", worst(run.validation, run.classes)))
     parts.append(_section("Faults", *_faults(run)))
-    rows = [(name, _text(value)) for name, value in run.config.items()]
+    rows = [(name, _text(value)) for name, value in run.options.items()]
     parts.append(_section("Configuration", table(("option", "value"), rows, class_="config")))
     return page(run.name, *parts)
 
@@ -108,7 +108,7 @@ def _last_epochs(runs: Mapping[str, Run]) -> Markup:
 def _different_options(runs: Mapping[str, Run]) -> list[tuple[str, ...]]:
     """A row for each option whose values differ: its name, and what each run has."""
     rows = []
-    for name in _union(run.config for run in runs.values()):
+    for name in _union(run.options for run in runs.values()):
         values = [_text(run.config.get(name)) for run in runs.values()]
         if len(set(values)) > 1:
             rows.append((name, *values))

@@ -13,6 +13,7 @@ from gradtx.loop import History
 from gradtx.observers.jsonl import read_jsonl
 from gradtx.report.validation import Validation, read_validation
 
+MOMENTA = "momentum_names"  # an entry of config.json that its run finds out
 SPIKE = 4.0
 UNREADABLE = "images that could not be read, and count nothing"
 SPLITS = {"train": "of these, training images", "valid": "of these, validation images"}
@@ -24,8 +25,7 @@ class Run:
 
     Args:
         name: of the directory.
-        config: the entries of config.json. "momentum_names", if it is there, lists the
-            hyperparameters that play the momentum.
+        config: the entries of config.json.
         history: the metrics of every step and epoch.
         classes: the names of the classes, by label.
         skipped: the split, index and why of each image that could not be read.
@@ -40,6 +40,16 @@ class Run:
     skipped: tuple[Mapping[str, Any], ...] = ()
     faults: Mapping[str, int] | None = None
     validation: Validation | None = None
+
+    @property
+    def momentum_names(self) -> Sequence[str]:
+        """The hyperparameters that play the momentum."""
+        return self.config.get(MOMENTA, ())
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What of the configuration its user has chosen, or would."""
+        return {name: value for name, value in self.config.items() if name != MOMENTA}
 
 
 def read_run(directory: str | Path) -> Run:

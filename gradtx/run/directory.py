@@ -115,8 +115,8 @@ def resumed_config(cls: type[C], given: C, argv: Sequence[str]) -> C:
     if given.params_only:
         return read_config(cls, run, argv, "`--resume`")
     options = read_config(cls, run, [*argv, f"--out={run}"], "`--resume`")
-    free = {flag(f.name) for f in dataclasses.fields(cls) if f.metadata["overridable"]}
-    others = sorted({word.split("=")[0] for word in argv if word.startswith("--")} - free)
+    overridable = {flag(f.name) for f in dataclasses.fields(cls) if f.metadata["overridable"]}
+    others = sorted({word.split("=")[0] for word in argv if word.startswith("--")} - overridable)
     if others:
         raise ValueError(
             f"{cls.PROG}: `--resume` takes all options from the run; got {', '.join(others)} too."

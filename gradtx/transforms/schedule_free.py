@@ -1,5 +1,6 @@
 """Averaging in place of a schedule."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -9,7 +10,7 @@ import optax
 from gradtx.core.hyperparams import NON_NEGATIVE, Interval, ScalarOrSchedule
 from gradtx.core.state import states_in, update_inner, without_count
 from gradtx.core.transformation import GradientTransformation, transformation
-from gradtx.core.tree import PyTree, as_dtype, compute_dtype, is_none
+from gradtx.core.tree import PyTree, as_dtype, check_like, compute_dtype, is_none
 
 MIX = Interval(0, 1, open_low=True, role="momentum")
 
@@ -68,25 +69,8 @@ def schedule_free(
         total = slots["weight_sum"] + weight
         c = jnp.where(total > 0, weight / jnp.where(total > 0, total, 1), 0)
         factor = -h.learning_rate if scales else jnp.ones_like(h.learning_rate)
-
-        def step(z: Any, u: Any) -> Any:
-            if z is None or u is None:
-                return z
-            dtype = compute_dtype(z, u)
-            return (z.astype(dtype) + factor.astype(dtype) * u.astype(dtype)).astype(z.dtype)
-
-        def move(y: Any, z: Any, new: Any, g: Any) -> Any:
-            if z is None or g is None:
-                return g
-            dtype = compute_dtype(y, z)
-            y, z, new = (as_dtype(a, dtype) for a in (y, z, new))
-            b, mix, average = (s.astype(dtype) for s in (slots["b1"], h.b1, c))
-            # Differences throughout: where nothing moves, the update is exactly zero.
-            x = average_of(y, z, b)
-            x = x + average * (new - x)
-            return (new + mix * (x - new) - y).astype(jnp.result_type(g))
-
-        z = jax.tree.map(step, slots["z"], base, is_leaf=is_none)
+        z = jax.tree.map(partial(_step, factor), slots["z"], base, is_leaf=is_none)
+        move = partial(_move, slots["b1"], h.b1, c)
         out = jax.tree.map(move, params, slots["z"], z, updates, is_leaf=is_none)
         totals = {"weight_sum": total, "max_learning_rate": largest, "b1": h.b1}
         return out, totals | {"z": z, "base": state}
@@ -97,10 +81,37 @@ def schedule_free(
         update,
         needs_params=True,
         parts=(inner,),
+        check=_check,
         learning_rate=(learning_rate, NON_NEGATIVE),
         b1=(b1, MIX),
         weight_lr_power=(weight_lr_power, NON_NEGATIVE),
     )
+
+
+def _check(updates: PyTree, slots: dict) -> None:
+    do = "This state was made for other parameters: call `init` with these."
+    check_like("schedule_free.update", "updates", updates, "state.slots['z']", slots["z"], do)
+
+
+def _step(factor: jax.Array, z: Any, u: Any) -> Any:
+    """z' = z + factor u, of one leaf."""
+    if z is None or u is None:
+        return z
+    dtype = compute_dtype(z, u)
+    return (z.astype(dtype) + factor.astype(dtype) * u.astype(dtype)).astype(z.dtype)
+
+
+def _move(old: jax.Array, b1: jax.Array, c: jax.Array, y: Any, z: Any, new: Any, g: Any) -> Any:
+    """u = y' - y, of one leaf; `old` is the b1 that relates y to the average."""
+    if z is None or g is None:
+        return g
+    dtype = compute_dtype(y, z)
+    y, z, new = (as_dtype(a, dtype) for a in (y, z, new))
+    b, mix, average = (s.astype(dtype) for s in (old, b1, c))
+    # Differences throughout: where nothing moves, the update is exactly zero.
+    x = average_of(y, z, b)
+    x = x + average * (new - x)
+    return (new + mix * (x - new) - y).astype(jnp.result_type(g))
 
 
 def average_of(y: jax.Array, z: jax.Array, b1: jax.Array) -> jax.Array:

@@ -200,7 +200,7 @@ def scale_by_stats(
         rules, last = {s.name: s.update(h) for s in statistics}, step(h)
 
         def rule(g, p, **old):
-            new = {name: remember(g, p, old[name]) for name, remember in rules.items()}
+            new = {slot: remember(g, p, old[slot]) for slot, remember in rules.items()}
             u = last(g, p, **new)
             return (u, new) if new else u
 

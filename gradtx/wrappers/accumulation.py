@@ -58,13 +58,8 @@ def accumulate(
         ValueError: if `steps` is a number below 1 or not whole.
     """
     inner = as_transformation("accumulate", "`inner`", inner)
-    if source_of(steps) == "number":
-        if steps != int(steps):  # pyright: ignore[reportArgumentType]
-            raise ValueError(
-                f"accumulate: `steps` must be a whole number of mini-batches; got {steps!r}."
-            )
-        if steps == 1:
-            return inner
+    if _whole(steps) == 1:
+        return inner
 
     def init(params: PyTree) -> dict[str, Any]:
         return {
@@ -76,8 +71,6 @@ def accumulate(
         }
 
     def update(g: PyTree, slots: dict[str, Any], params: PyTree, h: Any, **extra: Any):
-        do = "This state was made for other parameters: call `init` with these."
-        check_like("accumulate.update", "updates", g, "state.slots['total']", slots["total"], do)
         ok = all_finite(g)
         n = slots["finite"] + ok.astype(jnp.int32)
         mini_step = slots["mini_step"] + 1
@@ -107,9 +100,27 @@ def accumulate(
         init,
         update,
         parts=(inner,),
+        check=_check,
         clock=lambda slots: slots["updates"],
         steps=(steps, AT_LEAST_ONE),
     )
+
+
+def _whole(steps: ScalarOrSchedule) -> int | None:
+    """The number of mini-batches, if it is a Python number; it must be whole."""
+    if source_of(steps) != "number":
+        return None
+    number: Any = steps
+    if number != int(number):
+        raise ValueError(
+            f"accumulate: `steps` must be a whole number of mini-batches; got {number!r}."
+        )
+    return int(number)
+
+
+def _check(updates: PyTree, slots: dict[str, Any]) -> None:
+    do = "This state was made for other parameters: call `init` with these."
+    check_like("accumulate.update", "updates", updates, "state.slots['total']", slots["total"], do)
 
 
 def _add(total: PyTree, g: PyTree, ok: jax.Array) -> PyTree:

@@ -13,9 +13,9 @@ def test_tiny_run_writes_its_json(tmp_path):
         memory.main(["--tiny", "--out", str(out)])
     found = json.loads(out.read_text())["memory_bytes"]
     assert len(found) == 3
-    for facts in found.values():
-        between = facts["output"] - facts["alias"] + facts["temp"]
-        assert facts["peak"] == facts["argument"] + between
-        assert 0 < facts["alias"] <= facts["argument"] and facts["temp"] > 0
+    for sizes in found.values():
+        between = sizes["output"] - sizes["alias"] + sizes["temp"]
+        assert sizes["peak"] == sizes["argument"] + between
+        assert 0 < sizes["alias"] <= sizes["argument"] and sizes["temp"] > 0
     plain, native = found["plain Flax, Optax"], found["our model with native convolutions, gradtx"]
     assert abs(native["argument"] - plain["argument"]) < 200  # the same state, but for scalars

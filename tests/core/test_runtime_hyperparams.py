@@ -1,4 +1,4 @@
-"""Live hyperparameters: numbers, schedules and traced scalars."""
+"""Runtime hyperparameters: numbers, schedules and traced scalars."""
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ def run(tx, n=3, state=None):
     return params["w"], state
 
 
-def test_a_value_set_live_gives_the_same_bits_as_one_given():
+def test_a_value_set_in_the_state_gives_the_same_bits_as_one_given():
     want, _ = run(gradtx.adamw(**NUMBERS))
     tx = gradtx.adamw(0.5)
     got, _ = run(tx, state=gradtx.set_hyperparams(tx.init(PARAMS), **NUMBERS))

@@ -12,7 +12,7 @@ from tests.markdown import ROOT, blocks
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^([ \t]*)```(.*)$", re.M)
-MARKS = {  # each is read by a test: in test_docs.py, test_fastai.py or test_torch.py
+MARKS = {  # each is read by a test: in test_pages.py, test_fastai.py or test_torch.py
     "fastai.md": {
         *("fastai", "fastai schedules", "fastai learner", "fastai values", "fastai requests"),
         *("fastai order", "fastai callbacks"),

@@ -1,4 +1,6 @@
-"""Record the left columns of docs/pytorch.md for tests/test_docs.py; run by hand when they change.
+"""Record the left columns of docs/pytorch.md for tests/docs/test_torch.py, when they change.
+
+Run by hand:
 
     python -m tests.golden.record_torch_tables        needs torch; writes torch_tables.json
 

@@ -288,3 +288,16 @@ def test_a_loop_without_hooks_selects_nothing_but_figures():
     shapes = {leaf.shape for leaf in jax.tree.leaves(small.params())}
     assert selects(small.make(tx=tx)) == {()}
     assert shapes <= selects(small.make(small.request("after_loss", Request.SKIP_STEP, 0), tx=tx))
+
+
+def test_nothing_before_the_step_is_fused_with_it():
+    """Else it would round otherwise in a compiled fit's scan than alone."""
+    loop = small.make()
+    made = jax.make_jaxpr(lambda state, batch: train_step(loop, state, batch))(
+        small.start(loop), BATCH
+    )
+    assert made.eqns[0].primitive.name == "optimization_barrier"
+    inputs = [v for v in made.jaxpr.invars if v in made.eqns[0].invars]
+    assert len(inputs) == len(made.jaxpr.invars)  # all of the state and of the batch
+    later = {id(v) for eqn in made.eqns[1:] for v in eqn.invars}
+    assert not any(id(v) in later for v in made.jaxpr.invars)

@@ -19,8 +19,8 @@ class Terminal(io.StringIO):
         return True
 
 
-def report(event, **facts):
-    return Report(event, None, **{"epoch": 0, "epochs": 2, "batch": 0} | facts)
+def report(event, **changes):
+    return Report(event, None, **{"epoch": 0, "epochs": 2, "batch": 0} | changes)
 
 
 def play(observer, *, batches=3, epochs=2):
@@ -35,7 +35,7 @@ def play(observer, *, batches=3, epochs=2):
             reads.append(self.step)
             return 0.25 * self.step
 
-    tell = lambda event, **facts: observer.on.get(event, lambda _: None)(report(event, **facts))
+    tell = lambda event, **changes: observer.on.get(event, lambda _: None)(report(event, **changes))
     tell("before_fit")
     for epoch in range(epochs):
         tell("before_epoch", epoch=epoch)

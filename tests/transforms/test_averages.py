@@ -26,6 +26,13 @@ def test_a_copy_is_no_alias_so_both_can_be_donated(name):
     assert np.isfinite(updates["w"]).all()
 
 
+def test_schedule_free_says_that_a_state_is_of_other_parameters():
+    tx = gradtx.schedule_free_sgd(0.1)
+    state, other = tx.init({"w": jnp.ones(2)}), {"w": jnp.ones(3)}
+    with pytest.raises(ValueError, match=r"`updates` must match `state.slots\['z'\]`.*`init`"):
+        tx.update(other, state, other)
+
+
 @pytest.mark.parametrize("name", COPIES)
 def test_a_copy_is_at_least_float32_and_the_state_keeps_its_type(name):
     tx, copy = COPIES[name]
