@@ -72,6 +72,14 @@ def names_with_role(state: Any, role: str) -> list[str]:
 
     What plays it is declared where a transformation is made, by the role of its interval:
     `decay=(decay, gradtx.MOMENTUM)`.
+
+    >>> import gradtx, jax.numpy as jnp
+    >>> names_with_role(gradtx.adamw(1e-3).init(jnp.zeros(2)), "momentum")
+    ['b1']
+
+    Args:
+        state: any pytree that holds states of gradtx transformations.
+        role: of an interval, as `gradtx.MOMENTUM.role`.
     """
     return [each.name for each in named_hyperparams(state) if _role(each.origin) == role]
 
