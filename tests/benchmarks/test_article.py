@@ -92,6 +92,7 @@ def done(tmp_path_factory):
     return argv, out
 
 
+@pytest.mark.thorough
 def test_it_writes_a_table_with_the_articles_figures_beside(done):
     text = (done[1] / "article.md").read_text()
     assert "not the article's data" in text and "data.npz" in text
@@ -108,6 +109,7 @@ def test_it_writes_a_table_with_the_articles_figures_beside(done):
             assert image.format == "PNG" and image.width > 300
 
 
+@pytest.mark.thorough
 def test_it_goes_on_where_it_stopped(done, capsys):
     argv, out = done
     path = out / "article.json"
@@ -124,6 +126,7 @@ def test_it_goes_on_where_it_stopped(done, capsys):
     assert "seed 0: accuracy" not in capsys.readouterr().out
 
 
+@pytest.mark.thorough
 def test_other_settings_or_another_file_are_an_error(done, capsys):
     argv, out = done
     assert article.main([*argv, "--epochs", "3"]) == 2

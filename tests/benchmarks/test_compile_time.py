@@ -3,10 +3,12 @@
 import json
 
 import jax
+import pytest
 
 from benchmarks import compile_time
 
 
+@pytest.mark.thorough
 def test_tiny_run_writes_its_json(tmp_path):
     out = tmp_path / "compile_time.json"
     with jax.numpy_dtype_promotion("standard"):  # Optax's optimizers mix floats and integers

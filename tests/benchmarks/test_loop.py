@@ -2,9 +2,12 @@
 
 import json
 
+import pytest
+
 from benchmarks import loop
 
 
+@pytest.mark.thorough
 def test_tiny_run_writes_its_json(tmp_path):
     out = tmp_path / "loop.json"
     loop.main(["--tiny", "--steps", "4", "--repeats", "2", "--out", str(out)])

@@ -3,10 +3,12 @@
 import json
 
 import jax
+import pytest
 
 from benchmarks import memory
 
 
+@pytest.mark.thorough
 def test_tiny_run_writes_its_json(tmp_path):
     out = tmp_path / "memory.json"
     with jax.numpy_dtype_promotion("standard"):  # optax.adamw mixes floats and integers

@@ -10,6 +10,7 @@ from benchmarks import population
 NAMES = {"map", "vmap", "compiled_fits", "compiled_fits_overlapping", "host_fits"}
 
 
+@pytest.mark.thorough
 def test_tiny_run_writes_its_json(tmp_path, capsys):
     out = tmp_path / "results" / "population.json"
     population.main(["--tiny", "--repeats", "2", "--models", "mlp", "--out", str(out)])

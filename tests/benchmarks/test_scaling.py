@@ -34,6 +34,7 @@ def test_what_a_ring_sends_adds_up():
     assert scaling.sent("all-reduce", size, n) == pytest.approx(parts)
 
 
+@pytest.mark.thorough
 def test_a_tiny_step_sends_its_gradient_and_little_else(tmp_path, capsys):
     out = tmp_path / "scaling.json"
     scaling.main(["--tiny", "--devices", "4", "--out", str(out)])

@@ -147,7 +147,7 @@ def test_initial_values_have_the_stated_spread():
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-@pytest.mark.parametrize("head", ["plain", "concat"])
+@pytest.mark.parametrize("head", ["plain", pytest.param("concat", marks=pytest.mark.thorough)])
 def test_dtypes(dtype, head):
     model = resnet_tiny(num_classes=3, head=head, dtype=dtype)
     x = jnp.ones((2, 28, 28, 1), dtype)

@@ -112,6 +112,7 @@ def test_two_processes_train_as_one(one, tmp_path):
         np.testing.assert_allclose(got, want, rtol=TOLERANCE)
 
 
+@pytest.mark.thorough
 def test_a_killed_process_ends_the_job_which_resumes(one, tmp_path):
     """On another mesh, each process with two devices; all that it prints is the first's."""
     job = start_both(*RUN, "--out", tmp_path, "--mesh", "fsdp=2", second=["-c", DOOMED])

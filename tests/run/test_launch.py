@@ -105,6 +105,7 @@ def test_a_loss_that_is_not_finite_is_status_1_or_skipped(tmp_path, capsys):
     assert "gradient_norm" in read_jsonl(tmp_path / "b" / "metrics.jsonl").steps
 
 
+@pytest.mark.thorough
 def test_searches(tmp_path, capsys):
     with_arrays = partial(train, arrays=lambda split: DATA)
     argv = ["--sweep", "learning_rate=0.001:0.1:3", "--out", tmp_path / "a"]
@@ -117,6 +118,7 @@ def test_searches(tmp_path, capsys):
     assert (tmp_path / "b" / "lr_find.png").exists()
 
 
+@pytest.mark.thorough
 def test_parameters_alone_begin_another_run(tmp_path, capsys):
     assert run(capsys, "--out", tmp_path / "a")[0] == 0
     argv = ["--resume", tmp_path / "a", "--params-only", "--lr", 0, "--out", tmp_path / "b"]

@@ -209,7 +209,6 @@ ROWS = [
         HALF,
         "state_is_fixed_point",
         DRIFT,
-        represents="a state filled later",
     ),
     row("contrib.acprop", contrib.acprop, DRIFT, HALF, leafwise=True, **RATE),
     row(
@@ -259,14 +258,13 @@ ROWS = [
         "updates_match_gradients",
         "state_is_fixed_point",
         DRIFT,
-        represents="a rule of the whole tree",
     ),
     row(
         "contrib.reduce_on_plateau",
         contrib.reduce_on_plateau,
         extra_args={"value": jnp.float32(1.0)},
     ),
-    row("contrib.schedule_free_sgd", contrib.schedule_free_sgd, represents="schedule_free"),
+    row("contrib.schedule_free_sgd", contrib.schedule_free_sgd),
     row(
         "contrib.sam normalize",
         contrib.normalize,

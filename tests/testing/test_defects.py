@@ -7,6 +7,8 @@ import pytest
 from gradtx.testing import examine
 from tests.testing.defects import ADAM_ORACLE, DEFECTS, adam, counting_pair, scheduled
 
+pytestmark = pytest.mark.usefixtures("compiled_once")
+
 
 def test_names_are_unique():
     assert len({defect.name for defect in DEFECTS}) == len(DEFECTS)
@@ -27,6 +29,7 @@ def test_defect_is_caught_by_no_other_law(defect):
         assert set(report.failed) == set(defect.laws), str(report)
 
 
+@pytest.mark.thorough
 def test_without_the_defect_all_laws_hold():
     """The same code, right: what the defects are caught for is what they change."""
     claims = {"scale_invariant": True, "zero_is_fixed_point": True, "bias_corrected": True}

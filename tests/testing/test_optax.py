@@ -12,6 +12,8 @@ from gradtx.testing import examine
 from tests.testing.optax_transformations import ROWS
 from tests.transforms.table import OWN
 
+pytestmark = pytest.mark.usefixtures("compiled_once")
+
 KNOWN = Path(gradtx.testing.__file__).with_name("KNOWN.md")
 name = lambda row: row.name
 

@@ -360,7 +360,6 @@ TRANSFORMS = [
     row(
         "freeze",
         lambda: gradtx.freeze(gradtx.sgd(0.1, momentum=0.9), all_but_the_first_leaf),
-        represents="freeze",
         frozen=first_leaf,
         linear=True,
         scale_equivariant=True,
@@ -411,7 +410,6 @@ TRANSFORMS = [
     row(
         "ema_params",
         gradtx.ema_params,
-        represents="a copy of the parameters",
         hyperparams={"decay": 0.9},
         needs_params=True,
         leafwise=True,
@@ -420,7 +418,6 @@ TRANSFORMS = [
     row(
         "lookahead",
         lambda slow_step_size: gradtx.lookahead(gradtx.sgd(0.1), 2, slow_step_size),
-        represents="lookahead",
         hyperparams={"slow_step_size": 0.5},
         needs_params=True,
         leafwise=True,
@@ -431,7 +428,6 @@ TRANSFORMS = [
     row(
         "master_weights",
         lambda: gradtx.master_weights(gradtx.sgd(0.1, momentum=0.9)),
-        represents="rounding",
         equals=gradtx.sgd(0.1, momentum=0.9),
         **LINEAR | {"needs_params": True},
         computes_in_float32=False,

@@ -5,6 +5,8 @@ import pytest
 from gradtx.testing import check_transformation, examine
 from tests.transforms.table import MACHINERY, OWN, TRANSFORMS
 
+pytestmark = pytest.mark.usefixtures("compiled_once")
+
 REPRESENTATIVES = [row for row in TRANSFORMS if row.represents]
 OTHERS = [row for row in TRANSFORMS if not row.represents]
 
