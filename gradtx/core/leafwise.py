@@ -17,11 +17,10 @@ from gradtx.core.transformation import (
 )
 from gradtx.core.tree import (
     PyTree,
-    check_like,
+    check_slot,
     compute_dtype,
     is_none,
     path_name,
-    same_form,
     shape_of,
 )
 from gradtx.core.values import Values
@@ -115,11 +114,8 @@ class _Rule:
                 f" {sorted(slots) if isinstance(slots, dict) else type(slots).__name__}. Pass a"
                 " state that a transform with the same settings made."
             )
-        do = "This state was made for other parameters: call `init` with these."
         for slot, tree in slots.items():
-            if not same_form(updates, tree):
-                like = f"state.slots[{slot!r}]"
-                check_like(f"{self.name}.update", "updates", updates, like, tree, do)
+            check_slot(f"{self.name}.update", updates, slot, tree)
 
     def update_tree(self, updates: PyTree, old: Any, params: PyTree, h: Values, **extra: Any):
         """The rule on every leaf that has a gradient; the others keep their slots."""

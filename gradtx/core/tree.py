@@ -247,6 +247,22 @@ def check_like(where: str, name: str, tree: PyTree, like_name: str, like: PyTree
     )
 
 
+def check_slot(where: str, updates: PyTree, slot: str, tree: PyTree) -> None:
+    """Require that `updates` is like the tree that a state has in `slot`.
+
+    Args:
+        where: what the message begins with.
+        updates: the tree given.
+        slot: name of the slot.
+        tree: what is in it.
+
+    Raises:
+        ValueError: if it is not, naming the first leaf that differs.
+    """
+    do = "This state was made for other parameters: call `init` with these."
+    check_like(where, "updates", updates, f"state.slots[{slot!r}]", tree, do)
+
+
 def same_form(tree: PyTree, like: PyTree) -> bool:
     """Whether two trees have one structure, with `None` in the same places, and one shape each."""
     if jax.tree.structure(tree) != jax.tree.structure(like):

@@ -10,7 +10,7 @@ import optax
 from gradtx.core.hyperparams import NON_NEGATIVE, Interval, ScalarOrSchedule
 from gradtx.core.state import states_in, update_inner, without_count
 from gradtx.core.transformation import GradientTransformation, transformation
-from gradtx.core.tree import PyTree, as_dtype, check_like, compute_dtype, is_none
+from gradtx.core.tree import PyTree, as_dtype, check_slot, compute_dtype, is_none
 
 MIX = Interval(0, 1, open_low=True, role="momentum")
 
@@ -81,16 +81,11 @@ def schedule_free(
         update,
         needs_params=True,
         parts=(inner,),
-        check=_check,
+        check=lambda updates, slots: check_slot("schedule_free.update", updates, "z", slots["z"]),
         learning_rate=(learning_rate, NON_NEGATIVE),
         b1=(b1, MIX),
         weight_lr_power=(weight_lr_power, NON_NEGATIVE),
     )
-
-
-def _check(updates: PyTree, slots: dict) -> None:
-    do = "This state was made for other parameters: call `init` with these."
-    check_like("schedule_free.update", "updates", updates, "state.slots['z']", slots["z"], do)
 
 
 def _step(factor: jax.Array, z: Any, u: Any) -> Any:

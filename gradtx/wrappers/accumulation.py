@@ -15,8 +15,9 @@ from gradtx.core.tree import (
     as_dtype,
     cast_like,
     cast_state,
-    check_like,
+    check_slot,
     dtype_of,
+    is_none,
 )
 
 AT_LEAST_ONE = Interval(1)
@@ -79,7 +80,7 @@ def accumulate(
 
         def apply(total: PyTree, state: Any) -> tuple[PyTree, Any]:
             mean = lambda x, t: None if x is None else (t / n.astype(t.dtype)).astype(dtype_of(x))
-            means = jax.tree.map(mean, g, total, is_leaf=lambda x: x is None)
+            means = jax.tree.map(mean, g, total, is_leaf=is_none)
             u, new = inner.update(means, state, params, **extra)
             return cast_like(u, g), cast_state("accumulate", new, state)
 
@@ -100,7 +101,7 @@ def accumulate(
         init,
         update,
         parts=(inner,),
-        check=_check,
+        check=lambda g, slots: check_slot("accumulate.update", g, "total", slots["total"]),
         clock=lambda slots: slots["updates"],
         steps=(steps, AT_LEAST_ONE),
     )
@@ -118,12 +119,7 @@ def _whole(steps: ScalarOrSchedule) -> int | None:
     return int(number)
 
 
-def _check(updates: PyTree, slots: dict[str, Any]) -> None:
-    do = "This state was made for other parameters: call `init` with these."
-    check_like("accumulate.update", "updates", updates, "state.slots['total']", slots["total"], do)
-
-
 def _add(total: PyTree, g: PyTree, ok: jax.Array) -> PyTree:
     """`total + g` if `ok`; what has no gradient adds nothing. Not `ok * g`: 0 NaN is NaN."""
     add = lambda x, t: t if x is None else jnp.where(ok, t + as_dtype(x, t.dtype), t)
-    return jax.tree.map(add, g, total, is_leaf=lambda x: x is None)
+    return jax.tree.map(add, g, total, is_leaf=is_none)
