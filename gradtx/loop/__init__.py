@@ -1,6 +1,6 @@
 """The training loop: pure functions over one state, hooks at its events, three drivers."""
 
-from gradtx.loop.compiled import compiled_epoch, compiled_fit, epoch_order, population, take
+from gradtx.loop.compiled import compiled_epoch, compiled_fit, epoch_order, population
 from gradtx.loop.events import EVENTS, Request
 from gradtx.loop.fit import fit
 from gradtx.loop.history import History
@@ -9,6 +9,7 @@ from gradtx.loop.loop import Loop, from_linen
 from gradtx.loop.losses import accuracy, cross_entropy
 from gradtx.loop.observer import Observer, Report
 from gradtx.loop.phases import Level
+from gradtx.loop.rows import Rows, take
 from gradtx.loop.state import Metrics, StepContext, TrainState
 from gradtx.loop.step import eval_step, train_step
 
@@ -22,6 +23,7 @@ __all__ = [
     "Observer",
     "Report",
     "Request",
+    "Rows",
     "StepContext",
     "TrainState",
     "accuracy",

@@ -7,20 +7,9 @@ import jax.numpy as jnp
 
 from gradtx.loop.loop import Loop
 from gradtx.loop.phases import close_epoch, close_fit, close_train, epoch_row, open_epoch, open_fit
+from gradtx.loop.rows import take
 from gradtx.loop.state import PyTree, TrainState
 from gradtx.loop.step import eval_step, train_step
-
-
-def take(data: PyTree, indices: jax.Array) -> PyTree:
-    """The examples of `data` at `indices`.
-
-        take(data, indices) = data[indices]        leaf by leaf
-
-    Args:
-        data: a pytree of arrays with a leading axis of examples.
-        indices: int[B].
-    """
-    return jax.tree.map(lambda x: x[indices], data)
 
 
 def epoch_order(key: jax.Array, *, examples: int, batch_size: int) -> jax.Array:

@@ -23,6 +23,7 @@ from gradtx.loop.rule import (
     open_level,
     run_parts,
 )
+from gradtx.loop.rows import gathered
 from gradtx.loop.state import (
     SMOOTHING,
     Metrics,
@@ -166,7 +167,7 @@ def train_step(loop: Loop, state: TrainState, batch: Any) -> tuple[TrainState, d
     # XLA would fuse the step with what surrounds it, and so round differently where the step is
     # alone (the host loop) than where it is in a scan (the compiled fit). With the barrier both
     # are the same by the bit.
-    state, batch = jax.lax.optimization_barrier((state, batch))
+    state, batch = jax.lax.optimization_barrier((state, gathered(batch)))
     active = goes_on(loop, state.requested, "train")
     context = context_of(state, training=True, batch=batch)
     states, context = open_level(loop, "batch", state.hooks, context, active)
@@ -200,6 +201,6 @@ def eval_step(loop: Loop, state: TrainState, batch: Any) -> TrainState:
             examples that only fill it up have the weight 0.
     """
     active = goes_on(loop, state.requested, "validate")
-    context = context_of(state, training=False, batch=batch)
+    context = context_of(state, training=False, batch=gathered(batch))
     parts = _forward, _measure, _restore(state)
     return with_changes(state, *level(loop, "batch", state.hooks, context, active, *parts))

@@ -15,6 +15,7 @@ from gradtx.loop import (
     Level,
     Observer,
     Request,
+    Rows,
     compiled_epoch,
     epoch_order,
     fit,
@@ -231,3 +232,15 @@ def test_hooks_can_be_added_to_a_state_and_taken_away():
     with pytest.raises(ValueError, match=r"Hook 'c'.*must hold this hook's state; got only \[\]"):
         step = Hook("c", {"before_fit": lambda s, m: (s, m)})
         small.run(small.make(step), state)
+
+
+def test_rows_of_a_data_set_on_the_device_are_the_batches_that_they_select():
+    """In training and in validation; what is beside the rows comes with them."""
+    loop = small.make()
+    weight = np.linspace(0.5, 1.5, small.BATCH, dtype=np.float32)
+    rows = [Rows(small.DATA, row, {"weight": weight}) for row in small.orders(1)[0]]
+    batches = [take(small.DATA, row) | {"weight": weight} for row in small.orders(1)[0]]
+    a, one = fit(loop, small.start(loop), rows, rows[:1], epochs=2)
+    b, two = fit(loop, small.start(loop), batches, batches[:1], epochs=2)
+    small.assert_same(a.params, b.params)
+    np.testing.assert_allclose(one.rows[1]["valid_loss"], two.rows[1]["valid_loss"], rtol=1e-6)
