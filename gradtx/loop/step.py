@@ -14,6 +14,7 @@ from gradtx.core.transformation import apply_updates
 from gradtx.core.tree import compute_dtype
 from gradtx.loop.dispatch import HookStates, choose, dispatch
 from gradtx.loop.loop import Loop, hook_logs
+from gradtx.loop.rows import gathered
 from gradtx.loop.rule import (
     Part,
     close_level,
@@ -23,7 +24,6 @@ from gradtx.loop.rule import (
     open_level,
     run_parts,
 )
-from gradtx.loop.rows import gathered
 from gradtx.loop.state import (
     SMOOTHING,
     Metrics,
