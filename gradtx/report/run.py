@@ -10,11 +10,14 @@ import numpy as np
 
 from gradtx.data.skipped import read_skipped
 from gradtx.loop import History
+from gradtx.loop.state import SMOOTHING
 from gradtx.observers.jsonl import read_jsonl
 from gradtx.report.validation import Validation, read_validation
 
 MOMENTA = "momentum_names"  # an entry of config.json that its run finds out
-SPIKE = 4.0
+SPIKE = 10  # times the mean change from step to step
+BEFORE = 2  # changes that make a mean
+ROUNDING = 1e-6  # of a loss in float32
 UNREADABLE = "images that could not be read, and count nothing"
 SPLITS = {"train": "of these, training images", "valid": "of these, validation images"}
 
@@ -130,7 +133,10 @@ def count_unreadable(skipped: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 def count_faults(run: Run) -> dict[str, int]:
     """Count what went wrong in a run, by kind; zeros too.
 
-        a loss is a spike if  loss > 4 train_loss of the step before
+        a loss is a spike if  loss - loss of the step before > 10 change
+        change = the decaying mean (decay 0.98) of such differences' sizes before, at least two
+
+    So a constant that is added to the loss changes no count.
 
     Args:
         run: what the run has left, as `read_run` reads it.
@@ -139,12 +145,21 @@ def count_faults(run: Run) -> dict[str, int]:
     counted = {name.replace("_", " "): count for name, count in (run.faults or {}).items()}
     steps = run.history.steps
     loss = np.asarray(steps.get("loss", np.zeros(0)), float)
-    smooth = np.asarray(steps.get("train_loss", np.zeros(0)), float)
-    spikes = np.sum(loss[1:] > SPIKE * smooth[:-1]) if len(loss) > 1 else 0
     return {
         **images,
         "steps without a finite loss": int(np.sum(~np.isfinite(loss))),
-        "loss spikes, over 4 times the smooth loss before": int(spikes),
+        f"loss spikes, over {SPIKE} times the mean change in a step": _spikes(loss),
         # faults.json has the images too, as they were when it was written.
         **{name: count for name, count in counted.items() if name not in images},
     }
+
+
+def _spikes(loss: np.ndarray) -> int:
+    loss = loss[np.isfinite(loss)]
+    total, weight, spikes = 0.0, 0.0, 0
+    for i, (rise, rounding) in enumerate(
+        zip(np.diff(loss), ROUNDING * np.abs(loss[1:]), strict=True)
+    ):
+        spikes += int(i >= BEFORE and (rise - rounding) * weight > SPIKE * total)
+        total, weight = SMOOTHING * total + abs(rise), SMOOTHING * weight + 1
+    return spikes

@@ -9,10 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradtx.core.runtime_hyperparams import set_hyperparams
+from gradtx.core.tree import bias_correction, select
 from gradtx.loop import Hook, Loop, Observer, Request, StepContext, TrainState, fit
 from gradtx.loop.fit import Batches
+from gradtx.loop.state import SMOOTHING
 
 NAME = "lr_find"
+EARLY = 10  # losses that the height is made of at least
 SLIDE_WIDTH = 15
 SLIDE_THRESHOLD = 0.005
 
@@ -40,8 +43,16 @@ class LrFind:
 
 
 class _Sweep(NamedTuple):
+    """What the stop rule remembers; all but `first` less the first loss: so a constant cancels."""
+
     count: jax.Array  # int32[]: batches so far
+    losses: jax.Array  # int32[]: losses among them
+    first: jax.Array  # float32[]: the first loss
+    average: jax.Array  # float32[]: decaying sum of the losses
     best: jax.Array  # float32[]: least smooth loss so far
+    low: jax.Array  # float32[]: least loss so far
+    total: jax.Array  # float32[]: sum of the losses
+    height: jax.Array  # float32[]: mean loss - low, when `best` was reached
 
 
 def lr_find(
@@ -60,10 +71,17 @@ def lr_find(
         learning_rate_i = start (end / start)^(i / steps)        i = 0 ... steps - 1
         losses_i        = the smooth training loss after step i (decay 0.98, debiased)
 
-    It stops early once the smooth loss exceeds `stop` times its least value, or is not finite. The
-    loop's hooks run, but for those that judge whole epochs (`Hook.per_epoch`), and none can change
-    the learning rate. All groups of a learning rate by group get the same. It is one compiled step
-    for all rates.
+    It stops early once the smooth loss is not finite, or has risen far above its least value:
+
+        losses_i - losses_b > (stop - 1) height        b = argmin_{j <= i} losses_j
+        height = mean - min of raw_losses up to step b, of the first tenth or 10 at least
+
+    So neither the sign of a loss nor a constant added to it matters. fastai has losses_b in place
+    of `height`, which takes a loss to be positive, with 0 as its least value.
+
+    The loop's hooks run, but for those that judge whole epochs (`Hook.per_epoch`), and none can
+    change the learning rate. All groups of a learning rate by group get the same. It is one
+    compiled step for all rates.
 
     Args:
         loop: what is trained; it stays as it is.
@@ -73,7 +91,7 @@ def lr_find(
         start: the first learning rate, positive.
         end: the learning rate that the last step nearly reaches, above `start`.
         steps: at most so many, at least 10.
-        stop: how much above its least value the smooth loss may rise, as a factor above 1.
+        stop: how far the smooth loss may rise, by `stop - 1` times the height; above 1.
         observers: told of the fit's progress.
 
     Raises:
@@ -82,7 +100,7 @@ def lr_find(
             curve.
 
     Source: Smith (2017), "Cyclical Learning Rates for Training Neural Networks", section 3.3; the
-    smoothing and the rule to stop are fastai's.
+    smoothing is fastai's.
     """
     _check(state, start, end, steps, stop)
     rates = start * (end / start) ** (np.arange(steps) / steps)
@@ -94,7 +112,8 @@ def lr_find(
     sweeping, fresh = loop.with_hooks(loop.without_hooks(fresh), [_sweep(rates, stop)])
     # An epoch has one batch at least, so the sweep always ends before the epochs do.
     _, history = fit(sweeping, fresh, train, epochs=steps, observers=observers)
-    raw, losses = (history.steps[name].astype(np.float64) for name in ("loss", "train_loss"))
+    raw, seen = (history.steps[name].astype(np.float64) for name in ("loss", "train_loss"))
+    losses = _smooth(raw, ~np.isnan(raw) | np.isnan(seen))
     losses[-1] = np.nan if np.isnan(raw[-1]) else losses[-1]
     rates = rates[: len(losses)]
     if len(usable(losses, steps)) < 2 and np.isfinite(raw).all():
@@ -121,20 +140,55 @@ def _sweep(rates: np.ndarray, stop: float) -> Hook:
         return sweep, context.replace(opt_state=opt_state)
 
     def after_batch(sweep: _Sweep, context: StepContext):
-        smooth = context.metrics.train_loss
-        begun = context.metrics.count > 0
-        best = jnp.where(begun, jnp.minimum(sweep.best, smooth), sweep.best)
+        counts, loss = context.metrics.count > sweep.losses, context.loss.astype(jnp.float32)
+        new = _add_loss(sweep, loss, len(rates))
+        sweep = select(counts, new, sweep)._replace(count=sweep.count + 1)
+        smooth = _debias(sweep.average, sweep.losses)
         # Written so that it holds for NaN.
-        bad = begun & ~((smooth <= stop * best) & jnp.isfinite(smooth))
-        count = sweep.count + 1
-        over = bad | (count >= len(rates))
-        return _Sweep(count, best), context.request(Request.END_FIT, over)
+        bad = ~((smooth - sweep.best <= (stop - 1) * sweep.height) & jnp.isfinite(smooth))
+        return sweep, context.request(Request.END_FIT, bad | (sweep.count >= len(rates)))
 
     return Hook(
         NAME,
         {"before_batch": before_batch, "after_batch": after_batch},
-        init=lambda state: _Sweep(jnp.zeros((), jnp.int32), jnp.full((), jnp.inf, jnp.float32)),
+        init=lambda state: _no_losses(),
     )
+
+
+def _no_losses() -> _Sweep:
+    whole, number = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.float32)
+    return _Sweep(whole, whole, *[number] * 6)
+
+
+def _add_loss(sweep: _Sweep, loss: jax.Array, steps: int) -> _Sweep:
+    """The sweep after one more loss."""
+    first = jnp.where(sweep.losses == 0, loss, sweep.first)
+    x, losses = loss - first, sweep.losses + 1
+    average = SMOOTHING * sweep.average + (1 - SMOOTHING) * x
+    smooth = _debias(average, losses)
+    low, total = jnp.minimum(sweep.low, x), sweep.total + x
+    early = losses <= max(steps // 10, EARLY)
+    now = total / losses.astype(jnp.float32) - low
+    height = jnp.where(early | (smooth < sweep.best), now, sweep.height)
+    best = jnp.minimum(sweep.best, smooth)
+    return _Sweep(sweep.count, losses, first, average, best, low, total, height)
+
+
+def _debias(average: jax.Array, losses: jax.Array) -> jax.Array:
+    n = jnp.maximum(losses, 1).astype(jnp.float32)
+    return average / bias_correction(jnp.float32(SMOOTHING), n)
+
+
+def _smooth(raw: np.ndarray, counted: np.ndarray) -> np.ndarray:
+    """The loop's smooth losses in float64, of the losses that count; NaN before the first."""
+    first = raw[counted][:1].sum()
+    average, count, out = 0.0, 0, np.full(len(raw), np.nan)
+    for i, x in enumerate(raw - first):
+        if counted[i]:
+            average, count = SMOOTHING * average + (1 - SMOOTHING) * x, count + 1
+        if count:
+            out[i] = first + average / (1 - SMOOTHING**count)
+    return out
 
 
 def _check(state: TrainState, start: float, end: float, steps: int, stop: float) -> None:

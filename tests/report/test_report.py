@@ -178,6 +178,15 @@ def test_the_confusion_matrix_counts_every_image(runs, text):
     assert [[int(c or 0) for c in row] for row in rows] == want.tolist()
 
 
+@pytest.mark.parametrize("constant", [-1000.0, -3.0, 0.0, 7.0])
+def test_a_constant_added_to_the_loss_changes_no_count_of_spikes(constant):
+    loss = 2.3 * 0.99 ** np.arange(400) + np.random.default_rng(0).normal(size=400) * 0.05
+    loss[[50, 300]] += 2.0, 1.0
+    steps = {"loss": np.float32(loss + constant), "train_loss": np.ones(400)}
+    counted = count_faults(Run("x", {}, History([], steps)))
+    assert [n for kind, n in counted.items() if "spikes" in kind] == [2]
+
+
 def test_faults_are_counted(runs):
     assert list(count_faults(read_run(runs[0])).values()) == [1, 1, 0, 1, 1, 3]
     empty = Run("x", {}, History())

@@ -1,5 +1,7 @@
 """lr_find against a float64 re-implementation in NumPy, and its rules against fastai's."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -42,7 +44,7 @@ def make(tx=None, hooks=()):
 
 def numpy_sweep(*, start=1e-7, end=10.0, steps=100, stop=4.0):
     """SGD on the batches above, by hand."""
-    w, average, best, out = np.zeros(3), 0.0, np.inf, []
+    w, average, best, height, out = np.zeros(3), 0.0, np.inf, 0.0, []
     for i in range(steps):
         rate = start * (end / start) ** (i / steps)
         x, y = INPUTS[i % 7].astype(float), TARGETS[i % 7].astype(float)
@@ -52,8 +54,11 @@ def numpy_sweep(*, start=1e-7, end=10.0, steps=100, stop=4.0):
         average = 0.98 * average + 0.02 * loss
         smooth = average / (1 - 0.98 ** (i + 1))
         out.append((rate, smooth, loss))
+        if smooth < best or i < 10:
+            raw = [loss for _, _, loss in out]
+            height = np.mean(raw) - np.min(raw)
         best = min(best, smooth)
-        if smooth > stop * best:
+        if smooth - best > (stop - 1) * height:
             break
     return np.array(out).T
 
@@ -68,6 +73,29 @@ def test_sweep_is_the_reference_trajectory_and_stops_where_it_does():
     wanted = suggest(rates, losses, 100)
     assert found.suggestions == pytest.approx(wanted, rel=1e-12)
     assert 1e-3 < found.suggestions["valley"] < 1
+
+
+@pytest.mark.parametrize("constant", [-1000.0, -3.0, 100.0])
+def test_a_constant_added_to_the_loss_changes_no_decision(constant):
+    plain = lr_find(*make(), BATCHES)
+    loop, state = make()
+    shifted = replace(loop, loss=lambda pred, batch: squares(pred, batch) + constant)
+    found = lr_find(shifted, state, BATCHES)
+    assert len(found.losses) == len(plain.losses)
+    assert found.suggestions == plain.suggestions
+    np.testing.assert_allclose(found.losses - constant, plain.losses, rtol=1e-5, atol=1e-3)
+
+
+def test_where_losses_are_far_above_zero_it_stops_about_where_fastai_does():
+    """fastai's rule: the smooth loss is above four times its least value."""
+    losses = lr_find(*make(), BATCHES).losses
+    above = losses > 4 * np.minimum.accumulate(losses)
+    assert len(losses) - 2 <= np.flatnonzero(above)[0] < len(losses)
+
+
+def test_losses_that_rise_from_the_start_are_no_stop_before_there_is_a_height():
+    found = lr_find(*make(), BATCHES[:1], start=1e-7, end=1e-6, steps=20)
+    assert len(found.losses) == 20
 
 
 def test_a_gentle_sweep_runs_to_its_last_step():
