@@ -47,8 +47,7 @@ def combine(fractions: Sequence[float], curves: Sequence[Curve], steps: float) -
             f" {math.fsum(fractions):g}. Divide them by their sum."
         )
     begins = [steps * math.fsum(fractions[:i]) for i in range(len(fractions))]
-    kept = [i for i, fraction in enumerate(fractions) if fraction > 0]
-    return phases([curves[i] for i in kept], [*(begins[i] for i in kept), steps])
+    return phases(curves, [*begins, steps])
 
 
 def join(schedules: Sequence[Schedule | float], boundaries: Sequence[int]) -> Schedule:

@@ -236,8 +236,10 @@ def linear_onecycle_schedule(
         f(0) = f(pct_final T) = low,   f(pct_start T) = peak_value,   f(T) = low / final_div_factor
         low = peak_value / div_factor        T = transition_steps
 
-    Boundaries are rounded down to whole updates, as in Optax, but the rise takes at least one:
-    Optax drops it, peak and all, where `pct_start * transition_steps` is below 1.
+    Boundaries are rounded down to whole updates, as in Optax, and a phase of no length never
+    counts: of one to three updates the first has the peak. Where the second boundary is not between
+    the first and T, the value falls from the peak to the end at once; Optax, which keeps one scale
+    for each boundary, then misses the peak or the end.
 
     Args:
         transition_steps: number of updates in all, positive.
@@ -253,11 +255,14 @@ def linear_onecycle_schedule(
     Source: Smith and Topin (2018), section 3.
     """
     check_steps("linear_onecycle_schedule", "transition_steps", transition_steps)
-    top = max(int(pct_start * transition_steps), 1)
-    low = max(int(pct_final * transition_steps), top)
-    scales = {top: div_factor, transition_steps: 1 / final_div_factor}
-    scales[low] = scales.get(low, 1.0) / div_factor
-    return piecewise_interpolate_schedule("linear", peak_value / div_factor, scales)
+    low, line = peak_value / div_factor, curves.linear
+    end = low / final_div_factor
+    top, back = int(pct_start * transition_steps), int(pct_final * transition_steps)
+    rise = line(low, peak_value)
+    if not top < back < transition_steps:
+        return phases([rise, line(peak_value, end)], [0, top, transition_steps])
+    parts = [rise, line(peak_value, low), line(low, end)]
+    return phases(parts, [0, top, back, transition_steps])
 
 
 def cosine_onecycle_schedule(
@@ -273,8 +278,9 @@ def cosine_onecycle_schedule(
         low = peak_value / div_factor        T = transition_steps
 
     The last of T updates, number T - 1, comes one before the end value, as in Optax; PyTorch
-    reaches it on the last update. The turn is rounded down to a whole update, as in Optax, but the
-    rise takes at least one. `schedules.one_cycle` has fastai's values, and momentum with them.
+    reaches it on the last update. The turn is rounded down to a whole update, as in Optax: of one
+    to three updates the first has the peak. `schedules.one_cycle` has fastai's values, and momentum
+    with them.
 
     Args:
         transition_steps: number of updates in all, positive.
@@ -289,12 +295,9 @@ def cosine_onecycle_schedule(
     Source: Smith and Topin (2018), section 3.
     """
     check_steps("cosine_onecycle_schedule", "transition_steps", transition_steps)
-    top = max(int(pct_start * transition_steps), 1)
-    low = peak_value / div_factor
-    if top >= transition_steps:
-        return phases([curves.cosine(low, peak_value)], [0, transition_steps])
-    down = curves.cosine(peak_value, low / final_div_factor)
-    return phases([curves.cosine(low, peak_value), down], [0, top, transition_steps])
+    low, wave = peak_value / div_factor, curves.cosine
+    parts = [wave(low, peak_value), wave(peak_value, low / final_div_factor)]
+    return phases(parts, [0, int(pct_start * transition_steps), transition_steps])
 
 
 def warmup_constant_schedule(init_value: float, peak_value: float, warmup_steps: int) -> Schedule:

@@ -21,7 +21,8 @@ def phases(curves: Sequence[Curve], boundaries: Sequence[float]) -> Schedule:
 
         f(t) = curves[i](x, 1 - x)        x = progress(t, boundaries[i], boundaries[i + 1])[0]
 
-    `boundaries` increase, start at 0 and may be fractions of a step.
+    `boundaries` start at 0, do not fall and may be fractions of a step. A phase of no length never
+    counts.
 
     Args:
         curves: functions of the progress within a phase, one for each phase.
@@ -29,13 +30,14 @@ def phases(curves: Sequence[Curve], boundaries: Sequence[float]) -> Schedule:
             step are allowed.
     """
     bounds = [snap(b) for b in boundaries]
-    spans = list(zip(curves, bounds[:-1], bounds[1:], strict=True))
+    all_spans = zip(curves, bounds[:-1], bounds[1:], strict=True)
+    spans = [(curve, begin, end) for curve, begin, end in all_spans if begin < end]
 
     def schedule(count: jax.Array) -> jax.Array:
         count = jnp.asarray(count)
         values = [curve(*progress(count, begin, end)) for curve, begin, end in spans]
         value = values[-1]
-        for earlier, end in reversed(list(zip(values[:-1], bounds[1:-1], strict=True))):
+        for earlier, (_, _, end) in reversed(list(zip(values[:-1], spans[:-1], strict=True))):
             value = jnp.where(before(count, end), earlier, value)
         return value
 
