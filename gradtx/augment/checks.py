@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax
+from jax.core import Tracer
 
 
 def require(
@@ -23,7 +23,7 @@ def require(
         ValueError: if it does not hold.
     """
     numbers = value if isinstance(value, tuple | list) else (value,)
-    if any(isinstance(x, jax.core.Tracer) for x in numbers):
+    if any(isinstance(x, Tracer) for x in numbers):
         return
     try:
         sound = bool(holds(*numbers))

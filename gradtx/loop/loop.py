@@ -22,6 +22,7 @@ ENTRIES = ("kind", "step", "epoch", "loss", "train_loss", "requested", "alive")
 class Loop:
     """What one fit does, as pure functions; all that changes is in a `TrainState`.
 
+        batch              = prepare(batch, key of the epoch)
         pred, model_state' = apply(params, model_state, batch, key=..., training=...)
         objective          = sum(weight loss(pred, batch)) / sum(weight)
         updates, opt_state' = tx.update(gradient of objective, opt_state, params)
@@ -36,6 +37,9 @@ class Loop:
         tx: the optimizer, any gradient transformation.
         metrics: name -> function (pred, batch) -> float[B], for validation.
         hooks: in any order; they are put into the one that they ask for (`compose`).
+        prepare: (batch, key) -> batch, what is done to every batch first, on the device, such as
+            the augmentations of `gradtx.augment`. In validation the key is None, and nothing is
+            random. None: batches are taken as they come.
 
     Raises:
         TypeError: if one of these is something else.
@@ -48,9 +52,11 @@ class Loop:
     tx: optax.GradientTransformation
     metrics: Mapping[str, Callable[[Any, Any], jax.Array]] = field(default_factory=dict)
     hooks: Sequence[Hook] = ()
+    prepare: Callable[[Any, jax.Array | None], Any] | None = None
 
     def __post_init__(self) -> None:
-        _check_functions({"apply": self.apply, "loss": self.loss}, self.metrics)
+        prepare = {} if self.prepare is None else {"prepare": self.prepare}
+        _check_functions({"apply": self.apply, "loss": self.loss} | prepare, self.metrics)
         tx = as_transformation("Loop", "`tx`", self.tx)
         taken = [name for name in self.metrics if name in COLUMNS]
         if taken:

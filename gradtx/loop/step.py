@@ -14,7 +14,7 @@ from gradtx.core.transformation import apply_updates
 from gradtx.core.tree import compute_dtype
 from gradtx.loop.dispatch import HookStates, choose, dispatch
 from gradtx.loop.loop import Loop, hook_logs
-from gradtx.loop.rows import gathered
+from gradtx.loop.prepared import prepared
 from gradtx.loop.rule import (
     Part,
     close_level,
@@ -164,10 +164,11 @@ def train_step(loop: Loop, state: TrainState, batch: Any) -> tuple[TrainState, d
         state: one in the training phase of an epoch, as `open_epoch` or a step has left it.
         batch: a pytree with a leading axis of examples, as the loop's `apply` and `loss` take it.
     """
+    batch = prepared(loop, state, batch, training=True)
     # XLA would fuse the step with what surrounds it, and so round differently where the step is
     # alone (the host loop) than where it is in a scan (the compiled fit). With the barrier both
     # are the same by the bit.
-    state, batch = jax.lax.optimization_barrier((state, gathered(batch)))
+    state, batch = jax.lax.optimization_barrier((state, batch))
     active = goes_on(loop, state.requested, "train")
     context = context_of(state, training=True, batch=batch)
     states, context = open_level(loop, "batch", state.hooks, context, active)
@@ -201,6 +202,7 @@ def eval_step(loop: Loop, state: TrainState, batch: Any) -> TrainState:
             examples that only fill it up have the weight 0.
     """
     active = goes_on(loop, state.requested, "validate")
-    context = context_of(state, training=False, batch=gathered(batch))
+    batch = prepared(loop, state, batch, training=False)
+    context = context_of(state, training=False, batch=batch)
     parts = _forward, _measure, _restore(state)
     return with_changes(state, *level(loop, "batch", state.hooks, context, active, *parts))

@@ -11,11 +11,15 @@ from gradtx.core.tree import compute_dtype
 
 
 def predictor(
-    apply: Callable[..., Any], params: Any, model_state: Any
+    apply: Callable[..., Any],
+    params: Any,
+    model_state: Any,
+    *,
+    prepare: Callable[[Any, Any], Any] | None = None,
 ) -> Callable[[Mapping[str, Any]], jax.Array]:
     """Return a compiled function of a batch to the model's probabilities, float[B, C].
 
-        p = softmax(apply(params, model_state, batch, training=False))
+        p = softmax(apply(params, model_state, prepare(batch, None), training=False))
 
     In float32, or float64 for float64 logits.
 
@@ -23,10 +27,12 @@ def predictor(
         apply: as `Loop` takes it, of a classifier.
         params: the trained parameters.
         model_state: what the model keeps beside them.
+        prepare: as `Loop` takes it; None: batches are taken as they come.
     """
 
     @jax.jit
     def probabilities(params: Any, model_state: Any, batch: Any) -> jax.Array:
+        batch = batch if prepare is None else prepare(batch, None)
         key = jax.random.key(0)  # nothing is random outside training
         logits, _ = apply(params, model_state, batch, key=key, training=False)
         return jax.nn.softmax(logits.astype(compute_dtype(logits)), axis=-1)
@@ -58,9 +64,10 @@ def predict_images(
     apply: Callable[..., Any],
     params: Any,
     model_state: Any,
-    images: np.ndarray,
+    images: np.ndarray | Mapping[str, np.ndarray],
     *,
     batch_size: int = 32,
+    prepare: Callable[[Any, Any], Any] | None = None,
 ) -> np.ndarray:
     """The probabilities of any number of images, float32[n, C], some at a time.
 
@@ -70,13 +77,17 @@ def predict_images(
         apply: as `Loop` takes it, of a classifier.
         params: the trained parameters.
         model_state: what the model keeps beside them.
-        images: normalized images, [n, H, W, C].
+        images: images as the model takes them, [n, H, W, C]; or a batch, as `prepare` does.
         batch_size: how many at a time.
+        prepare: as `Loop` takes it; None: images are taken as they come.
     """
-    predict = predictor(apply, params, model_state)
-    size = min(batch_size, len(images))
+    rows = images if isinstance(images, Mapping) else {"image": images}
+    predict = predictor(apply, params, model_state, prepare=prepare)
+    count = len(rows["image"])
+    size = min(batch_size, count)
     found = []
-    for start in range(0, len(images), size):
-        rows = np.minimum(np.arange(start, start + size), len(images) - 1)
-        found.append(np.asarray(predict({"image": jnp.asarray(images[rows])}), np.float32))
-    return np.concatenate(found)[: len(images)]
+    for start in range(0, count, size):
+        chosen = np.minimum(np.arange(start, start + size), count - 1)
+        batch = {name: jnp.asarray(x[chosen]) for name, x in rows.items()}
+        found.append(np.asarray(predict(batch), np.float32))
+    return np.concatenate(found)[:count]

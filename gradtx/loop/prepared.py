@@ -1,0 +1,47 @@
+"""What a step does to a batch before anything else: gather its rows, and prepare it."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from gradtx.loop.loop import Loop
+from gradtx.loop.rows import gathered
+from gradtx.loop.state import TrainState
+
+# Folded into the state's key first. No step has this number, so no key of a step is the same.
+PREPARE = np.uint32(0xFFFF_5EED)
+
+
+def prepare_key(state: TrainState, batch: Any) -> jax.Array:
+    """The key that a training batch is prepared with.
+
+        key = fold_in(fold_in(state.key, PREPARE), state.epoch)
+
+    Examples without numbers of their own, the entry "id", are told apart by the step, which is
+    folded in too.
+
+    Args:
+        state: as it is before the step.
+        batch: the batch.
+    """
+    key = jax.random.fold_in(jax.random.fold_in(state.key, PREPARE), state.epoch)
+    numbered = isinstance(batch, dict) and "id" in batch
+    return key if numbered else jax.random.fold_in(key, state.step)
+
+
+def prepared(loop: Loop, state: TrainState, batch: Any, *, training: bool) -> Any:
+    """A batch as the events and the model see it.
+
+        batch' = loop.prepare(batch, prepare_key(state, batch) if training else None)
+
+    Args:
+        loop: what is trained.
+        state: as it is before the step.
+        batch: a batch, or `Rows`.
+        training: whether it is one of the training phase.
+    """
+    batch = gathered(batch)
+    if loop.prepare is None:
+        return batch
+    return loop.prepare(batch, prepare_key(state, batch) if training else None)
