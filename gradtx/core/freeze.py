@@ -41,7 +41,8 @@ def freeze(
     if frozen is None:
         return freeze_gradients(tx_or_mask if mask is None else mask)
     parts = {False: tx_or_mask, True: set_to_zero()}
-    return _that_matches("freeze", partition_as("freeze", parts, labels_of_mask(frozen)), frozen)
+    grouping = labels_of_mask("freeze", frozen)
+    return _that_matches("freeze", partition_as("freeze", parts, grouping), frozen)
 
 
 def freeze_gradients(mask: Mask) -> GradientTransformation:

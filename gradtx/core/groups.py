@@ -4,7 +4,7 @@ A grouping is a function from a tree of parameters to a tree of labels, or such 
 itself (also a prefix of the parameters' tree). `label_by` makes one from patterns and predicates.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import jax
 
 from gradtx.core.hyperparams import OneValue, PerGroup, Schedule, source_of
-from gradtx.core.tree import PyTree, is_none, path_name, shape_of
+from gradtx.core.tree import PyTree, dtype_of, is_none, path_name, shape_of
 
 Predicate = Callable[[str, Any], bool]
 Rule = str | tuple[str, ...] | list[str] | Predicate
@@ -161,13 +161,29 @@ def matching(*rules: Rule) -> Callable[[PyTree], PyTree]:
     return mask
 
 
+def labels_for(grouping: Grouping, tree: PyTree) -> PyTree:
+    """The tree of labels that `grouping` is or, if it is none, makes of `tree`.
+
+    A tree first: a module with `__call__` whose leaves are labels is a tree.
+    """
+    leaves = jax.tree.leaves(grouping)
+    own = not isinstance(grouping, jax.tree_util.Partial) and all(map(_is_label, leaves))
+    return grouping(tree) if callable(grouping) and not (own and leaves) else grouping
+
+
+def _is_label(leaf: Any) -> bool:
+    if hasattr(leaf, "dtype"):
+        return shape_of(leaf) == () and dtype_of(leaf).kind == "b"
+    return isinstance(leaf, Hashable) and not callable(leaf)
+
+
 def labels_of(where: str, grouping: Grouping, tree: PyTree, allowed: Any) -> PyTree:
     """The label of each leaf of `tree`, all of them in `allowed`; `None` leaves have none.
 
     Raises:
         ValueError: if the labels do not fit the tree, or one is not in `allowed`.
     """
-    labels = grouping(tree) if callable(grouping) else grouping
+    labels = labels_for(grouping, tree)
     if not any(leaf is not None for leaf in jax.tree.leaves(tree)):
         return jax.tree.map(lambda x: None, tree)  # no leaf here, or JAX's own placeholder
     try:

@@ -6,16 +6,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jax.core import Tracer
 
-from gradtx.core.groups import Grouping, labels_of, matching
+from gradtx.core.groups import Grouping, labels_for, labels_of, matching
 from gradtx.core.state import with_count, without_count
 from gradtx.core.transformation import (
     GradientTransformation,
     as_transformation,
     identity,
+    is_array,
     transformation,
 )
-from gradtx.core.tree import PyTree, is_none
+from gradtx.core.tree import PyTree, dtype_of, is_none, path_name, shape_of
 
 Mask = str | PyTree | Callable[[PyTree], PyTree]
 
@@ -152,19 +154,37 @@ def masked(
     Args:
         inner: the transform of the leaves where `mask` is True.
         mask: a tree of bools, a prefix of one, a function from the parameters to one, such as
-            `gradtx.matching(...)`, or a path pattern.
+            `gradtx.matching(...)`, or a path pattern. What is a tree of bools is taken for one,
+            though it can be called.
         mask_compatible_extra_args: whether an extra argument shaped like `updates` is divided too.
+
+    Raises:
+        TypeError: if a leaf of the mask is no bool, or `inner` no gradient transformation.
     """
     parts = {True: inner, False: identity()}
-    return partition_as("masked", parts, labels_of_mask(mask), mask_compatible_extra_args)
+    return partition_as("masked", parts, labels_of_mask("masked", mask), mask_compatible_extra_args)
 
 
-def labels_of_mask(mask: Mask) -> Grouping:
-    """A mask as a grouping, with the labels True and False."""
-    mask = matching(mask) if isinstance(mask, str) else mask
+def labels_of_mask(where: str, mask: Mask) -> Grouping:
+    """A mask as a grouping, with the labels True and False.
 
-    def labels(tree: PyTree) -> PyTree:
-        made = mask(tree) if callable(mask) else mask
-        return jax.tree.map(lambda m: m if m is None else bool(m), made, is_leaf=is_none)
+    Raises:
+        TypeError: for a leaf that is neither, at once or when the function has made it.
+    """
+    if isinstance(mask, str):
+        return matching(mask)
+    if not callable(mask):
+        return _bools(where, mask)
+    return lambda tree: _bools(where, labels_for(mask, tree))
 
-    return labels
+
+def _bools(where: str, mask: PyTree) -> PyTree:
+    for path, leaf in jax.tree_util.tree_leaves_with_path(mask):
+        whole = is_array(leaf) and shape_of(leaf) == () and dtype_of(leaf).kind in "biu"
+        if not whole or isinstance(leaf, Tracer):
+            raise TypeError(
+                f"{where}: every leaf of the mask must be True or False; got {leaf!r:.60} at"
+                f" {path_name(path)}. Pass a tree of bools, a function that makes one of the"
+                " parameters, or a pattern of paths."
+            )
+    return jax.tree.map(bool, mask)

@@ -1,5 +1,8 @@
 """Groups, per-group hyperparameters, partition, masks, freezing and describe."""
 
+from dataclasses import dataclass
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -193,6 +196,74 @@ def test_partition_refuses_another_partition_s_state():
     other = partition({"x": gradtx.adam(0.1)}, {"stem": "x", "body": "x", "head": "x"})
     with pytest.raises(ValueError, match=r"a state for each of \['x', 'y'\]; got \['x'\]"):
         tx.update(GRADS, other.init(PARAMS), PARAMS)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Module:
+    """Can be called, and is a tree: of arrays, of bools or of labels."""
+
+    kernel: Any
+    bias: Any
+
+    def __call__(self, x):
+        return x @ self.kernel + self.bias
+
+
+MODULE = Module(jnp.ones((2, 2)), jnp.ones(2))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda yes, no: masked(gradtx.sgd(1.0), Module(yes, no)),
+        lambda yes, no: freeze(gradtx.scale(-1.0), Module(no, yes)),
+        lambda yes, no: gradtx.adamw(1.0, weight_decay=1.0, mask=Module(yes, no)),
+        lambda yes, no: gradtx.lars(1.0, trust_ratio_mask=Module(yes, no)),
+        lambda yes, no: gradtx.sgd(by_group(Module("a", "b"), a=1.0, b=-0.0)),
+        lambda yes, no: partition(
+            {"a": gradtx.scale(-1.0), "b": gradtx.identity()}, Module("a", "b")
+        ),
+    ],
+    ids=["masked", "freeze", "adamw", "lars", "by_group", "partition"],
+)
+def test_what_can_be_called_and_is_a_tree_is_taken_for_a_tree(make):
+    for yes, no in ((True, False), (np.True_, jnp.array(False)), (1, 0)):
+        tx = make(yes, no)
+        updates, _ = tx.update(MODULE, tx.init(MODULE), MODULE)
+        assert updates.kernel[0, 0] < 0 and updates.kernel[0, 0] != updates.bias[0]
+
+
+def test_a_function_that_is_a_tree_is_called():
+    threshold = jax.tree_util.Partial(lambda n, tree: jax.tree.map(lambda p: p.ndim > n, tree), 1)
+    close(run(masked(gradtx.sgd(1.0), threshold))[0], run(masked(gradtx.sgd(1.0), "*kernel"))[0])
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [{"w": "no"}, {"w": 0.5}, {"w": None, "b": "x"}, {"w": np.ones(2, bool)}, {"w": print}, 2.5],
+)
+@pytest.mark.parametrize("as_function", [False, True])
+def test_a_mask_of_something_else_than_bools_is_refused(mask, as_function):
+    message = "every leaf of the mask must be True or False; got"
+    params = {"w": jnp.ones(2), "b": jnp.ones(2)}
+    given = (lambda tree: mask) if as_function else mask
+    for make in (
+        lambda: masked(gradtx.sgd(0.1), given),
+        lambda: freeze(gradtx.sgd(0.1), given),
+        lambda: gradtx.adamw(0.1, mask=given),
+    ):
+        with pytest.raises(TypeError, match=message):
+            tx = make()
+            assert as_function
+            tx.init(params)
+
+
+def test_a_mask_that_depends_on_values_is_refused_under_jit():
+    tx = masked(gradtx.sgd(0.1), lambda tree: jax.tree.map(lambda p: p.sum() > 0, tree))
+    tx.init(PARAMS)
+    with pytest.raises(TypeError, match="every leaf of the mask must be True or False"):
+        run(tx)
 
 
 MASKS = {
