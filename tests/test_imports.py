@@ -10,8 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # From the ground up: a room imports of gradtx itself only what stands on a lower floor.
 FLOORS = (
-    ("config", "core", "files"),
-    ("augment", "data"),
+    ("augment", "config", "core", "files"),
+    ("data",),
     ("parallel", "precision", "schedules", "transforms", "wrappers"),
     ("loop", "optimizers"),
     ("checkpoint", "hooks", "testing", "tuning"),

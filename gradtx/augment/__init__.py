@@ -9,6 +9,7 @@ as in validation, a function takes its deterministic form: the middle of an imag
 random box, and no change for most others.
 """
 
+from gradtx.augment.augmentation import Augmentation
 from gradtx.augment.compose import compose
 from gradtx.augment.crop import center_crop, random_resized_crop, resize
 from gradtx.augment.erasing import random_erasing
@@ -20,6 +21,7 @@ from gradtx.augment.rand_augment import rand_augment
 from gradtx.augment.shift import shift
 
 __all__ = [
+    "Augmentation",
     "Batch",
     "Prepare",
     "center_crop",
