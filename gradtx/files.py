@@ -8,6 +8,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 
+def printable(name: str | Path) -> str:
+    r"""A file name as text that every terminal and file takes, whatever bytes it is of.
+
+    What is not UTF-8, and characters that cannot be printed, become escapes.
+
+    >>> print(printable(os.fsdecode(b"caf\xe9")), printable("two\nlines"))
+    caf\xe9 two\nlines
+
+    Args:
+        name: the name or the path, as Python has it.
+    """
+    text = str(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def write_atomically(path: str | Path, data: bytes | str) -> None:
     """Write a file whole or not at all, in place of the one that may be there.
 

@@ -57,7 +57,11 @@ NAMES = ("embedded", "imagenette", "folder", "arrays")
 
 
 def load(
-    name: str, *, data_dir: str | Path | None = None, archive: str | Path | None = None
+    name: str,
+    *,
+    data_dir: str | Path | None = None,
+    archive: str | Path | None = None,
+    cache: str | Path | None = None,
 ) -> Dataset:
     """The data set of that name, or an error: no data set ever stands in for another.
 
@@ -70,6 +74,7 @@ def load(
         name: one of these.
         data_dir: where the data is; only "imagenette" has a default.
         archive: imagenette2-160.tgz, for "imagenette" alone.
+        cache: as `folder` takes it.
 
     Raises:
         DataError: if the name is unknown, a path is missing or not used, or the data is bad.
@@ -88,4 +93,4 @@ def load(
         return imagenette(data_dir, archive=archive)
     if data_dir is None:
         raise DataError(f"load: {name!r} needs `data_dir`; got None. Name where the data is.")
-    return folder(data_dir) if name == "folder" else arrays(data_dir)
+    return folder(data_dir, cache=cache) if name == "folder" else arrays(data_dir)

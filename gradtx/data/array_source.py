@@ -6,6 +6,7 @@ from functools import lru_cache
 import numpy as np
 
 from gradtx.data.augment import Augmentation, shift
+from gradtx.data.dataset import Examples
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +23,10 @@ class ArraySource:
     def __getitem__(self, index: int) -> dict:
         """An example: dict(image=uint8[h, w, c], label=int)."""
         return {"image": self.images[index], "label": int(self.labels[index])}
+
+    def rows(self, indices: np.ndarray) -> Examples:
+        """The examples of int[n] indices: dict(image=uint8[n, h, w, c], label=int32[n])."""
+        return Examples({"image": self.images[indices], "label": self.labels[indices]}, {})
 
     def read(
         self, indices: np.ndarray, *, size: int, draws: np.ndarray | None, augment: Augmentation

@@ -4,16 +4,19 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from gradtx.data.array_source import ArraySource
 from gradtx.data.dataset import Dataset
 from gradtx.data.errors import DataError
-from gradtx.data.photo_source import PhotoSource, reason
+from gradtx.data.image_file import ImageError, open_image
+from gradtx.data.photo_source import PhotoSource
 from gradtx.data.reading import PLAIN, normalize
-from gradtx.files import write_atomically
+from gradtx.files import printable, write_atomically
+
+REMEDY = "Name image files."
 
 
 @dataclass(frozen=True)
@@ -103,18 +106,16 @@ def read_images(paths: Sequence[str | Path], spec: ImageSpec) -> np.ndarray:
 
 
 def _read(path: Path, spec: ImageSpec) -> np.ndarray:
-    mode = "L" if spec.channels == 1 else "RGB"
-    # Decoders raise errors of many kinds on damaged files.
-    try:
-        with Image.open(path) as file:
-            pixels = np.asarray(file.convert(mode)).reshape(file.height, file.width, spec.channels)
-    except Exception as error:
-        raise DataError(
-            f"predict: {path} cannot be read ({reason(error)}). Name image files."
-        ) from error
+    one: dict[str, Any] = {"size": spec.size, "draws": None, "augment": PLAIN}
     if spec.photos:
-        source = PhotoSource([{"image": path, "label": 0}], where="predict", remedy="Replace it.")
+        source = PhotoSource([{"image": path, "label": 0}], where="predict", remedy=REMEDY)
     else:
-        source = ArraySource(pixels[None], np.zeros(1, np.int32))
-    images, _ = source.read(np.zeros(1, int), size=spec.size, draws=None, augment=PLAIN)
+        try:
+            pixels = np.asarray(open_image(path).decode("L" if spec.channels == 1 else "RGB"))
+        except ImageError as error:
+            what = f"predict: {printable(path)} cannot be read ({error}). {REMEDY}"
+            raise DataError(what) from error
+        shape = (1, *pixels.shape[:2], spec.channels)
+        source = ArraySource(pixels.reshape(shape), np.zeros(1, np.int32))
+    images, _ = source.read(np.zeros(1, int), **one)
     return normalize(images, spec.mean, spec.std)

@@ -22,7 +22,8 @@ from typing import Any
 from gradtx.data.archive import Archive, check_archive, download, find_archive
 from gradtx.data.dataset import IMAGENET_MEAN, IMAGENET_STD, Dataset
 from gradtx.data.errors import DataError
-from gradtx.data.photo_source import PhotoSource, check_header, reason
+from gradtx.data.image_file import ImageError, open_image, reason
+from gradtx.data.photo_source import PhotoSource
 
 try:
     import fcntl
@@ -223,11 +224,13 @@ def read_members(path: Path, split: str) -> Iterator[tuple[str, dict]]:
             if parts[2] in CLASSES and parts[3].endswith(".JPEG"):
                 file_object: Any = tar.extractfile(member)  # a file: not None
                 image = file_object.read()
-                if why := check_header(io.BytesIO(image)):
+                try:
+                    open_image(image)
+                except ImageError as error:
                     raise DataError(
-                        f"imagenette: {member.name} in {path} cannot be read ({why}). "
+                        f"imagenette: {member.name} in {path} cannot be read ({error}). "
                         "Use the original archive."
-                    )
+                    ) from error
                 yield parts[3], {"image": io.BytesIO(image), "label": parts[2]}
 
 

@@ -10,6 +10,7 @@ import jax
 from gradtx.checkpoint import Restored, restore
 from gradtx.config import Parser
 from gradtx.data.image_spec import ImageSpec, read_images
+from gradtx.files import printable
 from gradtx.parallel.processes import say
 from gradtx.run.directory import read_config
 from gradtx.run.errors import fail
@@ -59,9 +60,9 @@ def predict(
     say(*(f"Warning: {line}." for line in found.damaged), f"By {found.path}.")
     shares = predict_images(model.apply, **found.state, images=images)
     for image, row in zip(args.images, shares, strict=True):
-        print(image)
+        say(printable(image))
         for name, share in top(row, spec.classes, args.top):
-            print(f"  {share:7.2%}  {name}")
+            say(f"  {share:7.2%}  {name}")
     return 0
 
 

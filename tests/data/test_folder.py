@@ -1,13 +1,15 @@
 """Trees of class folders, sound and not."""
 
+import os
 import shutil
+import time
 from io import BytesIO
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from gradtx.data import DataError, load, train_batches, valid_batches
+from gradtx.data import DataError, file_index, load, train_batches, valid_batches
 
 
 def test_a_tree_is_read_with_its_classes_in_order(small_tree, layout):
@@ -48,13 +50,114 @@ def test_the_fingerprint_is_of_the_content_not_the_place(small_tree, tmp_path, l
     assert load("folder", data_dir=moved).fingerprint != first
 
 
+def test_the_fingerprint_is_of_what_is_in_the_files(small_tree):
+    """Also where sizes and times are kept, as by a copying tool."""
+    first = load("folder", data_dir=small_tree).fingerprint
+    path = small_tree / "val" / "n03000684" / "ILSVRC2012_val_00030001.JPEG"
+    raw, before = bytearray(path.read_bytes()), path.stat()
+    raw[-300] ^= 1
+    path.write_bytes(raw)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert load("folder", data_dir=small_tree).fingerprint != first
+
+
+def test_digests_are_kept_and_only_changed_files_read_again(small_tree, tmp_path, monkeypatch):
+    cache = tmp_path / "cache"
+    monkeypatch.setattr(file_index, "SETTLED", 0)  # seconds would have to pass otherwise
+    time.sleep(0.02)
+    fingerprint = lambda: load("folder", data_dir=small_tree, cache=cache).fingerprint
+    opened = []
+    real = file_index.open_image
+    monkeypatch.setattr(file_index, "open_image", lambda path: opened.append(path) or real(path))
+    first = fingerprint()
+    assert len(opened) == 90 and first == load("folder", data_dir=small_tree).fingerprint
+    (store,) = (cache / "folders").iterdir()
+    opened.clear()
+    assert fingerprint() == first and not opened
+    path = small_tree / "val" / "n03000684" / "ILSVRC2012_val_00030001.JPEG"
+    times = path.stat()
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    changed = fingerprint()
+    assert opened == [path] and changed != first
+    raw = bytearray(store.read_bytes())  # a flipped bit of a digest: all is read again
+    raw[raw.index(b"JPEG") + 90] ^= 1
+    store.write_bytes(raw)
+    opened.clear()
+    time.sleep(0.02)
+    assert fingerprint() == changed and len(opened) == 90
+    store.write_bytes(b"")
+    assert fingerprint() == changed
+
+
+def test_what_was_just_changed_is_read_again(small_tree, tmp_path):
+    """The next change could come within the same tick of the clock."""
+    load("folder", data_dir=small_tree, cache=tmp_path)
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_a_cache_that_cannot_be_written_changes_nothing(small_tree, tmp_path):
+    (tmp_path / "file").write_text("")
+    want = load("folder", data_dir=small_tree).fingerprint
+    assert load("folder", data_dir=small_tree, cache=tmp_path / "file").fingerprint == want
+
+
+def test_names_of_any_bytes(small_tree):
+    """A class folder that is not UTF-8, and a damaged image in it, with a line break."""
+    for split in ("train", "val"):
+        os.rename(small_tree / split / "n01440764", os.fsencode(small_tree / split) + b"/caf\xe9")
+    folder = os.fsencode(small_tree) + b"/val/caf\xe9/"
+    name = os.listdir(folder)[0]
+    os.rename(folder + name, folder + b"\xff3\n.jpg")
+    dataset = load("folder", data_dir=small_tree)
+    assert dataset.classes[0] == r"caf\xe9" and dataset.fingerprint.isascii()
+    with open(folder + b"\xff3\n.jpg", "r+b") as file:
+        file.truncate(2000)
+    dataset = load("folder", data_dir=small_tree)
+    with pytest.raises(DataError, match=r"val/caf\\xe9/\\xff3\\n\.jpg cannot be read") as failed:
+        list(valid_batches(dataset, batch_size=30, size=32))
+    str(failed.value).encode()
+    (tmp := small_tree / "train" / "n02102040" / os.fsdecode(b"\xfe.png")).write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"n02102040/\\xfe\.png cannot be read \(not an image"):
+        load("folder", data_dir=small_tree)
+    tmp.unlink()
+
+
+def test_an_empty_validation_class_is_as_an_absent_one(small_tree):
+    for path in (small_tree / "val" / "n03028079").iterdir():
+        path.unlink()
+    (small_tree / "val" / "unknown").mkdir()
+    dataset = load("folder", data_dir=small_tree)
+    assert (len(dataset.classes), len(dataset.valid)) == (10, 27)
+
+
+def test_a_folder_that_may_not_be_read_is_named(small_tree, monkeypatch):
+    real = os.listdir
+
+    def refused(path="."):
+        if "n03028079" in str(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "listdir", refused)
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(DataError, match=r"n03028079 cannot be read \(Permission denied\)\. Name a"):
+        load("folder", data_dir=small_tree)
+
+
+def test_a_named_pipe_is_refused_at_once(small_tree):
+    os.mkfifo(small_tree / "train" / "n01440764" / "x.png")
+    with pytest.raises(DataError, match=r"x\.png cannot be read \(not a regular file\)"):
+        load("folder", data_dir=small_tree)
+
+
 PNG = "PNG", 0.01
 JPEG = "JPEG", 30  # which loses
 
 
 @pytest.mark.parametrize(
     "mode, form",
-    [("L", PNG), ("RGBA", PNG), ("CMYK", JPEG), ("P", PNG), ("1", PNG), ("LA", PNG)],
+    [("L", PNG), ("CMYK", JPEG), ("P", PNG), ("1", PNG), ("LA", PNG)],
 )
 def test_images_of_any_mode_become_rgb(small_tree, layout, mode, form):
     suffix, tolerance = form
@@ -72,7 +175,9 @@ def test_images_of_any_mode_become_rgb(small_tree, layout, mode, form):
 def test_an_unreadable_image_is_named_at_the_start(small_tree):
     bad = small_tree / "train" / "n03000684" / "n03000684_2.JPEG"
     bad.write_bytes(b"no image")
-    with pytest.raises(DataError, match=rf"{bad} cannot be read \(not an image\)\. Replace or rem"):
+    with pytest.raises(
+        DataError, match=rf"{bad} cannot be read \(not an image .*PPM\)\. Replace or rem"
+    ):
         load("folder", data_dir=small_tree)
     (bad.parent / "empty.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"1 more cannot be read either"):
