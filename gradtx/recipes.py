@@ -20,10 +20,11 @@ from gradtx.core.groups import LabelBy, Rule, discriminative, labels_of, matchin
 from gradtx.core.hyperparams import Schedule
 from gradtx.core.runtime_hyperparams import hyperparams, names_with_role
 from gradtx.hooks.schedule_hyperparams import schedule_hyperparams
-from gradtx.loop import History, Hook, Level, Loop, Request, TrainState, fit
+from gradtx.loop import History, Hook, Level, Loop, TrainState, fit
 from gradtx.schedules import constant, flat_cos, one_cycle
 
 Rates = float | Mapping[str, float]
+ENDED = "asked_to_end"
 
 
 def fit_one_cycle(
@@ -187,14 +188,15 @@ def fine_tune(
     _check_fine_tune(state, groups)
     opt_state = jax.tree.map(jnp.copy, state.opt_state)
     still = _frozen(groups, never_frozen, state.params)
-    frozen, begun = loop.with_hooks(state, [_freeze(still, [hook.name for hook in loop.hooks])])
+    more = [_freeze(still, [hook.name for hook in loop.hooks]), _ended()]
+    frozen, begun = loop.with_hooks(state, more)
     rates: Any = discriminative(groups, learning_rate).values
-    begun, first = fit_one_cycle(
+    both, first = fit_one_cycle(
         frozen, begun, train, valid, epochs=freeze_epochs, learning_rate=rates, warmup=0.99,
         **options,
     )  # fmt: skip
-    begun = loop.without_hooks(begun)
-    if len(first.rows) < freeze_epochs or int(first.steps["requested"][-1]) == Request.END_FIT:
+    begun = loop.without_hooks(both)
+    if bool(both.hooks[ENDED]):
         return begun, first
     top = learning_rate / 2
     rates = discriminative(groups, top, start=top / ratio).values
@@ -202,9 +204,7 @@ def fine_tune(
         loop, begun.replace(opt_state=opt_state), train, valid, epochs=epochs, learning_rate=rates,
         warmup=warmup, div=div, **options,
     )  # fmt: skip
-    join = lambda a, b: np.concatenate([a, b])
-    steps = jax.tree.map(join, first.steps, second.steps)
-    return begun, History(first.rows + second.rows, steps)
+    return begun, _joined(first, second)
 
 
 def _check_fine_tune(state: TrainState, groups: LabelBy) -> None:
@@ -246,6 +246,24 @@ def _freeze(mask: Any, others: Sequence[str]) -> Hook:
     # Before all others, so that none clips by the norm of gradients that are not used.
     on = {"after_backward": after_backward, "after_update": after_update}
     return Hook("freeze", on, run_before=others)
+
+
+def _ended() -> Hook:
+    """Whether the fit was asked to end, wherever that was: bool[], after the fit."""
+    never = lambda *_: jnp.zeros((), bool)
+    on = {
+        "before_fit": lambda state, context: (never(), context),
+        "after_cancel_fit": lambda state, context: (jnp.ones((), bool), context),
+    }
+    return Hook(ENDED, on, never)
+
+
+def _joined(first: History, second: History) -> History:
+    """Two histories, one after the other; a fit without a step has no entries for its steps."""
+    join = lambda a, b: np.concatenate([a, b])
+    both = first.steps and second.steps
+    steps = jax.tree.map(join, first.steps, second.steps) if both else first.steps or second.steps
+    return History(first.rows + second.rows, steps)
 
 
 def _fit_with(

@@ -264,6 +264,36 @@ def test_fine_tune_can_freeze_norms_too():
     assert len(history.rows) == 1  # the first part was ended, so the second did not run
 
 
+ENDS = {  # where a request in the last frozen epoch leaves the steps of one part, of both
+    "before_train": 0,
+    "before_validate": 6,
+    "after_epoch": 6,
+    "after_update": 1,
+}
+
+
+@pytest.mark.parametrize("event", ENDS)
+def test_fine_tune_is_over_wherever_its_first_part_was_asked_to_end(event):
+    ask = lambda state, context: (state, context.request(Request.END_FIT))
+    loop, state = make_deep(hooks=[Hook("stop", {event: ask})])
+    after, history = fine_tune(loop, state, BATCHES, BATCHES[:1], groups=GROUPS, epochs=2)
+    assert len(history.rows) == 1 and len(history.steps.get("loss", [])) == ENDS[event]
+    np.testing.assert_array_equal(after.params["body"]["kernel"], state.params["body"]["kernel"])
+    assert list(after.hooks) == ["stop"]
+
+
+def test_fine_tune_joins_a_part_without_a_step():
+    """An epoch that ends before its first batch has no log, but the fit goes on."""
+    skip = lambda state, context: (
+        state + 1,
+        context.request(Request.END_EPOCH, state == 0),
+    )
+    hook = Hook("skip", {"before_epoch": skip}, lambda state: jnp.zeros((), jnp.int32))
+    loop, state = make_deep(hooks=[hook])
+    _, history = fine_tune(loop, state, BATCHES, groups=GROUPS, epochs=1)
+    assert len(history.rows) == 2 and len(history.steps["loss"]) == 6
+
+
 def test_fine_tune_needs_a_learning_rate_by_group_and_a_fit_that_has_not_begun():
     loop, state = make_deep(rate=0.1)
     with pytest.raises(ValueError, match=r"fine_tune: the learning rate must be by `groups`"):

@@ -34,8 +34,8 @@ def early_stopping(
         metric: a column of the epoch table: train_loss, valid_loss or a metric.
         patience: epochs without a better value, at least 1.
         min_delta: by how much a value must be better than the best, not negative.
-        mode: "min" if a better value is smaller, "max" if it is greater; without one it is "min"
-            for a metric with "loss" or "error" in its name, else "max", as in fastai.
+        mode: "min" if a better value is smaller, "max" if it is greater; it may be left out for
+            train_loss and valid_loss.
 
     Raises:
         ValueError: if `patience` is below 1 or another argument is out of range; when the training
@@ -60,4 +60,4 @@ def early_stopping(
 
     on = {"before_fit": lambda state, context: (start(), context), "after_epoch": after_epoch}
     before = ("save_best", "reduce_on_plateau")
-    return Hook("early_stopping", on, init, run_after=before, per_epoch=True)
+    return Hook("early_stopping", on, init, run_after=before, per_epoch=True, watches=metric)

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 
 from gradtx.loop import StepContext
 
+LOSSES = ("train_loss", "valid_loss")
+
 
 @dataclass(frozen=True)
 class Improvement:
@@ -15,27 +17,32 @@ class Improvement:
 
         better = value < best - min_delta        for mode "min";  value > best + min_delta for "max"
 
-    A NaN, as after an epoch without validation, is never better.
+    A NaN, as after a validation that was cut short, is never better.
 
     Args:
         where: the hook, for messages.
         metric: a column of the epoch table.
-        mode: "min", "max", or None for what the metric's name says.
+        mode: "min" or "max"; None will do for a loss, which is better when it is smaller.
         min_delta: by how much a better value must be better, not negative.
 
     Raises:
-        ValueError: if `mode` is neither, or `min_delta` negative.
+        ValueError: if `mode` is neither, or missing for a metric, or `min_delta` negative.
     """
 
     where: str
     metric: str
-    mode: str | None  # None: by the metric's name
+    mode: str | None  # None for a loss
     min_delta: float
 
     def __post_init__(self) -> None:
         if self.mode is None:
-            falls = "loss" in self.metric or "error" in self.metric
-            object.__setattr__(self, "mode", "min" if falls else "max")
+            if self.metric not in LOSSES:
+                raise ValueError(
+                    f"{self.where}: `mode` must be given for {self.metric!r}, whose name does not"
+                    ' say what is better; got None. Pass mode="min" if a better value is smaller,'
+                    ' or mode="max".'
+                )
+            object.__setattr__(self, "mode", "min")
         if self.mode not in ("min", "max"):
             raise ValueError(
                 f'{self.where}: `mode` must be "min" or "max"; got {self.mode!r}. Say whether a'

@@ -43,8 +43,8 @@ def reduce_on_plateau(
         factor: of the learning rate, in (0, 1).
         patience: epochs without a better value, at least 1.
         min_delta: by how much a value must be better than the best, not negative.
-        mode: "min" if a better value is smaller, "max" if it is greater; without one it is "min"
-            for a metric with "loss" or "error" in its name, else "max", as in fastai.
+        mode: "min" if a better value is smaller, "max" if it is greater; it may be left out for
+            train_loss and valid_loss.
         min_learning_rate: what no rate falls below, not negative.
 
     Raises:
@@ -84,4 +84,4 @@ def reduce_on_plateau(
         "after_fit": lambda state, context: (state, put_back(context, state.originals)),
     }
     before = ("save_best", "schedule_hyperparams")
-    return Hook("reduce_on_plateau", on, init, run_after=before, per_epoch=True)
+    return Hook("reduce_on_plateau", on, init, run_after=before, per_epoch=True, watches=metric)

@@ -37,8 +37,8 @@ def save_best(
     Args:
         metric: a column of the epoch table: train_loss, valid_loss or a metric.
         min_delta: by how much a value must be better than the best, not negative.
-        mode: "min" if a better value is smaller, "max" if it is greater; without one it is "min"
-            for a metric with "loss" or "error" in its name, else "max", as in fastai.
+        mode: "min" if a better value is smaller, "max" if it is greater; it may be left out for
+            train_loss and valid_loss.
         restore: whether the best are put back after the fit.
 
     Raises:
@@ -68,7 +68,7 @@ def save_best(
     ended = "after_epoch" if metric == "train_loss" else "after_validate"
     on = {"before_fit": before_fit, ended: keep} | ({"after_fit": after_fit} if restore else {})
     after = ("ema_params", "reset_model_state")
-    return Hook("save_best", on, init, run_before=after, per_epoch=True)
+    return Hook("save_best", on, init, run_before=after, per_epoch=True, watches=metric)
 
 
 def best_params(state: TrainState) -> tuple[Any, Any]:

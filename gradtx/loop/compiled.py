@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from gradtx.loop.begin import check_watched
 from gradtx.loop.loop import Loop
 from gradtx.loop.phases import close_epoch, close_fit, close_train, epoch_row, open_epoch, open_fit
 from gradtx.loop.rows import take
@@ -57,16 +58,38 @@ def compiled_epoch(
         order: int32[steps, B], rows of indices into `train`.
         valid: the validation set, a pytree like `train`; None for an epoch without validation.
         valid_order: int32[valid_steps, B], rows of indices into `valid`.
+
+    Raises:
+        ValueError: if `valid` and `valid_order` are not together, or a hook watches what is not
+            there.
     """
+    validated = _check_validation(loop, state, valid, valid_order)
     state = open_epoch(loop, state)
     body = lambda state, rows: train_step(loop, state, take(train, rows))
     state, logs = jax.lax.scan(body, state, order)
-    state = close_train(loop, state, validate=valid is not None)
-    if valid is not None:
+    state = close_train(loop, state, validate=validated)
+    if validated:
         check = lambda state, rows: (eval_step(loop, state, take(valid, rows)), None)
         state, _ = jax.lax.scan(check, state, valid_order)
     row = epoch_row(state)
     return close_epoch(loop, state), logs, row
+
+
+def _check_validation(loop: Loop, state: TrainState, valid: PyTree, order: Any) -> bool:
+    """Whether there is a validation set."""
+    if (valid is None) != (order is None):
+        given = "valid_order" if valid is None else "valid"
+        raise ValueError(
+            f"compiled_epoch: `valid` and `valid_order` go together; got `{given}` alone. Pass"
+            " both, for example from gradtx.tuning.padded_order."
+        )
+    if order is not None and not len(order):
+        raise ValueError(
+            "compiled_epoch: `valid_order` must have one batch at least; got none. Pass None for"
+            " both if there is no validation set."
+        )
+    check_watched("compiled_epoch", loop, state, validated=valid is not None)
+    return valid is not None
 
 
 def compiled_fit(
@@ -92,6 +115,9 @@ def compiled_fit(
         orders: int32[epochs, steps, B], rows of indices into `train`.
         valid: the validation set, a pytree like `train`; None for a fit without validation.
         valid_order: int32[valid_steps, B], rows of indices into `valid`.
+
+    Raises:
+        ValueError: as `compiled_epoch`.
     """
     state = open_fit(loop, state)
 

@@ -5,10 +5,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gradtx.core.tree import path_name
 from gradtx.loop.events import DIFFERENTIATED, OPTIONAL
+from gradtx.loop.form import difference
 from gradtx.loop.hook import Hook
 from gradtx.loop.loop import Loop
+from gradtx.loop.naming import named
 from gradtx.loop.state import CHANGEABLE, PyTree, StepContext
 
 FIXED = ("training", "step", "epoch", "key")
@@ -38,7 +39,8 @@ def dispatch(
             continue
         state = _state_of(hook, states)
         mine = context.replace(key=jax.random.fold_in(context.key, hook.seed))
-        out = hook.on[event](state, mine)
+        with named(_where(hook, event)):
+            out = hook.on[event](state, mine)
         _check(hook, event, out, state, context)
         states = states | {hook.name: choose(active, out[0], state)}
         context = _merge(event, out[1], context, active)
@@ -58,6 +60,10 @@ def _merge(event: str, new: StepContext, old: StepContext, active: Any) -> StepC
     return new.replace(**kept | {"requested": jnp.maximum(kept["requested"], old.requested)})
 
 
+def _where(hook: Hook, event: str) -> str:
+    return f"Hook {hook.name!r}.on[{event!r}]"
+
+
 def _state_of(hook: Hook, states: HookStates) -> PyTree:
     if hook.name not in states:
         raise ValueError(
@@ -68,7 +74,7 @@ def _state_of(hook: Hook, states: HookStates) -> PyTree:
 
 
 def _check(hook: Hook, event: str, out: Any, state: PyTree, context: StepContext) -> None:
-    where = f"Hook {hook.name!r}.on[{event!r}]"
+    where = _where(hook, event)
     if not (isinstance(out, tuple) and len(out) == 2 and isinstance(out[1], StepContext)):
         raise TypeError(
             f"{where}: must return (hook_state, context); got {type(out).__name__}. End it with"
@@ -88,20 +94,9 @@ def _check_kind(where: str, what: str, new: PyTree, old: PyTree) -> None:
     """Require that `new` has the structure, shapes and dtypes of `old`."""
     if new is old:
         return
-    problem = _difference(new, old)
+    problem = difference(new, old)
     if problem:
         raise ValueError(
             f"{where}: {what} must keep its structure, shapes and dtypes; got {problem}. Return"
             " what came in, or cast the new value to its dtype."
         )
-
-
-def _difference(new: PyTree, old: PyTree) -> str:
-    if jax.tree.structure(new) != jax.tree.structure(old):
-        return f"{jax.tree.structure(new)} after {jax.tree.structure(old)}"
-    kind = lambda x: f"{jnp.result_type(x)}{list(jnp.shape(x))}"
-    pairs = zip(jax.tree.leaves_with_path(new), jax.tree.leaves(old), strict=True)
-    for (path, a), b in pairs:
-        if a is not b and kind(a) != kind(b):
-            return f"{kind(a)} at {path_name(path)} after {kind(b)}"
-    return ""

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradtx.loop import phases
+from gradtx.loop.begin import Peeked, check_parts, check_source, check_watched, close
 from gradtx.loop.history import History
 from gradtx.loop.jitted import Jitted, prepare
 from gradtx.loop.loop import Loop
@@ -60,14 +61,17 @@ def fit(
     Raises:
         TypeError: if an argument is of the wrong kind.
         ValueError: if `epochs` is not positive or the state is in a later epoch already, if the
-            batches can be read only once, or if there are none.
+            batches can be read only once, or if there are none; if a hook watches what is not
+            there, or a function of the loop raises or returns what it must not: the first batches
+            are traced before anything else.
     """
     _check_kinds(loop, state, train, valid, epochs, observers)
     run, state = prepare(state)
     state, history = (state, History()) if resume is None else resume(state)
     _check(state, train, valid, epochs)
     tell = partial(_tell, observers, epochs=epochs)
-    state = state if donate else jax.tree.map(jnp.copy, state)
+    state = _own(state) if donate else jax.tree.map(jnp.copy, state)
+    opened = _check_beginning(run, loop, state, train, valid, epochs, observers)
     if int(state.level) == Level.OUTSIDE:
         state = run.open_fit(loop, state)
     tell("before_fit", state, history=history)
@@ -76,7 +80,7 @@ def fit(
         if int(state.level) == Level.FIT:
             state = run.open_epoch(loop, state)
         tell("before_epoch", state)
-        state = _train_phase(run, loop, state, train, history, tell)
+        state, opened = _train_phase(run, loop, state, opened or train, history, tell), None
         state = run.close_train(loop, state, validate=valid is not None)
         if valid is not None:
             tell("before_validate", state)
@@ -113,6 +117,56 @@ def _require(is_right: bool, name: str, given: Any, what: str, do: str) -> None:
         raise TypeError(f"fit: `{name}` must be {what}; got {given!r:.200}. {do}.")
 
 
+def _own(state: TrainState) -> TrainState:
+    """`state` with a buffer for each leaf, so that all can be donated."""
+    seen: set[int] = set()
+
+    def own(x: Any) -> Any:
+        known = id(x) in seen
+        seen.add(id(x))
+        return jnp.copy(x) if known else x
+
+    return jax.tree.map(own, state)
+
+
+def _check_beginning(
+    run: Jitted,
+    loop: Loop,
+    state: TrainState,
+    train: Batches,
+    valid: Any,
+    epochs: int,
+    observers: Sequence[Observer],
+) -> Batches | None:
+    """Find what is wrong before the fit begins; the batches of the first epoch, begun already."""
+    level = int(state.level)
+    epoch = 0 if level == Level.OUTSIDE else int(state.epoch)
+    start = 0 if level in (Level.OUTSIDE, Level.FIT) else int(state.batch)
+    if epoch >= epochs:
+        return None
+    check_watched("fit", loop, state, validated=valid is not None, observers=observers)
+    checked = None
+    if valid is not None:
+        peeked = Peeked(valid() if callable(valid) else valid)
+        close(peeked)
+        if (checked := peeked.first) is None:
+            raise ValueError(
+                "fit: `valid` must give batches; got none. Pass None for no validation, or check"
+                " that the validation set has an example."
+            )
+    batches = Peeked(_batches(train, epoch, start))
+    try:
+        check_parts(run, loop, state, batches.first, checked, validate=valid is not None)
+    except BaseException:
+        close(batches)
+        raise
+    return lambda epoch, start: batches
+
+
+def _batches(train: Batches, epoch: int, start: int) -> Any:
+    return train(epoch, start) if callable(train) else itertools.islice(train, start, None)
+
+
 def _check(state: TrainState, train: Any, valid: Any, epochs: int) -> None:
     if epochs < 1:
         raise ValueError(f"fit: `epochs` must be positive; got {epochs}. Pass 1 or more.")
@@ -127,6 +181,8 @@ def _check(state: TrainState, train: Any, valid: Any, epochs: int) -> None:
                 f"fit: `{name}` must give its batches anew for every epoch; got an iterator"
                 f" ({type(batches).__name__}), which gives them once. Pass a list or a function."
             )
+    check_source("train", train, 0, 0)
+    check_source("valid", valid)
 
 
 def _train_phase(
@@ -136,7 +192,7 @@ def _train_phase(
     epoch, start = int(state.epoch), int(state.batch)
     if not goes_on(loop, int(state.requested), "train"):
         return state
-    batches: Any = train(epoch, start) if callable(train) else itertools.islice(train, start, None)
+    batches = _batches(train, epoch, start)
     logs: list[dict[str, Any]] = []
     try:
         for number, batch in enumerate(batches, start + 1):
@@ -147,8 +203,7 @@ def _train_phase(
             logs.append(log)
             tell("after_batch", state, epoch=epoch, batch=number, log=log)
     finally:
-        if hasattr(batches, "close"):
-            batches.close()
+        close(batches)
     if not logs and not start:
         raise ValueError(
             f"fit: `train` must give batches; got none in epoch {epoch}. Check that the data set"

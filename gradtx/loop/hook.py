@@ -31,6 +31,7 @@ class Hook:
         run_after: names of hooks that this one runs after; absent ones are ignored.
         log: function of the state after a training batch; scalars for the steps' log, by name.
         per_epoch: whether it judges whole epochs; a search over single steps leaves it out.
+        watches: the column of the epoch table that it judges; a fit must have it. None for none.
         faults: function of the state; counts of what went wrong, int32[] by kind.
         failed: function of the state; bool[], whether the hook has given the fit up.
         reason: function of the state of a fit that it gave up; why, in words.
@@ -47,6 +48,7 @@ class Hook:
     run_after: Sequence[str] = ()
     log: Callable[[Any], Mapping[str, Any]] = field(default=lambda state: {})
     per_epoch: bool = False
+    watches: str | None = None
     faults: Callable[[Any], Mapping[str, Any]] = field(default=lambda state: {})
     failed: Callable[[Any], Any] = field(default=lambda state: False)
     reason: Callable[[Any], str] = field(default=lambda state: "")

@@ -10,7 +10,10 @@ import optax
 
 from gradtx.core.runtime_hyperparams import hyperparams
 from gradtx.core.transformation import as_transformation
+from gradtx.core.tree import path_name
+from gradtx.loop.form import spec
 from gradtx.loop.hook import Hook, compose
+from gradtx.loop.naming import named
 from gradtx.loop.state import PyTree, TrainState, empty_metrics
 
 # What the epoch table, the steps' log and the lines of `gradtx.observers.jsonl` call their own.
@@ -78,9 +81,11 @@ class Loop:
             seed: an integer, also a traced one, or a typed key: of all random numbers.
 
         Raises:
-            TypeError: if `seed` is something else.
+            TypeError: if `seed` is something else, or a parameter is not floating.
             ValueError: if a hook logs under a name that is taken, or can't work with this state.
         """
+        _check_params(params)
+        params = _own(params)
         zero = lambda: jnp.zeros((), jnp.int32)
         state = TrainState(
             step=zero(),
@@ -90,13 +95,13 @@ class Loop:
             requested=zero(),
             key=_key(seed),
             params=params,
-            model_state={} if model_state is None else model_state,
-            opt_state=self.tx.init(params),
+            model_state={} if model_state is None else _own(model_state),
+            opt_state=_own(self.tx.init(params)),
             metrics=empty_metrics(self.metrics),
             hooks={},
         )
         state = state.replace(hooks={hook.name: _fresh(hook, state) for hook in self.hooks})
-        _check_logs(self.hooks, state)
+        _check_told(self.hooks, state)
         return state
 
     def with_hooks(self, state: TrainState, hooks: Sequence[Hook]) -> tuple["Loop", TrainState]:
@@ -112,7 +117,7 @@ class Loop:
         loop = replace(self, hooks=(*self.hooks, *hooks))
         more = {hook.name: _fresh(hook, state) for hook in hooks}
         state = state.replace(hooks=state.hooks | more)
-        _check_logs(loop.hooks, state)
+        _check_told(loop.hooks, state)
         return loop, state
 
     def without_hooks(self, state: TrainState) -> TrainState:
@@ -133,8 +138,10 @@ class Loop:
         """
         found: dict[str, int] = {}
         for hook in self.hooks:
-            for kind, count in hook.faults(state.hooks[hook.name]).items():
-                found[kind] = found.get(kind, 0) + int(count)
+            with named(f"Hook {hook.name!r}.faults"):
+                counts = {k: int(n) for k, n in hook.faults(state.hooks[hook.name]).items()}
+            for kind, count in counts.items():
+                found[kind] = found.get(kind, 0) + count
         return found
 
     def failed(self, state: TrainState) -> jax.Array:
@@ -147,7 +154,8 @@ class Loop:
         """
         found = jnp.zeros(jnp.shape(state.step), bool)
         for hook in self.hooks:
-            found = found | jnp.asarray(hook.failed(state.hooks[hook.name]), bool)
+            with named(f"Hook {hook.name!r}.failed"):
+                found = found | jnp.asarray(hook.failed(state.hooks[hook.name]), bool)
         return found
 
     def failure(self, state: TrainState) -> str | None:
@@ -158,7 +166,8 @@ class Loop:
         """
         for hook in self.hooks:
             if bool(hook.failed(state.hooks[hook.name])):
-                return hook.reason(state.hooks[hook.name])
+                with named(f"Hook {hook.name!r}.reason"):
+                    return hook.reason(state.hooks[hook.name])
         return None
 
 
@@ -191,10 +200,29 @@ def _key(seed: Any) -> jax.Array:
     return jax.random.key(seed)
 
 
+def _check_params(params: PyTree) -> None:
+    """Require parameters that have a gradient."""
+    for path, leaf in jax.tree.leaves_with_path(params):
+        dtype = getattr(leaf, "dtype", type(leaf))
+        if dtype not in (float, complex) and not jnp.issubdtype(dtype, jnp.inexact):
+            raise TypeError(
+                "Loop.init: every parameter must be floating or complex, since others have no"
+                f" gradient; got {spec(leaf)} at {path_name(path)}. Put it into `model_state`."
+            )
+
+
+def _own(tree: PyTree) -> PyTree:
+    """`tree` in buffers of its own, since those of a state are donated together; of strong types.
+
+    Of two leaves in one buffer, as of tied parameters, both become their own.
+    """
+    return jax.tree.map(lambda x: jnp.array(x, dtype=jnp.result_type(x)), tree)
+
+
 def _fresh(hook: Hook, state: TrainState) -> PyTree:
-    """A hook's first state, in buffers of its own: those of one state are donated together."""
-    own = lambda x: jnp.array(x, dtype=jnp.result_type(x))
-    return jax.tree.map(own, hook.init(state))
+    """A hook's first state."""
+    with named(f"Hook {hook.name!r}.init", unless=f"{hook.name}:"):
+        return _own(hook.init(state))
 
 
 def hook_logs(
@@ -207,7 +235,9 @@ def hook_logs(
     """
     log: dict[str, Any] = {}
     for hook in hooks:
-        more = hook.log(states[hook.name])
+        with named(f"Hook {hook.name!r}.log"):
+            more = hook.log(states[hook.name])
+        _check_log(hook, more)
         if taken := sorted(more.keys() & {*ENTRIES, *used, *log}):
             raise ValueError(
                 f"Hook {hook.name!r}: `log` must have names of its own; got {taken[0]!r}, which is"
@@ -217,10 +247,32 @@ def hook_logs(
     return log
 
 
-def _check_logs(hooks: Sequence[Hook], state: TrainState) -> None:
-    """Find a name that is taken before there is a step."""
+def _check_log(hook: Hook, log: Any) -> None:
+    """Require scalars by name, or dicts of them, as hyperparameters by group are."""
+    is_scalar = lambda x: (hasattr(x, "dtype") and not jnp.shape(x)) or isinstance(x, float | int)
+    leaves = jax.tree.leaves_with_path(log, is_leaf=lambda x: x is None)
+    wrong = [(path, x) for path, x in leaves if not is_scalar(x)]
+    if wrong or not isinstance(log, Mapping):
+        got = f"{spec(wrong[0][1])} under {path_name(wrong[0][0])!r}" if wrong else spec(log)
+        raise ValueError(
+            f"Hook {hook.name!r}.log: must return a dict of scalars by name; got {got}. Give each"
+            " number an entry, or log a mean."
+        )
+
+
+def _check_told(hooks: Sequence[Hook], state: TrainState) -> None:
+    """Find what hooks say wrongly of themselves before there is a step."""
     used = tuple(hyperparams(state.opt_state))
     jax.eval_shape(lambda states: hook_logs(hooks, states, used), state.hooks)
+    for hook in hooks:
+        told = lambda state, hook=hook: jnp.asarray(hook.failed(state))
+        with named(f"Hook {hook.name!r}.failed"):
+            failed = jax.eval_shape(told, state.hooks[hook.name])
+        if failed.shape or failed.dtype != bool:
+            raise ValueError(
+                f"Hook {hook.name!r}.failed: must return bool[]; got {spec(failed)}. Compare the"
+                " state with something."
+            )
 
 
 def from_linen(module: Any, *, inputs: str = "image", rngs: Sequence[str] = ("dropout",)) -> Any:

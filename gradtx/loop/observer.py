@@ -51,6 +51,7 @@ class Observer:
         on: event -> function of a `Report`. The events are before_fit, before_epoch, after_batch
             (of training batches), before_validate, after_epoch and after_fit.
         flush: writes what is still held back; a checkpoint calls it, so that no file is behind it.
+        watches: the column of the epoch table that it judges; a fit must have it. None for none.
 
     Raises:
         ValueError: if `on` has another event.
@@ -58,6 +59,7 @@ class Observer:
 
     on: Mapping[str, Callable[[Report], None]]
     flush: Callable[[], None] = lambda: None
+    watches: str | None = None
 
     def __post_init__(self) -> None:
         for event in self.on:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from gradtx.core.runtime_hyperparams import hyperparams
 from gradtx.core.transformation import apply_updates
 from gradtx.core.tree import compute_dtype
+from gradtx.loop.calls import call_apply, call_loss, call_metrics
 from gradtx.loop.dispatch import HookStates, choose, dispatch
 from gradtx.loop.loop import Loop, hook_logs
 from gradtx.loop.prepared import prepared
@@ -68,16 +69,10 @@ def batch_weight(batch: Any) -> jax.Array:
 
 def _forward(loop: Loop, states: HookStates, context: StepContext, active: Any):
     """The model and its loss, with the events around them; differentiated in training."""
-    pred, model_state = loop.apply(
-        context.params,
-        context.model_state,
-        context.batch,
-        key=context.key,
-        training=context.training,
-    )
+    pred, model_state = call_apply(loop, context)
     context = context.replace(pred=pred, model_state=model_state)
     states, context = dispatch(loop, "after_pred", states, context, active)
-    loss = mean_loss(loop.loss(context.pred, context.batch), context.batch)
+    loss = mean_loss(call_loss(loop, context), context.batch)
     context = context.replace(loss=jax.lax.stop_gradient(loss), objective=loss)
     active = goes_on(loop, context.requested, "batch", active)
     return dispatch(loop, "after_loss", states, context, active)
@@ -127,8 +122,7 @@ def _update(loop: Loop, states: HookStates, before: StepContext, active: Any):
 
 def _measure(loop: Loop, states: HookStates, context: StepContext, active: Any):
     """Add the loss and the metrics of a validation batch to the sums."""
-    values = {"loss": loop.loss(context.pred, context.batch)}
-    values |= {name: metric(context.pred, context.batch) for name, metric in loop.metrics.items()}
+    values = {"loss": call_loss(loop, context), **call_metrics(loop, context)}
     values = {name: value.astype(jnp.float32) for name, value in values.items()}
     weight = _weight(context.batch, values["loss"])
     old = context.metrics

@@ -34,7 +34,7 @@ def checkpoint(
     directory: str | Path,
     *,
     every: int | None = None,
-    best: tuple[str, str] = ("valid_loss", "min"),
+    best: tuple[str, str] | None = None,
     must_match: Mapping[str, Any] | None = None,
     flush: Sequence[Observer] = (),
     stop: Callable[[int], bool] = lambda step: False,
@@ -49,7 +49,8 @@ def checkpoint(
     Args:
         directory: the directory of checkpoints; it is made if need be.
         every: a number of steps, counted over all epochs, from 1 on; None for epochs alone.
-        best: a column of the epoch table, and whether its "min" or its "max" is the best epoch's.
+        best: a column of the epoch table, and whether its "min" or its "max" is the best epoch's;
+            None for the least valid_loss, or for no best where there is no validation.
         must_match: what a restore compares, such as the configuration and the data; saved as JSON.
         flush: observers that write what they still hold before each save.
         stop: is asked after every step, with the number of steps done; if it says yes, the fit is
@@ -59,8 +60,8 @@ def checkpoint(
 
     Raises:
         ImportError: if Orbax is not installed.
-        ValueError: if an argument is out of range; at the end of an epoch, if the row has
-            no such column.
+        ValueError: if an argument is out of range; when the fit begins, if there will be no such
+            column.
         Interrupted: in the fit, when `stop` has said yes.
     """
     _check_arguments(every, best)
@@ -74,12 +75,13 @@ def checkpoint(
             "after_batch": saver.after_batch,
             "after_epoch": saver.after_epoch,
             "after_fit": saver.after_fit,
-        }
+        },
+        watches=best and best[0],
     )
 
 
-def _check_arguments(every: int | None, best: tuple[str, str]) -> None:
-    if best[1] not in ("min", "max"):
+def _check_arguments(every: int | None, best: tuple[str, str] | None) -> None:
+    if best is not None and best[1:] not in (("min",), ("max",)):
         raise ValueError(
             f'checkpoint: `best` must be (column, "min") or (column, "max"); got {best!r}. Say'
             " whether a better value is smaller or greater."
@@ -94,7 +96,7 @@ class _Saver:
 
     writer: "_Writer"
     every: int | None
-    best: tuple[str, str]
+    best: tuple[str, str] | None
     stop: Callable[[int], bool]
     first: int = 0  # the step that this epoch starts at
 
@@ -113,12 +115,7 @@ class _Saver:
     def after_epoch(self, report: Report) -> None:
         """Save with the score of the epoch."""
         step, row = int(report.state.step), dict(report.row or {})
-        column, mode = self.best
-        if column not in row:
-            raise ValueError(
-                f"checkpoint: `best` must name a column of the epoch table; got {column!r}. Use one"
-                f" of: {', '.join(row)}."
-            )
+        column, mode = self.best or ("valid_loss", "min")
         self.writer.rows.append(row)
         self.writer.save(report, step, score=row[column] if mode == "max" else -row[column])
         if self.stop(step) and report.epoch < report.epochs:

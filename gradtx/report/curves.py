@@ -90,7 +90,10 @@ def _any(line: Line) -> bool:
 
 
 def best_row(history: History, names: Sequence[str]) -> dict[str, Any] | None:
-    """The epoch with the greatest first metric of `names`, or without one the least valid_loss."""
-    key, sign = (names[0], 1) if names else ("valid_loss", -1)
+    """The epoch with the greatest accuracy, if that is one of `names`, else the least valid_loss.
+
+    Of other metrics it is not known whether a better one is greater.
+    """
+    key, sign = ("accuracy", 1) if "accuracy" in names else ("valid_loss", -1)
     rows = [row for row in history.rows if np.isfinite(row.get(key, np.nan))]
     return max(rows, key=lambda row: sign * row[key]) if rows else None

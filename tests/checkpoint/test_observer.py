@@ -258,7 +258,11 @@ def test_a_save_of_a_fit_that_raised_ends_before_the_next_begins(tmp_path, monke
     [
         ({"every": 0}, "`every` must be positive; got 0"),
         ({"best": ("mae", "up")}, r"`best` must be \(column"),
-        ({"best": ("f1", "max")}, "`best` must name a column .* got 'f1'. Use one of: epoch"),
+        (
+            {"best": ("f1", "max")},
+            "an observer watches 'f1', which must be in the epoch table; its",
+        ),
+        ({"best": ("valid_loss", "min")}, "an observer watches 'valid_loss', which needs validati"),
     ],
 )
 def test_bad_arguments_are_refused(tmp_path, wrong, said):

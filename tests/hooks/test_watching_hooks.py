@@ -8,7 +8,7 @@ import pytest
 import gradtx
 from gradtx import hooks
 from gradtx.core.tree import all_finite
-from gradtx.loop import Metrics, Request, take, train_step
+from gradtx.loop import Metrics, Request, compiled_fit, fit, population, take, train_step
 from tests.loop import small
 
 BATCH = take(small.DATA, small.orders()[0, 0])
@@ -83,12 +83,36 @@ def test_single_bad_batches_are_skipped_until_there_are_too_many():
 # --- early_stopping, reduce_on_plateau, save_best ---
 
 
-@pytest.mark.parametrize(
-    ("metric", "mode"),
-    [("valid_loss", "min"), ("error_rate", "min"), ("accuracy", "max"), ("f1", "max")],
-)
-def test_without_a_mode_the_metrics_name_decides(metric, mode):
-    assert hooks.improvement.Improvement("here", metric, None, 0.0).mode == mode
+WATCHING = [hooks.early_stopping, hooks.reduce_on_plateau, hooks.save_best]
+
+
+@pytest.mark.parametrize("factory", WATCHING)
+@pytest.mark.parametrize("metric", ["error", "accuracy", "loss_of_the_head"])
+def test_the_direction_of_a_metric_is_never_guessed(factory, metric):
+    where = factory.__name__
+    with pytest.raises(ValueError, match=rf"{where}: `mode` must be given for '{metric}'"):
+        factory(metric)
+    assert factory(metric, mode="max").watches == metric
+    assert factory("train_loss").watches == "train_loss"
+
+
+@pytest.mark.parametrize("factory", WATCHING)
+def test_what_is_watched_must_be_there_when_the_fit_begins(factory):
+    for metric in ("valid_loss", "error"):
+        loop = small.make(factory(metric, mode="min"))
+        state = small.start(loop)
+        message = rf"hook '{factory.__name__}' watches '{metric}', which needs validation; got no"
+        with pytest.raises(ValueError, match=f"fit: {message}"):
+            fit(loop, state, small.batches(), epochs=2)
+        with pytest.raises(ValueError, match=f"compiled_epoch: {message}"):
+            compiled_fit(loop, state, small.DATA, small.orders())
+        many = jax.tree.map(lambda x: x[None], state)
+        for how in ("map", "vmap"):
+            with pytest.raises(ValueError, match=message):
+                population(loop, many, small.DATA, small.orders(), how=how)
+    loop = small.make(factory("train_loss"))
+    _, history = fit(loop, small.start(loop), small.batches(), epochs=2)
+    assert len(history.rows) == 2
 
 
 @pytest.mark.parametrize(
@@ -155,9 +179,7 @@ def test_the_best_epoch_is_kept_and_put_back():
         hooks.best_params(state)
 
 
-@pytest.mark.parametrize(
-    "factory", [hooks.early_stopping, hooks.reduce_on_plateau, hooks.save_best]
-)
+@pytest.mark.parametrize("factory", WATCHING)
 def test_watching_hooks_check_what_they_watch(factory):
     name = factory.__name__
     with pytest.raises(ValueError, match=rf"{name}: `mode` must be .* got 'down'"):
@@ -165,7 +187,7 @@ def test_watching_hooks_check_what_they_watch(factory):
     with pytest.raises(ValueError, match=rf"{name}: `min_delta` must not be negative"):
         factory(min_delta=-1.0)
     with pytest.raises(ValueError, match=rf"{name}: .* got 'acc'. .*train_loss, valid_loss, error"):
-        small.start(small.make(factory("acc")))
+        small.start(small.make(factory("acc", mode="max")))
     if name != "save_best":
         with pytest.raises(ValueError, match=r"`patience` (must be )?at least 1"):
             factory(patience=0)

@@ -25,7 +25,7 @@ from gradtx.report import (
     write_validation,
 )
 from gradtx.report.__main__ import main
-from gradtx.report.curves import overlay, run_curves
+from gradtx.report.curves import best_row, overlay, run_curves
 from gradtx.report.run import UNREADABLE
 
 CLASSES = ["<b>cat</b>", 'dog" onload="x', "sole & plaice"]
@@ -150,6 +150,16 @@ def test_the_momentum_is_what_the_run_says(config, want):
     steps = {name: np.ones(2) for name in ("momentum", "muon.beta", "muon.learning_rate")}
     history = History([], steps | {"loss": np.ones(2), "train_loss": np.ones(2)})
     assert list(run_curves(Run("x", config, history))) == ["loss", *want]
+
+
+def test_the_best_epoch_is_not_guessed_from_a_metrics_name():
+    """A greater accuracy is better; of another metric nobody knows, so the loss decides."""
+    rows = [
+        {"epoch": 0, "valid_loss": 2.0, "error": 0.5, "accuracy": 0.4},
+        {"epoch": 1, "valid_loss": 1.0, "error": 0.3, "accuracy": 0.3},
+    ]
+    epoch = lambda *names: (best_row(History(rows), names) or {})["epoch"]
+    assert (epoch("error"), epoch(), epoch("error", "accuracy")) == (1, 1, 0)
 
 
 def test_there_is_a_drawing_for_each_curve(text):

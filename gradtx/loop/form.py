@@ -1,0 +1,41 @@
+"""The form of a tree: its structure, its shapes and its dtypes, in words."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradtx.core.tree import path_name
+from gradtx.loop.state import PyTree
+
+
+def difference(new: PyTree, old: PyTree) -> str:
+    """In what structure, shapes and dtypes of `new` are not those of `old`; "" if they are."""
+    if jax.tree.structure(new) != jax.tree.structure(old):
+        return f"{jax.tree.structure(new)} after {jax.tree.structure(old)}"
+    pairs = zip(jax.tree.leaves_with_path(new), jax.tree.leaves(old), strict=True)
+    for (path, a), b in pairs:
+        if a is not b and _kind(a) != _kind(b):
+            return f"{_kind(a)} at {path_name(path)} after {_kind(b)}"
+    return ""
+
+
+def spec(tree: PyTree) -> str:
+    """A tree of arrays in words: {'x': float32[8, 3], 'y': int32[8]}."""
+    text = str(jax.tree.map(_Word, tree, is_leaf=lambda x: x is None))
+    return text if len(text) <= 300 else f"{text[:300]} ..."
+
+
+class _Word:
+    """A leaf, printed by its dtype and shape."""
+
+    def __init__(self, leaf: Any) -> None:
+        self.leaf = leaf
+
+    def __repr__(self) -> str:
+        leaf = self.leaf
+        return _kind(leaf) if hasattr(leaf, "dtype") else f"{type(leaf).__name__}"
+
+
+def _kind(x: Any) -> str:
+    return f"{jnp.result_type(x)}{list(jnp.shape(x))}"

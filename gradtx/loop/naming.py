@@ -1,0 +1,44 @@
+"""Whose error it is: what users have written is called where its errors get a name."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import jax
+
+TRACED = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+    jax.errors.UnexpectedTracerError,
+)
+# The kinds of errors that stay what they are; what is none of them becomes a RuntimeError.
+KINDS = {
+    FloatingPointError: FloatingPointError,
+    NotImplementedError: NotImplementedError,
+    (TypeError, AttributeError): TypeError,
+    (ValueError, LookupError): ValueError,
+}
+
+
+@contextmanager
+def named(where: str, given: str = "", *, unless: str = "") -> Iterator[None]:
+    """Say `where` an error comes from that is raised inside, with what the function was given.
+
+        where: must not raise; got KeyError: 'label'. What to do.
+
+    An error that begins with `where`, or with `unless`, has said so already.
+    """
+    try:
+        yield
+    except Exception as error:
+        said = str(error).partition("\n")[0]
+        if said.startswith((where, unless or where)):
+            raise
+        kind = next((own for known, own in KINDS.items() if isinstance(error, known)), RuntimeError)
+        do = "Correct it"
+        if isinstance(error, TRACED):
+            do = "It is traced by jit: use jax.numpy, and jnp.where in place of `if`"
+        raise kind(
+            f"{where}: must not raise; got {type(error).__name__}: {said[:300].rstrip('.')}"
+            f"{given and f', for {given}'}. {do}; the error above has the line."
+        ) from error
