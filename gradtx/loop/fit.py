@@ -71,7 +71,27 @@ def fit(
     _check(state, train, valid, epochs)
     tell = partial(_tell, observers, epochs=epochs)
     state = _own(state) if donate else jax.tree.map(jnp.copy, state)
-    opened = _check_beginning(run, loop, state, train, valid, epochs, observers)
+    first = _check_beginning(run, loop, state, train, valid, epochs, observers)
+    try:
+        state = _run(run, loop, state, train, valid, epochs, history, tell, first)
+    finally:
+        close(first)
+    tell("after_fit", state, history=history)
+    return state, history
+
+
+def _run(
+    run: Jitted,
+    loop: Loop,
+    state: TrainState,
+    train: Batches,
+    valid: Any,
+    epochs: int,
+    history: History,
+    tell: Callable,
+    first: Peeked | None,
+) -> TrainState:
+    """The fit itself; the training batches of its first epoch are `first`."""
     if int(state.level) == Level.OUTSIDE:
         state = run.open_fit(loop, state)
     tell("before_fit", state, history=history)
@@ -80,7 +100,7 @@ def fit(
         if int(state.level) == Level.FIT:
             state = run.open_epoch(loop, state)
         tell("before_epoch", state)
-        state, opened = _train_phase(run, loop, state, opened or train, history, tell), None
+        state, first = _train_phase(run, loop, state, train, history, tell, first), None
         state = run.close_train(loop, state, validate=valid is not None)
         if valid is not None:
             tell("before_validate", state)
@@ -90,9 +110,7 @@ def fit(
         history.rows.append(row)
         state = run.close_epoch(loop, state)
         tell("after_epoch", state, row=row)
-    state = run.close_fit(loop, state)
-    tell("after_fit", state, history=history)
-    return state, history
+    return run.close_fit(loop, state)
 
 
 def _check_kinds(
@@ -137,8 +155,8 @@ def _check_beginning(
     valid: Any,
     epochs: int,
     observers: Sequence[Observer],
-) -> Batches | None:
-    """Find what is wrong before the fit begins; the batches of the first epoch, begun already."""
+) -> Peeked | None:
+    """Find what is wrong before the fit begins; the batches of its first epoch, begun already."""
     level = int(state.level)
     epoch = 0 if level == Level.OUTSIDE else int(state.epoch)
     start = 0 if level in (Level.OUTSIDE, Level.FIT) else int(state.batch)
@@ -147,7 +165,8 @@ def _check_beginning(
     check_watched("fit", loop, state, validated=valid is not None, observers=observers)
     checked = None
     if valid is not None:
-        peeked = Peeked(valid() if callable(valid) else valid)
+        given: Any = valid() if callable(valid) else valid
+        peeked = Peeked(given)
         close(peeked)
         if (checked := peeked.first) is None:
             raise ValueError(
@@ -160,7 +179,7 @@ def _check_beginning(
     except BaseException:
         close(batches)
         raise
-    return lambda epoch, start: batches
+    return batches
 
 
 def _batches(train: Batches, epoch: int, start: int) -> Any:
@@ -186,13 +205,19 @@ def _check(state: TrainState, train: Any, valid: Any, epochs: int) -> None:
 
 
 def _train_phase(
-    run: Jitted, loop: Loop, state: TrainState, train: Batches, history: History, tell: Callable
-):
+    run: Jitted,
+    loop: Loop,
+    state: TrainState,
+    train: Batches,
+    history: History,
+    tell: Callable,
+    first: Peeked | None,
+) -> TrainState:
     """The training batches of an epoch, from the state's own position on."""
     epoch, start = int(state.epoch), int(state.batch)
     if not goes_on(loop, int(state.requested), "train"):
         return state
-    batches = _batches(train, epoch, start)
+    batches = first or _batches(train, epoch, start)
     logs: list[dict[str, Any]] = []
     try:
         for number, batch in enumerate(batches, start + 1):

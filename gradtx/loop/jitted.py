@@ -13,15 +13,15 @@ from gradtx.parallel.mesh import place, shardings_of
 
 
 class Jitted(NamedTuple):
-    """Each takes (loop, state, ...); the state is donated."""
+    """Jitted functions; each takes (loop, state, ...), of which the state is donated."""
 
-    train_step: Callable[..., Any]
-    eval_step: Callable[..., Any]
-    open_fit: Callable[..., Any]
-    open_epoch: Callable[..., Any]
-    close_train: Callable[..., Any]
-    close_epoch: Callable[..., Any]
-    close_fit: Callable[..., Any]
+    train_step: Any
+    eval_step: Any
+    open_fit: Any
+    open_epoch: Any
+    close_train: Any
+    close_epoch: Any
+    close_fit: Any
 
 
 def prepare(state: TrainState) -> tuple[Jitted, TrainState]:

@@ -5,7 +5,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from gradtx.loop.form import spec
 from gradtx.loop.loop import Loop
+from gradtx.loop.naming import named
 from gradtx.loop.rows import gathered
 from gradtx.loop.state import TrainState
 
@@ -44,4 +46,6 @@ def prepared(loop: Loop, state: TrainState, batch: Any, *, training: bool) -> An
     batch = gathered(batch)
     if loop.prepare is None:
         return batch
-    return loop.prepare(batch, prepare_key(state, batch) if training else None)
+    key = prepare_key(state, batch) if training else None
+    with named("Loop.prepare", f"the batch {spec(batch)}"):
+        return loop.prepare(batch, key)
