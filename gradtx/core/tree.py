@@ -9,6 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from gradtx.core.root import root
+
 PyTree = Any
 
 WIDE = {jnp.dtype(jnp.float32), jnp.dtype(jnp.float64)}
@@ -126,7 +128,7 @@ def norm(x: jax.Array) -> jax.Array:
 
     sqrt(sum_i x_i^2)
     """
-    return jnp.sqrt(jnp.vdot(x, x))
+    return root(jnp.vdot(x, x))
 
 
 def global_norm(tree: PyTree) -> jax.Array:
@@ -146,7 +148,18 @@ def global_norm(tree: PyTree) -> jax.Array:
         vectors.append(jnp.concatenate([x for x in short if x.dtype == dtype]))
     squares = [jnp.vdot(x, x).real for x in vectors]
     dtype = compute_dtype(*squares)
-    return jnp.sqrt(sum((s.astype(dtype) for s in squares), jnp.zeros((), dtype)))
+    return root(sum((s.astype(dtype) for s in squares), jnp.zeros((), dtype)))
+
+
+def at_most(size: jax.Array, most: jax.Array | float) -> jax.Array:
+    """The factor that makes a `size` one of `most` or less.
+
+    min(1, most / size)        1 for a size of 0, NaN for a NaN
+    """
+    small = size <= most
+    # The division comes last: XLA copies what comes after one into every leaf's loop. And nothing
+    # is divided by a size of 0, not even where it is not selected: the derivative would be NaN.
+    return jnp.where(small, 1, most) / jnp.where(small, 1, size)
 
 
 def shrink(tree: PyTree, size: jax.Array, most: jax.Array | float) -> PyTree:
@@ -156,10 +169,7 @@ def shrink(tree: PyTree, size: jax.Array, most: jax.Array | float) -> PyTree:
 
     The product is made in at least float32 and rounded to the dtype of `x`.
     """
-    finite = jnp.where(jnp.isfinite(size), size, jnp.nan)
-    small = finite <= most
-    # The division comes last: XLA copies what comes after one into every leaf's loop.
-    factor = jnp.where(small, 1, most) / jnp.where(small, 1, finite)
+    factor = at_most(jnp.where(jnp.isfinite(size), size, jnp.nan), most)
 
     def times(x: jax.Array) -> jax.Array:
         dtype = compute_dtype(x)

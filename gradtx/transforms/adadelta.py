@@ -2,10 +2,9 @@
 
 from typing import Any
 
-import jax.numpy as jnp
-
 from gradtx.core.hyperparams import NON_NEGATIVE, UNIT, ScalarOrSchedule
 from gradtx.core.leafwise import leafwise, zeros
+from gradtx.core.root import root
 from gradtx.core.transformation import GradientTransformation
 
 
@@ -37,7 +36,7 @@ def scale_by_adadelta(
         def rule(g, p, e_g, e_x):
             del p
             e_g = ema(e_g, g)
-            u = jnp.sqrt((e_x + h.eps) / (e_g + h.eps)) * g
+            u = root((e_x + h.eps) / (e_g + h.eps)) * g
             return u, {"e_g": e_g, "e_x": ema(e_x, u)}
 
         return rule

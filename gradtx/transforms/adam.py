@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import jax.numpy as jnp
-
 from gradtx.core.hyperparams import (
     MOMENTUM,
     NON_NEGATIVE,
@@ -13,6 +11,7 @@ from gradtx.core.hyperparams import (
     unless_zero,
 )
 from gradtx.core.leafwise import leafwise, zeros
+from gradtx.core.root import root
 from gradtx.core.transformation import GradientTransformation
 from gradtx.core.tree import bias_correction
 
@@ -72,7 +71,7 @@ def scale_by_adam(
             nu = h.b2 * nu + (1 - h.b2) * (g * g)
             m_hat = h.b1 * mu / ahead + (1 - h.b1) * g / c1 if nesterov else mu / c1
             v_hat = nu / c2 if h.eps_root is None else nu / c2 + h.eps_root
-            return m_hat / (jnp.sqrt(v_hat) + h.eps), {"mu": mu, "nu": nu}
+            return m_hat / (root(v_hat) + h.eps), {"mu": mu, "nu": nu}
 
         return rule
 

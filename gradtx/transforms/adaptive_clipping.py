@@ -7,7 +7,9 @@ import jax.numpy as jnp
 
 from gradtx.core.hyperparams import NON_NEGATIVE, Interval, ScalarOrSchedule
 from gradtx.core.leafwise import leafwise
+from gradtx.core.root import root
 from gradtx.core.transformation import GradientTransformation
+from gradtx.core.tree import at_most
 
 Axes = int | tuple[int, ...]
 
@@ -36,8 +38,7 @@ def adaptive_grad_clip(
 
     def rule(h: Any, g: jax.Array, p: jax.Array) -> jax.Array:
         bound = h.clipping * jnp.maximum(unitwise_norm(p, axis), h.eps)
-        norm = unitwise_norm(g, axis)
-        return g * jnp.where(norm <= bound, 1, bound / norm)
+        return g * at_most(unitwise_norm(g, axis), bound)
 
     return leafwise(
         "adaptive_grad_clip",
@@ -62,4 +63,4 @@ def unitwise_norm(x: jax.Array, axis: Axes | None = None) -> jax.Array:
     if axis is None:
         inputs = 1 if x.ndim <= 3 else x.ndim - 1
         axis = tuple(range(x.ndim if jnp.squeeze(x).ndim <= 1 else inputs))
-    return jnp.sqrt(jnp.sum(x * x, axis=axis, keepdims=True))
+    return root(jnp.sum(x * x, axis=axis, keepdims=True))

@@ -13,6 +13,7 @@ from gradtx.core.hyperparams import (
     unless_zero,
 )
 from gradtx.core.leafwise import leafwise, zeros
+from gradtx.core.root import root
 from gradtx.core.transformation import GradientTransformation
 from gradtx.core.tree import bias_correction
 
@@ -65,7 +66,7 @@ def scale_by_amsgrad(
             nu = h.b2 * nu + (1 - h.b2) * (g * g)
             nu_max = jnp.maximum(nu_max, nu / c2)
             v = nu_max if h.eps_root is None else nu_max + h.eps_root
-            return mu / c1 / (jnp.sqrt(v) + h.eps), {"mu": mu, "nu": nu, "nu_max": nu_max}
+            return mu / c1 / (root(v) + h.eps), {"mu": mu, "nu": nu, "nu_max": nu_max}
 
         return rule
 

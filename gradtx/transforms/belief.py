@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from gradtx.core.hyperparams import MOMENTUM, NON_NEGATIVE, UNIT, ScalarOrSchedule
 from gradtx.core.leafwise import leafwise, zeros
+from gradtx.core.root import root
 from gradtx.core.transformation import GradientTransformation
 from gradtx.core.tree import bias_correction
 
@@ -49,7 +50,7 @@ def scale_by_belief(
             mu = h.b1 * mu + (1 - h.b1) * g
             nu = h.b2 * nu + (1 - h.b2) * jnp.square(g - mu) + h.eps_root
             m_hat = h.b1 * mu / ahead + (1 - h.b1) * g / c1 if nesterov else mu / c1
-            return m_hat / (jnp.sqrt(nu / c2) + h.eps), {"mu": mu, "nu": nu}
+            return m_hat / (root(nu / c2) + h.eps), {"mu": mu, "nu": nu}
 
         return rule
 

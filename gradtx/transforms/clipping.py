@@ -7,8 +7,9 @@ import jax.numpy as jnp
 
 from gradtx.core.hyperparams import Interval, ScalarOrSchedule
 from gradtx.core.leafwise import leafwise
+from gradtx.core.root import root
 from gradtx.core.transformation import GradientTransformation, transformation
-from gradtx.core.tree import PyTree, global_norm, norm, shrink
+from gradtx.core.tree import PyTree, at_most, global_norm, norm, shrink
 
 BOUND = Interval(0, closed_high=True)  # an infinite bound never clips
 
@@ -88,8 +89,8 @@ def clip_by_block_rms(threshold: ScalarOrSchedule) -> GradientTransformation:
     """
 
     def rule(h: Any, g: jax.Array) -> jax.Array:
-        rms = jnp.sqrt(jnp.vdot(g, g) / max(g.size, 1))
-        return g * jnp.where(rms <= h.threshold, 1, h.threshold / rms)
+        rms = root(jnp.vdot(g, g) / max(g.size, 1))
+        return g * at_most(rms, h.threshold)
 
     return leafwise(
         "clip_by_block_rms", lambda h: lambda g, p: rule(h, g), threshold=(threshold, BOUND)
@@ -112,7 +113,7 @@ def clip_by_block_norm(max_norm: ScalarOrSchedule) -> GradientTransformation:
 
     def rule(h: Any, g: jax.Array) -> jax.Array:
         size = norm(g)
-        return g * jnp.where(size <= h.max_norm, 1, h.max_norm / size)
+        return g * at_most(size, h.max_norm)
 
     return leafwise(
         "clip_by_block_norm", lambda h: lambda g, p: rule(h, g), max_norm=(max_norm, BOUND)

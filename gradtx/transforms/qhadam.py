@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import jax.numpy as jnp
-
 from gradtx.core.hyperparams import (
     CLOSED_UNIT,
     MOMENTUM,
@@ -12,6 +10,7 @@ from gradtx.core.hyperparams import (
     ScalarOrSchedule,
 )
 from gradtx.core.leafwise import leafwise, zeros
+from gradtx.core.root import root
 from gradtx.core.transformation import GradientTransformation
 from gradtx.core.tree import bias_correction
 
@@ -59,7 +58,7 @@ def scale_by_qhadam(
             nu = h.b2 * nu + (1 - h.b2) * (g * g)
             top = (1 - h.nu1) * g + h.nu1 * (mu / c1)
             square = (1 - h.nu2) * (g * g) + h.nu2 * (nu / c2)
-            return top / (jnp.sqrt(square) + h.eps), {"mu": mu, "nu": nu}
+            return top / (root(square) + h.eps), {"mu": mu, "nu": nu}
 
         return rule
 

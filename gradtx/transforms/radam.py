@@ -14,6 +14,7 @@ from gradtx.core.hyperparams import (
     unless_zero,
 )
 from gradtx.core.leafwise import leafwise, zeros
+from gradtx.core.root import root
 from gradtx.core.transformation import GradientTransformation
 from gradtx.core.tree import bias_correction
 
@@ -62,7 +63,7 @@ def scale_by_radam(
         trusted = jnp.where(sure, rho, 5.0)
         limit = jnp.where(sure, rho_inf, 5.0)
         ratio = (trusted - 4) / (limit - 4) * ((trusted - 2) / (limit - 2)) * (limit / trusted)
-        r = jnp.sqrt(ratio)
+        factor = jnp.where(sure, root(ratio), 1)
 
         def rule(g, p, mu, nu):
             del p
@@ -70,7 +71,8 @@ def scale_by_radam(
             nu = h.b2 * nu + (1 - h.b2) * (g * g)
             m_hat = h.b1 * mu / ahead + (1 - h.b1) * g / c1 if nesterov else mu / c1
             v_hat = nu / c2 if h.eps_root is None else nu / c2 + h.eps_root
-            u = jnp.where(sure, r * m_hat / (jnp.sqrt(v_hat) + h.eps), m_hat)
+            # Nothing is divided by a root that is not used, which may be 0.
+            u = factor * m_hat / jnp.where(sure, root(v_hat) + h.eps, 1)
             return u, {"mu": mu, "nu": nu}
 
         return rule

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from gradtx.core.hyperparams import NON_NEGATIVE, UNIT, ScalarOrSchedule
 from gradtx.core.leafwise import leafwise, zeros
+from gradtx.core.root import root
 from gradtx.core.transformation import GradientTransformation
 from gradtx.core.tree import bias_correction as correction
 
@@ -64,7 +65,7 @@ def scale_by_rms(
             if mu is not None:
                 # Rounding can leave the variance of a constant gradient just below zero.
                 scale = jnp.maximum(scale - jnp.square(new["mu"] / c), 0)
-            u = g / jnp.sqrt(scale + h.eps) if eps_in_sqrt else g / (jnp.sqrt(scale) + h.eps)
+            u = g / root(scale + h.eps) if eps_in_sqrt else g / (root(scale) + h.eps)
             return u, new
 
         return rule

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from gradtx.core.hyperparams import NON_NEGATIVE, ScalarOrSchedule
 from gradtx.core.leafwise import leafwise, zeros
+from gradtx.core.root import root
 from gradtx.core.transformation import GradientTransformation
 
 
@@ -44,8 +45,10 @@ def scale_by_rss(
         def rule(g, p, sum_of_squares):
             del p
             total = sum_of_squares + g * g
-            root = jnp.sqrt(total + h.eps) if eps_in_sqrt else jnp.sqrt(total) + h.eps
-            return jnp.where(total > 0, g / root, 0), {"sum_of_squares": total}
+            bottom = root(total + h.eps) if eps_in_sqrt else root(total) + h.eps
+            some = total > 0
+            u = jnp.where(some, g / jnp.where(some, bottom, 1), 0)
+            return u, {"sum_of_squares": total}
 
         return rule
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from gradtx.core.hyperparams import MOMENTUM, NON_NEGATIVE, UNIT, Interval, ScalarOrSchedule
 from gradtx.core.leafwise import Slot, leafwise, zeros
+from gradtx.core.root import root
 from gradtx.core.transformation import GradientTransformation
 from gradtx.core.tree import bias_correction
 
@@ -120,7 +120,7 @@ def rms_prop_step(h: Any) -> Rule:
 
     def rule(g: jax.Array, p: Any, *, sqr_avg: jax.Array, grad_avg: jax.Array | None = None):
         del p
-        return (g if grad_avg is None else grad_avg) / (jnp.sqrt(sqr_avg) + h.eps)
+        return (g if grad_avg is None else grad_avg) / (root(sqr_avg) + h.eps)
 
     return rule
 
@@ -142,7 +142,7 @@ def adam_step(h: Any) -> Rule:
 
     def rule(g: jax.Array, p: Any, *, grad_avg: jax.Array, sqr_avg: jax.Array):
         del g, p
-        return grad_avg / c1 / (jnp.sqrt(sqr_avg / c2) + h.eps)
+        return grad_avg / c1 / (root(sqr_avg / c2) + h.eps)
 
     return rule
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from gradtx.core.chain import chain
 from gradtx.core.hyperparams import ScalarOrSchedule
+from gradtx.core.root import root
 from gradtx.core.transformation import GradientTransformation
 from gradtx.core.tree import norm
 from gradtx.optimizers.adam import adamw
@@ -284,7 +285,7 @@ def fastai_lamb(
 
     Source: fastai's `Lamb`; You et al. (2020), algorithm 2.
     """
-    rms = lambda x: jnp.sqrt(jnp.vdot(x, x) / max(x.size, 1))
+    rms = lambda x: root(jnp.vdot(x, x) / max(x.size, 1))
 
     def step(h: Any):
         adam, shrink = adam_step(h), h.learning_rate * h.weight_decay
