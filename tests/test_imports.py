@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 # From the ground up: a room imports of gradtx itself only what stands on a lower floor.
 FLOORS = (
     ("augment", "config", "core", "files"),
+    ("sealed",),
     ("data",),
     ("parallel", "precision", "schedules", "transforms", "wrappers"),
     ("loop", "optimizers"),

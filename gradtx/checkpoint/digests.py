@@ -8,20 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from gradtx.checkpoint.errors import Damaged
-
-SIZE = 16  # bytes
+from gradtx.sealed import SIZE, Damaged
 
 
 def array_digest(array: np.ndarray) -> str:
     """blake2b of an array's bytes in C order."""
     data: Any = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     return hashlib.blake2b(data, digest_size=SIZE).hexdigest()
-
-
-def text_digest(text: str) -> str:
-    """blake2b of a text in UTF-8."""
-    return hashlib.blake2b(text.encode(), digest_size=SIZE).hexdigest()
 
 
 def file_digests(directory: Path, *, flush: bool = False) -> dict[str, dict[str, Any]]:
@@ -61,9 +54,13 @@ def check_files(
     """Require that the files below `directory`, `but` some, are as they were saved, bit for bit.
 
     Raises:
-        Damaged: naming the first file that is missing, truncated, altered or too many.
+        Damaged: naming the first file that is missing, truncated, altered or too many, or that
+            can't be read.
     """
-    found = file_digests(directory)
+    try:
+        found = file_digests(directory)
+    except OSError as error:
+        raise Damaged(f"{error.filename} cannot be read: {error.strerror}") from error
     found = {name: found[name] for name in found if name not in but}
     for name in sorted(saved.keys() | found.keys()):
         if name not in found:

@@ -1,14 +1,15 @@
 """What a checkpoint says of itself, as JSON with a digest of its own."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from gradtx.checkpoint.digests import text_digest
-from gradtx.checkpoint.errors import CheckpointError, Damaged
+from gradtx.checkpoint.errors import CheckpointError
 from gradtx.files import write_atomically
+from gradtx.sealed import Damaged, canonical, parse_object, read_text, text_digest
 
 VERSION = 1
 FILE = "meta.json"
@@ -43,7 +44,7 @@ class Meta:
 
 def write_meta(directory: Path, meta: Meta) -> None:
     """Write `meta` into a checkpoint's directory."""
-    body = _canonical(asdict(meta))
+    body = canonical(asdict(meta))
     write_atomically(directory / FILE, f'{{"digest":"{text_digest(body)}",\n"meta":{body}}}\n')
 
 
@@ -54,15 +55,16 @@ def read_meta(directory: Path) -> Meta:
         Damaged: if it is not what was written.
         CheckpointError: if the layout is of another version.
     """
+    if not os.path.lexists(directory / FILE):
+        raise Damaged(f"{FILE} is missing")
     try:
-        data = json.loads((directory / FILE).read_text())
-        body = data["meta"]
-        intact = text_digest(_canonical(body)) == data["digest"]
-    except FileNotFoundError:
-        raise Damaged(f"{FILE} is missing") from None
-    except (ValueError, TypeError, LookupError):
-        raise Damaged(f"{FILE} is no JSON of a checkpoint") from None
-    if not intact:
+        data = parse_object(read_text(directory / FILE))
+    except Damaged as damage:
+        raise Damaged(f"{FILE} is no JSON of a checkpoint, but {damage}") from damage
+    body, digest = data.get("meta"), data.get("digest")
+    if not isinstance(body, dict) or digest is None:
+        raise Damaged(f"{FILE} is no JSON of a checkpoint")
+    if text_digest(canonical(body)) != digest:
         raise Damaged(f"{FILE} was altered")
     if body.get("version") != VERSION:
         raise CheckpointError(
@@ -106,7 +108,3 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         nested = isinstance(value, Mapping)
         out |= flat(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
     return out
-
-
-def _canonical(body: Any) -> str:
-    return json.dumps(body, separators=(",", ":"))  # in the order given, which rows need

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradtx.checkpoint.digests import array_digest, check_files
-from gradtx.checkpoint.errors import CheckpointError, Damaged
+from gradtx.checkpoint.errors import CheckpointError
 from gradtx.checkpoint.layout import Entry, entries
 from gradtx.checkpoint.leaves import (
     Leaves,
@@ -24,6 +24,7 @@ from gradtx.checkpoint.leaves import (
 )
 from gradtx.checkpoint.meta import FILE, Meta, check_must_match, read_meta
 from gradtx.checkpoint.orbax import orbax_version, read
+from gradtx.sealed import Damaged
 
 PARAMS = ("params", "model_state")
 CARRY = ("model_state", "carry")

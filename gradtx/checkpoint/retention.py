@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from gradtx.checkpoint.errors import CheckpointError, Damaged
+from gradtx.checkpoint.errors import CheckpointError
 from gradtx.checkpoint.layout import Entry, entries, remove
 from gradtx.checkpoint.meta import read_meta
+from gradtx.sealed import Damaged
 
 
 def retained(scores: Mapping[Entry, float | None]) -> set[Entry]:

@@ -1,6 +1,6 @@
 """What a model must know of the images it was trained on, and other images made like them."""
 
-import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -14,7 +14,8 @@ from gradtx.data.errors import DataError
 from gradtx.data.image_file import ImageError, open_image
 from gradtx.data.photo_source import PhotoSource
 from gradtx.data.reading import PLAIN, normalize
-from gradtx.files import printable, write_atomically
+from gradtx.files import printable
+from gradtx.sealed import Damaged, read_json, write_json
 
 REMEDY = "Name image files."
 
@@ -56,7 +57,7 @@ class ImageSpec:
         return cls(**shared, size=size, photos=isinstance(dataset.valid, PhotoSource))
 
     def write(self, path: str | Path) -> None:
-        """Write it as a JSON object, whole or not at all.
+        """Write it as a JSON object with a digest, whole or not at all.
 
         Args:
             path: the file.
@@ -64,7 +65,7 @@ class ImageSpec:
         Raises:
             OSError: if it cannot be written.
         """
-        write_atomically(path, json.dumps(asdict(self), indent=2) + "\n")
+        write_json(Path(path), asdict(self))
 
     @classmethod
     def read(cls, path: str | Path) -> "ImageSpec":
@@ -74,18 +75,42 @@ class ImageSpec:
             path: the file.
 
         Raises:
-            DataError: if it is not there, or something else.
+            DataError: if it is not there, something else, or was altered.
         """
         try:
-            found = json.loads(Path(path).read_text())
-            lists = ("classes", "mean", "std")
-            return cls(**found | {name: tuple(found[name]) for name in lists})
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            got = "none" if isinstance(error, FileNotFoundError) else "something else"
+            found = read_json(Path(path))
+            if problem := _problem(found):
+                raise Damaged(problem)
+        except Damaged as error:
             raise DataError(
-                f"predict: {path} must be what a run on images wrote of them; got {got}. Name the"
-                " directory of such a run."
+                f"predict: {path} must be what a run on images wrote of them; got {error}. Put it"
+                " back as it was, or name the directory of such a run."
             ) from error
+        found |= {name: tuple(found[name]) for name in ("classes", "mean", "std")}
+        return cls(**found)
+
+
+def _problem(found: dict[str, Any]) -> str:
+    """What is wrong with the entries of a description; "" if nothing is."""
+    names = {field.name for field in fields(ImageSpec)}
+    if found.keys() != names:
+        return f"other entries ({', '.join(sorted(found.keys() ^ names))})"
+    number = lambda x: isinstance(x, int | float) and abs(x) < math.inf
+    text = lambda x: isinstance(x, str)
+    all_of = lambda x, holds: isinstance(x, list) and len(x) > 0 and all(map(holds, x))
+    numbers = lambda x: all_of(x, number) and len(x) == found["channels"]
+    right = {
+        "name": text,
+        "fingerprint": text,
+        "classes": lambda x: all_of(x, text),
+        "channels": lambda x: x in (1, 3),
+        "mean": numbers,
+        "std": lambda x: numbers(x) and all(value > 0 for value in x),
+        "size": lambda x: type(x) is int and 0 < x < 2**14,
+        "photos": lambda x: isinstance(x, bool),
+    }
+    wrong = [name for name, holds in right.items() if not holds(found[name])]
+    return f"a value of {wrong[0]} that none can have" if wrong else ""
 
 
 def read_images(paths: Sequence[str | Path], spec: ImageSpec) -> np.ndarray:

@@ -1,6 +1,5 @@
 """Images that turn out to be unreadable while a run goes on: named, counted, and left out."""
 
-import json
 import sys
 import threading
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from gradtx.data.dataset import Dataset
 from gradtx.data.errors import DataError
-from gradtx.files import write_atomically
+from gradtx.sealed import Damaged, read_records, write_records
 
 SHARE, MOST = 0.01, 100
 
@@ -20,13 +19,22 @@ def read_skipped(path: Path) -> tuple[dict[str, Any], ...]:
         DataError: if the file is damaged.
     """
     try:
-        found = [json.loads(line) for line in path.read_text().splitlines()]
-        return tuple({name: image[name] for name in ("split", "index", "why")} for image in found)
-    except (ValueError, TypeError, LookupError) as error:
+        found = read_records(path)
+        if not all(map(_is_image, found)):
+            raise Damaged("a line that is none")
+    except Damaged as error:
         raise DataError(
-            f"skipped: {path} must have the lines that a run wrote; got a damaged one. Put"
-            " it right, or remove it: the images will be found again."
+            f"skipped: {path} must have the lines that a run wrote; got {error}. Put it back as it"
+            " was, or remove it: the images will be found again."
         ) from error
+    return tuple(found)
+
+
+def _is_image(record: dict[str, Any]) -> bool:
+    """Whether a line names an image, as `SkippedImages` does."""
+    index = record.get("index")
+    named = record.keys() == {"split", "index", "why"} and record["split"] in ("train", "valid")
+    return named and type(index) is int and index >= 0 and isinstance(record["why"], str)
 
 
 class SkippedImages:
@@ -83,8 +91,7 @@ class SkippedImages:
         """Write the file of `save_to`, whole or not at all; there is none without an image."""
         if self.path is not None and self.found:
             record = lambda key, why: {"split": key[0], "index": key[1], "why": why}
-            lines = [json.dumps(record(*item)) + "\n" for item in sorted(self.found.items())]
-            write_atomically(self.path, "".join(lines))
+            write_records(self.path, [record(*item) for item in sorted(self.found.items())])
 
     def add(self, split: str, index: int, why: str) -> None:
         """Note an image, and name it if it is new.

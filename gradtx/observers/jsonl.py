@@ -1,31 +1,30 @@
 """Metrics as JSON Lines: one object for each step and each epoch."""
 
-import json
 import math
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gradtx.files import Appending, write_atomically
-from gradtx.loop import History, Level, Observer, Report, TrainState
+from gradtx.loop import History, Observer, Report
+from gradtx.observers.metrics_file import MetricsError, MetricsFile, intact, read
 from gradtx.observers.step_logs import StepLogs, map_values
 from gradtx.observers.throttle import Throttle
 
 PERIOD = 1.0
-OPENING = '{"kind": '
 
 
-class MetricsError(ValueError):
-    """A file of metrics has a line that is not of the form that `jsonl` writes."""
-
-
-def jsonl(path: str | Path) -> Observer:
+def jsonl(
+    path: str | Path,
+    *,
+    say: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
+) -> Observer:
     """Write the metrics of every step and epoch to `path`, one JSON object a line.
 
-        {"kind": "step", "step": 0, "epoch": 0, "loss": 0.69, "learning_rate": 0.001, ...}
-        {"kind": "epoch", "step": 100, "epoch": 0, "train_loss": 0.52, ...}
+        {"kind": "step", "step": 0, "epoch": 0, "loss": 0.69, ..., "digest": "9f..."}
+        {"kind": "epoch", "step": 100, "epoch": 0, "train_loss": 0.52, ..., "digest": "03..."}
 
     Steps are numbered from 0 over all fits, as schedules count them; in the line of an epoch,
     `step` is the number of steps done. NaN and infinity are null, since JSON has neither. Lines
@@ -34,46 +33,61 @@ def jsonl(path: str | Path) -> Observer:
     two runs can be compared byte by byte; it is in a file of its own beside them,
     `metrics.times.jsonl` for `metrics.jsonl`:
 
-        {"kind": "epoch", "step": 100, "epoch": 0, "time": 12.3}
+        {"kind": "epoch", "step": 100, "epoch": 0, "time": 12.3, "digest": "51..."}
+
+    Each line's digest is of the line and all before it, so that a line that was altered, lost or
+    moved is found; lines without digests are taken as they are.
 
     When a fit begins at step n, lines of the file from step n on are dropped: a new run starts
-    the file anew, and a resumed one continues it without a gap or a repetition.
+    the file anew, and a resumed one continues it without a gap or a repetition. Damaged metrics
+    are an error then, and missing ones are said; damaged times are said, kept in
+    `metrics.times.jsonl.damaged`, and left out.
 
     While a file can't be written, as on a full disk, its lines are kept and tried again.
 
     Args:
         path: the file of metrics; its directory is made if need be.
+        say: is given a line about what is missing or left out; by default it goes to the standard
+            error.
 
     Raises:
         OSError: at the end of the fit, if there are still lines that could not be written.
-        MetricsError: when a fit begins, if the file has a line that is not of this form.
+        MetricsError: when a fit begins, if the file has a line that is not of this form, or is
+            not as it was written.
     """
-    metrics = Appending(Path(path))
-    times = Appending(metrics.path.with_suffix(".times.jsonl"))
+    metrics = MetricsFile(Path(path))
+    times = MetricsFile(metrics.path.with_suffix(".times.jsonl"))
     logs, throttle = StepLogs(), Throttle(PERIOD)
 
     def before_fit(report: Report) -> None:
         metrics.path.parent.mkdir(parents=True, exist_ok=True)
         logs.before_fit(report)
-        for file in (metrics, times):
-            file.waiting = []
-            _rewind(file.path, report.state)
+        metrics.rewind(report.state)
+        if gap := metrics.gap(report.state):
+            say(f"Warning: {gap}.")
+        try:
+            times.rewind(report.state)
+        except MetricsError as error:
+            aside = times.path.with_name(times.path.name + ".damaged")
+            times.path.replace(aside)
+            times.rewind(report.state, intact(aside))
+            say(f"Warning: {error.args[0].split('. ')[0]}; it is kept as {aside.name}.")
 
     def after_batch(report: Report) -> None:
         logs.after_batch(report)
         if logs.settled and throttle.due():
-            metrics.try_to_write(_steps(logs.take(last=False)))
+            metrics.try_to_add(_steps(logs.take(last=False)))
 
     def after_epoch(report: Report) -> None:
         row = {"kind": "epoch", "step": int(report.state.step), **(report.row or {})}
         time = {name: row[name] for name in ("kind", "step", "epoch", "time")}
         epoch = {name: value for name, value in row.items() if name != "time"}
-        metrics.try_to_write([*_steps(logs.take()), _line(epoch)])
-        times.try_to_write([_line(time)])
+        metrics.try_to_add([*_steps(logs.take()), epoch])
+        times.try_to_add([time])
 
     def after_fit(report: Report) -> None:
-        metrics.write()
-        times.write()
+        metrics.add()
+        times.add()
 
     return Observer(
         {
@@ -83,7 +97,7 @@ def jsonl(path: str | Path) -> Observer:
             "after_epoch": after_epoch,
             "after_fit": after_fit,
         },
-        flush=lambda: metrics.write(_steps(logs.take())),
+        flush=lambda: metrics.add(_steps(logs.take())),
     )
 
 
@@ -98,11 +112,11 @@ def read_jsonl(path: str | Path) -> History:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        UnicodeDecodeError: if it is no text.
-        MetricsError: if a line is not of the form that `jsonl` writes.
+        MetricsError: if it is not of the form that `jsonl` writes, or not as it was written.
     """
     number = lambda x: math.nan if x is None else x
-    records = [map_values(number, record) for record in _read(Path(path))]
+    Path(path).stat()
+    records = [map_values(number, record) for record in read(Path(path))]
     without = lambda record, *names: {k: v for k, v in record.items() if k not in names}
     rows = [without(r, "kind") for r in records if r["kind"] == "epoch"]
     steps = [without(r, "kind") for r in records if r["kind"] == "step"]
@@ -120,48 +134,5 @@ def _stack(values: list[Any]) -> Any:
     return {name: _stack([part(value, name) for value in values]) for name in groups}
 
 
-def _steps(records: Iterable[dict[str, Any]]) -> list[bytes]:
-    return [_line({"kind": "step"} | record) for record in records]
-
-
-def _line(record: dict[str, Any]) -> bytes:
-    finite = lambda x: None if isinstance(x, float) and not math.isfinite(x) else x
-    return json.dumps(map_values(finite, record), allow_nan=False).encode() + b"\n"
-
-
-def _rewind(path: Path, state: TrainState) -> None:
-    """Drop what a fit that goes on from `state` will write (again)."""
-    if not path.exists():
-        return
-    step, inside = int(state.step), int(state.level) > Level.FIT
-
-    def past(record: dict[str, Any]) -> bool:
-        # The epoch's line comes after its last step: inside an epoch it is still to be written.
-        ended = record["kind"] == "epoch" and not inside
-        return record["step"] < step or (ended and record["step"] == step)
-
-    # A byte that is no text becomes an escape, which is no JSON: the line is refused, and shown.
-    kept = [_line(record) for record in _read(path, "backslashreplace") if past(record)]
-    write_atomically(path, b"".join(kept))
-
-
-def _read(path: Path, errors: str = "strict") -> list[dict[str, Any]]:
-    lines = path.read_text("utf-8", errors).split("\n")
-    # A process that is killed leaves part of a line.
-    if OPENING.startswith(lines[-1][: len(OPENING)]):
-        lines.pop()
-    return [_parse(path, number, line) for number, line in enumerate(lines, 1)]
-
-
-def _parse(path: Path, number: int, line: str) -> dict[str, Any]:
-    try:
-        record = json.loads(line)
-    except ValueError:
-        record = None
-    record = record if isinstance(record, dict) else {}
-    if record.get("kind") not in ("step", "epoch") or not isinstance(record.get("step"), int):
-        raise MetricsError(
-            f"jsonl: {path} must have the lines that `jsonl` writes; got {line.strip()[:60]!r} in"
-            f" line {number}. Put that line right, or write to another path."
-        )
-    return record
+def _steps(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"kind": "step"} | record for record in records]

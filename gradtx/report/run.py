@@ -1,7 +1,6 @@
 """A run's directory, read."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,12 @@ from gradtx.data.skipped import read_skipped
 from gradtx.loop import History
 from gradtx.loop.state import SMOOTHING
 from gradtx.observers.jsonl import read_jsonl
+from gradtx.report.faults import read_faults
 from gradtx.report.validation import Validation, read_validation
+from gradtx.sealed import Damaged, read_json
 
 MOMENTA = "momentum_names"  # an entry of config.json that its run finds out
+FILES = ("data.json", "faults.json", "validation.npz")  # which need not be there
 SPIKE = 10  # times the mean change from step to step
 BEFORE = 2  # changes that make a mean
 ROUNDING = 1e-6  # of a loss in float32
@@ -65,23 +67,23 @@ def read_run(directory: str | Path) -> Run:
         ValueError: if it is no such directory, or a file in it is damaged.
     """
     directory = Path(directory)
-    config = _json(directory / "config.json")
+    names = lambda x: isinstance(x, list) and all(isinstance(name, str) for name in x)
+    config = _json(directory / "config.json", {MOMENTA: names})
     metrics = directory / "metrics.jsonl"
-    if not metrics.is_file():
+    if not metrics.exists():
         raise ValueError(
             f"report: {metrics} must be there; got nothing. Name the directory of a run that has"
             " begun to train."
         )
-    data = _json(directory / "data.json") if (directory / "data.json").exists() else {}
-    counted = _json(directory / "faults.json") if (directory / "faults.json").exists() else None
-    validation = directory / "validation.npz"
+    data, faults, validation = (directory / name for name in FILES)
+    classes = _json(data, {"classes": names}).get("classes", ()) if data.exists() else ()
     return Run(
         name=directory.resolve().name,
         config=config,
-        history=_history(metrics),
-        classes=tuple(data.get("classes", ())),
+        history=read_jsonl(metrics),
+        classes=tuple(classes),
         skipped=skipped_images(directory / "skipped.jsonl"),
-        faults=counted,
+        faults=_faults(directory) if faults.exists() else None,
         validation=read_validation(validation) if validation.exists() else None,
     )
 
@@ -94,33 +96,32 @@ def skipped_images(path: Path) -> tuple[Mapping[str, Any], ...]:
     """
     if not path.exists():
         return ()
+    return read_skipped(path)
+
+
+def _faults(directory: Path) -> dict[str, int]:
     try:
-        return read_skipped(path)
-    except (OSError, ValueError) as error:
-        raise _damaged(path, error) from error
+        return read_faults(directory)
+    except Damaged as error:
+        raise _damaged(directory / "faults.json", str(error)) from error
 
 
-def _history(path: Path) -> History:
+def _json(path: Path, kinds: Mapping[str, Callable[[Any], bool]] | None = None) -> dict[str, Any]:
+    """The entries of a file, some of which must be of a kind."""
     try:
-        return read_jsonl(path)
-    except (OSError, UnicodeError) as error:
-        raise _damaged(path, error) from error
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text())
-        if not isinstance(found, dict):
-            raise ValueError("it is no object")
-    except (OSError, ValueError) as error:
-        raise _damaged(path, error) from error
+        found = read_json(path)
+    except Damaged as error:
+        raise _damaged(path, str(error)) from error
+    for name, is_right in (kinds or {}).items():
+        if name in found and not is_right(found[name]):
+            raise _damaged(path, f"a value of {name} that none can have")
     return found
 
 
-def _damaged(path: Path, error: Exception) -> ValueError:
-    got = "none" if isinstance(error, FileNotFoundError) else "something else"
+def _damaged(path: Path, got: str) -> ValueError:
     return ValueError(
-        f"report: {path} must be what a run wrote; got {got}. Name the directory of a run."
+        f"report: {path} must be what a run wrote; got {got}. Put it back as it was, or name the"
+        " directory of a run."
     )
 
 

@@ -1,6 +1,6 @@
 """The probabilities that a trained model gives the validation images, kept in one file."""
 
-import zipfile
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from io import BytesIO
@@ -90,7 +90,7 @@ def validate(
 
 
 def write_validation(validation: Validation, path: str | Path) -> None:
-    """Write it as an .npz file, whole or not at all.
+    """Write it as an .npz file with a digest, whole or not at all.
 
     Args:
         validation: what `validate` has returned.
@@ -101,7 +101,7 @@ def write_validation(validation: Validation, path: str | Path) -> None:
     """
     data = BytesIO()
     arrays = {field.name: getattr(validation, field.name) for field in fields(validation)}
-    np.savez_compressed(data, **arrays)
+    np.savez_compressed(data, **arrays, digest=_digest(arrays))
     write_atomically(path, data.getvalue())
 
 
@@ -115,17 +115,46 @@ def read_validation(path: str | Path) -> Validation:
         ValueError: if it is something else, or damaged.
     """
     try:
+        if not Path(path).is_file():  # a pipe would be waited for
+            raise FileNotFoundError
         with np.load(path, allow_pickle=False) as file:
             found = {field.name: file[field.name] for field in fields(Validation)}
-    # What NumPy says of such files tells its own caller what to do, not ours.
-    except (OSError, KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            saved = file["digest"] if "digest" in file.files else None
+    # zipfile, zlib and NumPy raise errors of many kinds on damaged files, and what these say tells
+    # their own caller what to do, not ours.
+    except Exception as error:
         raise _damaged(path, type(error).__name__) from error
-    (labels, probabilities, worst, images) = (found[field.name] for field in fields(Validation))
-    sound = labels.ndim == 1 and probabilities.shape[:1] == labels.shape
-    sound = sound and worst.ndim == 1 and images.shape[:1] == worst.shape
-    if not sound or (worst.size and worst.max() >= len(labels)):
+    if not _fit_together(**found):
         raise _damaged(path, "arrays that do not fit together")
+    if saved is not None and not np.array_equal(saved, _digest(found)):
+        raise _damaged(path, "one that was altered")
     return Validation(**found)
+
+
+def _fit_together(
+    labels: np.ndarray, probabilities: np.ndarray, worst: np.ndarray, images: np.ndarray
+) -> bool:
+    arrays = (labels, probabilities, worst, images)
+    if [(x.dtype.kind, x.ndim) for x in arrays] != [("i", 1), ("f", 2), ("i", 1), ("u", 4)]:
+        return False
+    inside = lambda x, count: not x.size or (x.min() >= 0 and x.max() < count)
+    return (
+        len(labels) == len(probabilities)
+        and len(worst) == len(images)
+        and images.dtype == np.uint8
+        and images.shape[3] in (1, 3)
+        and inside(labels, probabilities.shape[1])
+        and inside(worst, len(labels))
+    )
+
+
+def _digest(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """blake2b of the names, the kinds and the bytes of arrays: uint8[16]."""
+    hashed = hashlib.blake2b(digest_size=16)
+    for name, array in arrays.items():
+        hashed.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+        hashed.update(np.ascontiguousarray(array).data)
+    return np.frombuffer(hashed.digest(), np.uint8)
 
 
 def _damaged(path: str | Path, found: str) -> ValueError:

@@ -1,6 +1,5 @@
 """What a run writes when it is over: predictions, counts of faults, the report."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,8 +7,8 @@ from typing import Any
 import jax
 
 from gradtx.data.image_spec import ImageSpec
-from gradtx.files import write_atomically
 from gradtx.loop import Loop, TrainState
+from gradtx.report.faults import write_faults
 from gradtx.report.page import write_report
 from gradtx.report.run import count_unreadable, skipped_images
 from gradtx.report.validation import validate, write_validation
@@ -38,6 +37,6 @@ def finish(
         names.append("validation.npz")
     if spec is not None:  # only now: validation may have come upon another image
         faults |= count_unreadable(skipped_images(out / "skipped.jsonl"))
-    write_atomically(out / "faults.json", json.dumps(faults) + "\n")
+    write_faults(faults, out)
     write_report(out)
     return [*names, "report.html"]

@@ -1,16 +1,18 @@
 """The directory of a run: made, read again, and resumed."""
 
 import dataclasses
-import json
 import time
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from gradtx.checkpoint.layout import entries
+from gradtx.checkpoint.meta import check_must_match, read_meta
 from gradtx.config import convert, flag, parse
-from gradtx.files import write_atomically
 from gradtx.parallel.processes import from_first
 from gradtx.run.options import RunOptions
+from gradtx.sealed import Altered, Damaged, read_json, write_json
 
 C = TypeVar("C", bound=RunOptions)
 
@@ -39,15 +41,14 @@ def make_directory(options: RunOptions) -> Path:
 
 
 def write_config(options: RunOptions, path: Path, **beside: Any) -> None:
-    """Save options as JSON: whole or not at all.
+    """Save options as JSON with a digest: whole or not at all.
 
     Args:
         options: the options; each field is an entry.
         path: the file.
         **beside: more entries.
     """
-    entries = dataclasses.asdict(options) | beside
-    write_atomically(path, json.dumps(entries, indent=2, default=str) + "\n")
+    write_json(path, dataclasses.asdict(options) | beside)
 
 
 def read_entries(path: Path, *, without: Collection[str] = ()) -> dict[str, Any]:
@@ -58,16 +59,16 @@ def read_entries(path: Path, *, without: Collection[str] = ()) -> dict[str, Any]
         without: the names of entries to leave out.
 
     Raises:
-        ValueError: if the file is not there or is not a JSON object.
+        ValueError: if the file is not there, is not a JSON object, or was altered.
     """
     try:
-        saved = json.loads(path.read_text()).items()
-    except (OSError, ValueError, AttributeError) as error:
+        saved = read_json(path)
+    except Damaged as error:
         raise ValueError(
             f"read_entries: `path` must be a saved configuration; got {path}, which cannot be read"
-            f" ({type(error).__name__}). Name another."
+            f" (got {error}). Name another."
         ) from error
-    return {name: value for name, value in saved if name not in without}
+    return {name: value for name, value in saved.items() if name not in without}
 
 
 def read_config(cls: type[C], run: Path, argv: Sequence[str] = (), where: str = "`RUN`") -> C:
@@ -81,20 +82,45 @@ def read_config(cls: type[C], run: Path, argv: Sequence[str] = (), where: str = 
 
     Raises:
         ValueError: if `run` is not the directory of a run, or its config.json has an option that
-            does not exist or a value that an option can't have.
+            does not exist, a value that an option can't have, or was altered. Who edits it on
+            purpose removes its entry `digest`.
     """
     left_out = [f.name for f in dataclasses.fields(cls) if not f.metadata["resumable"]]
     path = run / "config.json"
+    altered = False
     try:
-        entries = read_entries(path, without=(*BESIDE, *left_out))
-    except ValueError as error:
+        saved = read_json(path)
+    except Altered as error:
+        saved, altered = error.entries, True
+    except Damaged as error:
         raise ValueError(
             f"{cls.PROG}: {where} must be the directory of a run; got {run}, whose config.json"
-            " cannot be read. Name another."
+            f" cannot be read: got {error}. Name another, or put that file back as it was."
         ) from error
-    saved = convert(cls, entries, where=str(path))
+    options = {name: value for name, value in saved.items() if name not in (*BESIDE, *left_out)}
+    saved = convert(cls, options, where=str(path))
     cls(**saved)  # checks the values as they are, before the command line changes any
+    if altered:
+        _check_as_saved(cls(**saved), run)
+        raise ValueError(
+            f"{path}: the options must be as the run wrote them; got others, which do not have the"
+            " file's `digest`. Put the file back as it was; if the change is yours, remove that"
+            " entry."
+        )
     return parse(cls, argv, prog=cls.PROG, defaults=saved)
+
+
+def _check_as_saved(options: RunOptions, run: Path) -> None:
+    """Name what an altered config.json has other than the newest checkpoint that can tell.
+
+    Raises:
+        CheckpointError: naming the options that differ.
+    """
+    for entry in reversed(entries(run / "checkpoints")):
+        with suppress(Damaged):
+            saved = read_meta(entry.path(run / "checkpoints")).must_match
+            here = {"config": config_key(options), "data": saved.get("data")}
+            return check_must_match(f"{run / 'config.json'}", saved, here)
 
 
 def resumed_config(cls: type[C], given: C, argv: Sequence[str]) -> C:

@@ -1,5 +1,6 @@
 """What a training leaves in its directory: configuration, metrics, events, checkpoints, report."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,8 @@ import jax
 
 from gradtx.checkpoint import CheckpointError, entries, restore
 from gradtx.core.runtime_hyperparams import names_with_role
+from gradtx.data import ImageSpec
+from gradtx.data.errors import DataError
 from gradtx.loop import Loop, TrainState
 from gradtx.observers import checkpoint, jsonl, progress, tensorboard
 from gradtx.parallel.mesh import place, shardings_of
@@ -50,9 +53,19 @@ def describe_run(
         write_config(options, out / "config.json", **beside)
     if source.spec is None or source.skipped is None:
         return ["config.json"]
-    source.spec.write(out / "data.json")
+    _rebuild(out / "data.json", source.spec)
     source.skipped.save_to(out / "skipped.jsonl", resuming=resuming)
     return ["config.json", "data.json"]
+
+
+def _rebuild(path: Path, spec: ImageSpec) -> None:
+    """Write what a run's images are; what is there and damaged is said, since it is replaced."""
+    try:
+        if os.path.lexists(path):
+            ImageSpec.read(path)
+    except DataError as error:
+        say(f"Warning: {error} It is written anew.")
+    spec.write(path)
 
 
 def observers_for(
@@ -76,4 +89,8 @@ def report(loop: Loop, state: TrainState, source: BatchSource, out: Path) -> lis
     except ImportError as error:
         say(f"No report.html: {error}")
         return []
-    return finish(out, loop, state, source.valid, spec=source.spec)
+    try:
+        return finish(out, loop, state, source.valid, spec=source.spec)
+    except (ValueError, OSError) as error:  # a file of the run was damaged while it trained
+        say(f"No report.html: {error}")
+        return []

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from gradtx.checkpoint import CheckpointError, clean, entries, restore, save
-from gradtx.checkpoint.digests import array_digest, file_digests, text_digest
+from gradtx.checkpoint.digests import array_digest, file_digests
+from gradtx.sealed import text_digest
 
 ROOT = Path(__file__).parents[2]
 STATE = {"x": jnp.arange(3000.0), "n": jnp.int32(1)}

@@ -41,9 +41,9 @@ def test_every_step_and_epoch_is_a_line(tmp_path):
     epochs = records(path, "epoch")
     assert [r["step"] for r in epochs] == [3, 6]
     columns = [name for name in history.rows[0] if name != "time"]
-    assert list(epochs[0]) == ["kind", "step", *columns]
+    assert list(epochs[0]) == ["kind", "step", *columns, "digest"]
     times = records(path.with_name("metrics.times.jsonl"), "epoch")
-    assert [list(r) for r in times] == [["kind", "step", "epoch", "time"]] * 2
+    assert [list(r) for r in times] == [["kind", "step", "epoch", "time", "digest"]] * 2
     assert [r["time"] for r in times] == [row["time"] for row in history.rows]
     assert epochs[0]["mae"] == history.rows[0]["mae"]
 
@@ -148,13 +148,79 @@ def test_another_kind_of_file_is_left_alone(tmp_path, content):
     assert path.read_bytes() == content
 
 
-def test_a_damaged_file_of_times_is_left_alone_too(tmp_path):
-    times = tmp_path / "metrics.times.jsonl"
-    times.write_text("garbage\n")
-    loop, state = make()
-    with pytest.raises(MetricsError, match=r"metrics\.times\.jsonl must have the lines"):
-        fit(loop, state, BATCHES, epochs=1, observers=[jsonl(tmp_path / "metrics.jsonl")])
-    assert times.read_text() == "garbage\n"
+def test_damaged_times_are_said_and_kept_aside(tmp_path, capsys):
+    """A lost line and a changed one are left out; the fit goes on."""
+    path, times = tmp_path / "metrics.jsonl", tmp_path / "metrics.times.jsonl"
+    loop, state = interrupted(path, event="after_epoch", step=6)
+    lines = times.read_text().splitlines(keepends=True)
+    times.write_text(lines[0].replace('"step": 3', '"step": 2') + lines[1])
+    damaged = times.read_text()
+    fit(loop, state, BATCHES, epochs=3, observers=[jsonl(path)])
+    said = capsys.readouterr().err
+    assert said.startswith("Warning: jsonl: ") and said.count("\n") == 1
+    assert "got line 1 that was altered" in said and "metrics.times.jsonl.damaged" in said
+    assert (tmp_path / "metrics.times.jsonl.damaged").read_text() == damaged
+    assert [r["step"] for r in records(times, "epoch")] == [6, 9]
+    assert [r["step"] for r in read_jsonl(times).rows] == [6, 9]
+
+
+DAMAGE = {
+    "changed": lambda lines: [lines[0].replace("0.", "1.", 1), *lines[1:]],
+    "lost": lambda lines: lines[1:],
+    "moved": lambda lines: [lines[1], lines[0], *lines[2:]],
+    "doubled": lambda lines: [lines[0], *lines],
+    "without its digest": lambda lines: [
+        lines[0], lines[1].split(', "digest"')[0] + "}\n", *lines[2:]
+    ],
+    "deep": lambda lines: ['{"kind": "step", "step": ' + "[" * 100_000 + "\n", *lines[1:]],
+    "nested": lambda lines: ['{"kind": "step", "step": 0, "a": {"b": {"c": 0}}}\n'],
+    "of text": lambda lines: ['{"kind": "step", "step": 0, "loss": "0"}\n'],
+    "huge": lambda lines: ['{"kind": "step", "step": 0, "loss": 1' + "0" * 400 + "}\n"],
+    "repeated by hand": lambda lines: ['{"kind": "step", "step": 0}\n'] * 2,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_damaged_metrics_are_refused_and_left_alone(tmp_path, kind):
+    path = tmp_path / "metrics.jsonl"
+    loop, state = interrupted(path, event="after_epoch", step=6)
+    path.write_text("".join(DAMAGE[kind](path.read_text().splitlines(keepends=True))))
+    before = path.read_bytes()
+    with pytest.raises(MetricsError, match=r"metrics\.jsonl must have .*; got .*line \d"):
+        fit(loop, state, BATCHES, epochs=3, observers=[jsonl(path)])
+    with pytest.raises(MetricsError, match=r"line \d"):
+        read_jsonl(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("left", [None, 0, 3, 4])
+def test_missing_lines_are_said(tmp_path, left):
+    """The file, all its lines, the line of the last epoch, that and more."""
+    path, said = tmp_path / "metrics.jsonl", []
+    loop, state = interrupted(path, event="after_epoch", step=6)
+    whole = path.read_text().splitlines(keepends=True)
+    if left is None:
+        path.unlink()
+    else:
+        path.write_text("".join(whole[:left]))
+    fit(loop, state, BATCHES, epochs=3, observers=[jsonl(path, say=said.append)])
+    begin = {None: 0, 0: 0, 3: 3, 4: 3}[left]
+    assert [line for line in said if f"no lines from step {begin} to step 6" in line] == said
+    assert len(said) == 1
+    assert [r["step"] for r in records(path, "step")][-3:] == [6, 7, 8]
+    read_jsonl(path)
+
+
+def test_lines_without_digests_are_taken_as_they_are(tmp_path):
+    """Of an earlier version; from then on they have them."""
+    path = tmp_path / "metrics.jsonl"
+    loop, state = interrupted(path, event="after_epoch", step=6)
+    whole = path.read_text()
+    bare = [line.split(', "digest"')[0] + "}\n" for line in whole.splitlines()]
+    path.write_text("".join(bare))
+    assert len(read_jsonl(path).rows) == 3
+    fit(loop, state, BATCHES, epochs=3, observers=[jsonl(path)])
+    assert path.read_text() == whole
 
 
 def test_an_observer_of_a_fit_that_raised_begins_anew(tmp_path, monkeypatch):

@@ -254,9 +254,9 @@ def test_the_command(runs, tmp_path, capsys):
         (lambda run: (run / "config.json").write_text("[]"), "config.json must be what a run"),
         (lambda run: (run / "metrics.jsonl").unlink(), "metrics.jsonl must be there"),
         (lambda run: (run / "metrics.jsonl").write_text("x\n"), "must have the lines"),
-        (lambda run: (run / "metrics.jsonl").write_bytes(b"\xff"), "metrics.jsonl must be what"),
-        (lambda run: (run / "skipped.jsonl").write_text("{}\n"), "skipped.jsonl must be what"),
-        (lambda run: (run / "skipped.jsonl").write_text("x\n"), "skipped.jsonl must be what"),
+        (lambda run: (run / "metrics.jsonl").write_bytes(b"\xff"), "metrics.jsonl must have"),
+        (lambda run: (run / "skipped.jsonl").write_text("{}\n"), "skipped.jsonl must have"),
+        (lambda run: (run / "skipped.jsonl").write_text("x\n"), "skipped.jsonl must have"),
         (lambda run: (run / "validation.npz").write_bytes(b"PK"), "validation.npz must be what"),
         (lambda run: (run / "validation.npz").write_text("text"), "validation.npz must be what"),
         (lambda run: np.savez(run / "validation.npz", **ODD), "got arrays that do not fit"),
@@ -267,7 +267,7 @@ def test_what_is_no_run_is_one_line(tmp_path, capsys, spoil, said):
     spoil(run)
     assert main([str(run)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: report: ") or line.startswith("error: jsonl: ")
+    assert line.startswith(("error: report: ", "error: jsonl: ", "error: skipped: "))
     assert said in line and "pickle" not in line
     assert not (run / "report.html").exists()
 

@@ -11,7 +11,9 @@ import train as script
 from gradtx.data import ImageSpec, read_images
 from gradtx.observers import read_jsonl
 from gradtx.report import read_validation
+from gradtx.report.faults import read_faults
 from gradtx.report.run import count_unreadable
+from gradtx.sealed import read_json
 
 
 def make_arrays(path):
@@ -44,7 +46,7 @@ def test_the_run_has_its_report_events_and_counts(run):
     assert "Confusions" in text and "gradient norm over steps" in text
     assert list((out / "tensorboard").glob("events.*"))
     counts = {"batches skipped, not finite": 0} | count_unreadable([])
-    assert json.loads((out / "faults.json").read_text()) == counts
+    assert read_faults(out) == counts
     steps = read_jsonl(out / "metrics.jsonl").steps
     assert len(steps["gradient_norm"]) == 10 and (steps["gradient_norm"] > 0).all()
     assert not (out / "skipped.jsonl").exists()
@@ -89,7 +91,7 @@ def test_what_cannot_be_predicted_is_one_line(run, tmp_path, capsys):
     text, bare, search = tmp_path / "text", tmp_path / "bare", tmp_path / "search"
     for other in (text, bare, search):
         other.mkdir()
-        config = json.loads((out / "config.json").read_text())
+        config = read_json(out / "config.json")
         if other == text:
             config |= {"model": "lstm", "dataset": "embedded", "data_dir": None}
         config |= {"find_lr": other == search}
@@ -134,7 +136,7 @@ def test_a_damaged_photo_is_left_out_named_and_reported(photos, tmp_path, capsys
     assert said.count(f"{bad} cannot be read") == 1
     record = json.loads((out / "skipped.jsonl").read_text())
     assert record["split"] == "train" and str(bad) in record["why"]
-    counts = json.loads((out / "faults.json").read_text())
+    counts = read_faults(out)
     assert list(counts.values()) == [0, 1, 1, 0]  # all, training and validation images
     text = (out / "report.html").read_text()
     for name, count in counts.items():
@@ -154,6 +156,6 @@ def test_nothing_but_bad_batches_ends_a_skipping_run_with_status_1(run, tmp_path
     argv = [*run[2], "--optimizer", "sgd", "--schedule", "constant", "--lr", "3e38"]
     assert train(*argv, "--out", tmp_path / "run") == 1
     assert "5 batches in a row were not finite" in capsys.readouterr().err
-    counts = json.loads((tmp_path / "run" / "faults.json").read_text())
+    counts = read_faults(tmp_path / "run")
     assert counts == {"batches skipped, not finite": 5} | count_unreadable([])
     assert (tmp_path / "run" / "report.html").exists()

@@ -103,6 +103,17 @@ def test_an_option_that_a_run_cannot_have_is_said_of_its_file(run, capsys, chang
     assert f"error: {run / 'config.json'}: " in said
 
 
+def test_a_configuration_that_was_altered_is_refused_unless_its_digest_is_removed(run, capsys):
+    """Also where the checkpoint knows nothing of what differs."""
+    change_config(run, jax="0.1")
+    assert "must be as the run wrote them; got others" in refused(capsys, "--resume", run)
+    assert "must be as the run wrote them" in refused(capsys, "predict", run, "x.png")
+    config = json.loads((run / "config.json").read_text())
+    del config["digest"]
+    (run / "config.json").write_text(json.dumps(config))
+    assert main(capsys, "--resume", run)[0] == 0
+
+
 def test_an_edited_configuration_is_named(run, capsys):
     change_config(run, epochs=3, seed=5)
     said = refused(capsys, "--resume", run)

@@ -1,0 +1,160 @@
+"""A file of metrics: lines that are a chain of digests, read, cut short, and appended to."""
+
+import math
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from gradtx.files import Appending, write_atomically
+from gradtx.loop import Level, TrainState
+from gradtx.observers.step_logs import map_values
+from gradtx.sealed import DIGEST, Chain, Damaged, parse_object, read_text
+
+OPENING = '{"kind": '
+MOST = 2**63  # below which whole numbers are those of NumPy
+
+
+class MetricsError(ValueError):
+    """A file of metrics has a line that is not of the form that `jsonl` writes."""
+
+
+@dataclass
+class MetricsFile:
+    """A file of lines that are a chain: the end of it is cut off, and lines are appended."""
+
+    path: Path
+    chain: Chain = field(default_factory=Chain)
+    last: dict[str, Any] = field(default_factory=dict)  # the last line when a fit begins
+
+    def __post_init__(self) -> None:
+        self.file = Appending(self.path)
+
+    def rewind(self, state: TrainState, records: list[dict[str, Any]] | None = None) -> None:
+        """Drop what a fit that goes on from `state` will write (again)."""
+        self.file.waiting, self.chain, self.last = [], Chain(), {}
+        if records is None:
+            records = read(self.path) if self.path.exists() else []
+        step, inside = int(state.step), int(state.level) > Level.FIT
+
+        def past(record: dict[str, Any]) -> bool:
+            # The epoch's line comes after its last step: inside an epoch it is still to be written.
+            ended = record["kind"] == "epoch" and not inside
+            return record["step"] < step or (ended and record["step"] == step)
+
+        kept = [*takewhile(past, records)]
+        if kept or self.path.exists():
+            write_atomically(self.path, b"".join(map(self._seal, kept)))
+        self.last = kept[-1] if kept else {}
+
+    def gap(self, state: TrainState) -> str:
+        """What is missing between the last line and a fit that goes on from `state`."""
+        step, inside = int(state.step), int(state.level) > Level.FIT
+        done = self.last.get("step", -1) + (self.last.get("kind") == "step")
+        if not step or (done == step and (inside or self.last["kind"] == "epoch")):
+            return ""
+        return (
+            f"{self.path} has no lines from step {max(done, 0)} to step {step}, from which the"
+            " fit goes on; they were lost, or never written"
+        )
+
+    def add(self, records: Iterable[dict[str, Any]] = ()) -> None:
+        """Append lines; what fails, with an OSError, waits for the next call."""
+        self.file.write(map(self._seal, records))
+
+    def try_to_add(self, records: Iterable[dict[str, Any]]) -> None:
+        """Append lines; what fails waits for the next call."""
+        self.file.try_to_write(map(self._seal, records))
+
+    def _seal(self, record: dict[str, Any]) -> bytes:
+        finite = lambda x: None if isinstance(x, float) and not math.isfinite(x) else x
+        return self.chain.seal(map_values(finite, record))
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The lines of a file; what a killed process left of the last one is not among them.
+
+    Raises:
+        MetricsError: naming the first line that is not as it was written.
+    """
+    try:
+        # A byte that is no text becomes an escape, which is no JSON: the line is refused, shown.
+        lines = read_text(path, "backslashreplace").split("\n")
+    except Damaged as damage:
+        raise _error(path, str(damage)) from damage
+    # A process that is killed leaves part of a line.
+    if OPENING.startswith(lines[-1][: len(OPENING)]):
+        lines.pop()
+    records, chain = [], Chain()
+    for number, line in enumerate(lines, 1):
+        record = _parse(line)
+        if record is None:
+            raise _error(path, f"{line.strip()[:60]!r} in line {number}")
+        sealed = DIGEST in record or bool(chain.last)
+        if not chain.follows(record) and sealed:
+            raise _error(path, f"line {number} that was altered, or stood elsewhere")
+        if records and not _is_later(record, records[-1]):
+            raise _error(path, f"line {number} out of its order")
+        records.append(record)
+    return records
+
+
+def end_of(path: Path) -> str:
+    """The digest of the last line of a file, which is one of all lines; "" if it has none."""
+    with suppress(Damaged):
+        lines = read_text(path, "backslashreplace").split("\n")
+        return str(parse_object(lines[-2]).get(DIGEST, "")) if len(lines) > 1 else ""
+    return ""
+
+
+def intact(path: Path) -> list[dict[str, Any]]:
+    """The lines of a damaged file that follow the line before, in their order."""
+    try:
+        lines = read_text(path, "backslashreplace").split("\n")
+    except Damaged:
+        return []
+    kept, chain = [], Chain()
+    for record in filter(None, map(_parse, lines)):
+        sealed = DIGEST in record
+        follows = chain.follows(record) or not sealed
+        if follows and (not kept or _is_later(record, kept[-1])):
+            kept.append(record)
+    return kept
+
+
+def _is_later(record: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether a line may stand after another; an epoch's `step` counts those done."""
+    number = lambda r: (r["step"] - (r["kind"] == "epoch"), r["kind"] == "epoch")
+    empty = number(record) == number(other) and record.get("epoch") != other.get("epoch")
+    return number(record) > number(other) or empty
+
+
+def _parse(line: str) -> dict[str, Any] | None:
+    """The object of a line; None if it is not of the form that `jsonl` writes."""
+    try:
+        record = parse_object(line)
+    except Damaged:
+        return None
+    whole = lambda name: type(record.get(name)) is int and 0 <= record[name] < MOST
+    values = {name: x for name, x in record.items() if name not in ("kind", DIGEST)}
+    right = record.get("kind") in ("step", "epoch") and whole("step")
+    right = right and ("epoch" not in record or whole("epoch")) and _are_numbers(values)
+    return record if right else None
+
+
+def _are_numbers(values: dict[str, Any]) -> bool:
+    """Whether all values are numbers or null, or such by group."""
+    of = lambda x: [*x.values()] if isinstance(x, dict) else [x]
+    number = lambda x: (
+        x is None or (isinstance(x, float) or (isinstance(x, int) and -MOST <= x < MOST))
+    )
+    return all(number(x) for value in values.values() for x in of(value))
+
+
+def _error(path: Path, got: str) -> MetricsError:
+    return MetricsError(
+        f"jsonl: {path} must have the lines that `jsonl` writes; got {got}. Put it back as it was,"
+        " move it away, or write to another path."
+    )
