@@ -119,7 +119,9 @@ def kahan_summation() -> GradientTransformation:
         u, c = (treedef.unflatten([pair[i] for pair in pairs]) for i in (0, 1))
         return u, {"compensation": c}
 
-    init = lambda params: {"compensation": jax.tree.map(jnp.zeros_like, params)}
+    # With its dtype named, so that it is not weak where the parameter's is.
+    zero = lambda p: jnp.zeros_like(p, dtype_of(p))
+    init = lambda params: {"compensation": jax.tree.map(zero, params)}
     return transformation("kahan_summation", init, update, needs_params=True)
 
 
