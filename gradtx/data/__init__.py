@@ -19,11 +19,12 @@ if missing := [name for name in ("grain", "PIL") if find_spec(name) is None]:
 
 from gradtx.data.arrays import arrays
 from gradtx.data.augment import Augmentation
-from gradtx.data.dataset import Dataset
+from gradtx.data.canvases import on_canvas
+from gradtx.data.dataset import Dataset, Examples
 from gradtx.data.embedded import embedded
 from gradtx.data.errors import DataError
 from gradtx.data.folder import folder
-from gradtx.data.image_spec import ImageSpec, read_images
+from gradtx.data.image_spec import ImageSpec, read_images, read_rows
 from gradtx.data.imagenette import imagenette
 from gradtx.data.pipeline import (
     Batch,
@@ -39,6 +40,7 @@ __all__ = [
     "Batch",
     "DataError",
     "Dataset",
+    "Examples",
     "ImageSpec",
     "SkippedImages",
     "arrays",
@@ -47,7 +49,9 @@ __all__ = [
     "folder",
     "imagenette",
     "load",
+    "on_canvas",
     "read_images",
+    "read_rows",
     "steps_per_epoch",
     "train_batches",
     "valid_batches",

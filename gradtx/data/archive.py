@@ -22,6 +22,7 @@ class Archive:
     sha256: str
     train: int  # images
     valid: int  # images
+    short_side: int = 160  # of the largest image, in pixels
 
     @property
     def file(self) -> str:

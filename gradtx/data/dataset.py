@@ -76,6 +76,7 @@ class Dataset:
         fingerprint: names the content, not the place: equal fingerprints mean equal data, so it
             belongs in a checkpoint.
         largest: of photos, the largest short side of a training image, in pixels; else None.
+        place: of photos, a name for where they are, for a cache of them.
         canvas: of photos that lie on a canvas, its side (see `gradtx.data.canvas`); else None.
     """
 
@@ -88,4 +89,10 @@ class Dataset:
     std: tuple[float, ...]
     fingerprint: str
     largest: int | None = None
+    place: str = ""
     canvas: int | None = None
+
+    @property
+    def photos(self) -> bool:
+        """Whether the images are photos, of many sizes, not arrays of one."""
+        return self.largest is not None

@@ -7,7 +7,6 @@ the clock.
 """
 
 import hashlib
-import json
 import os
 import time
 from collections.abc import Iterable, Sequence
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gradtx.data.image_file import FORMATS, ImageError, open_image
-from gradtx.files import write_atomically
+from gradtx.data.stored import read_stored, write_stored
 
 VERSION = [1, list(FORMATS)]
 SETTLED = 2 * 10**9  # ns; no file system's clock is coarser
@@ -45,7 +44,8 @@ def index_files(
         store: a file in which they are kept, made if need be; None keeps nothing. What is wrong
             with it, or with its directory, only makes it useless.
     """
-    known = {} if store is None else read_store(store)
+    stored = None if store is None else read_stored(store)
+    known = stored["files"] if stored and stored["version"] == VERSION else {}
     began = time.time_ns()
 
     def index(path: Path) -> tuple[Indexed | ImageError, list | None]:
@@ -67,7 +67,7 @@ def index_files(
         kept = {str(path): entry for path, (_, entry) in zip(paths, found, strict=True) if entry}
         if kept != known:
             with suppress(OSError):
-                write_store(store, kept)
+                write_stored(store, {"version": VERSION, "files": kept})
     return [indexed for indexed, _ in found]
 
 
@@ -78,25 +78,6 @@ def stamp_of(path: Path) -> list[int] | None:
     except OSError:
         return None
     return [found.st_size, found.st_mtime_ns, found.st_ctime_ns]
-
-
-def read_store(store: Path) -> dict[str, list]:
-    """What `write_store` has written; nothing if the file is damaged, or of another version."""
-    try:
-        digest, _, text = store.read_bytes().partition(b"\n")
-        if digest.decode() != hashlib.sha256(text).hexdigest():
-            return {}
-        found = json.loads(text)
-        return found["files"] if found["version"] == VERSION else {}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-
-
-def write_store(store: Path, files: dict[str, list]) -> None:
-    """Write the entries of files, after a line with their sha256."""
-    text = json.dumps({"version": VERSION, "files": files}).encode()
-    store.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(store, hashlib.sha256(text).hexdigest().encode() + b"\n" + text)
 
 
 def combine(parts: Iterable[bytes]) -> str:

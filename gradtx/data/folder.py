@@ -1,6 +1,5 @@
 """A tree of class folders, in Imagenette's layout."""
 
-import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,7 +55,9 @@ def read_tree(root: Path, cache: Path | None) -> Dataset:
     train = images_by_class(train_dir)
     valid = {name: paths for name, paths in images_by_class(valid_dir).items() if paths}
     check_classes(train_dir, train, valid_dir, valid)
-    train_index, valid_index = index_splits(root, (train, valid), cache)
+    place = f"folder-{combine([os.fsencode(root.absolute())])}"
+    store = None if cache is None else cache / "folders" / f"{place}.json"
+    train_index, valid_index = index_splits((train, valid), store)
     return Dataset(
         name="folder",
         classes=tuple(map(printable, train)),
@@ -66,6 +67,7 @@ def read_tree(root: Path, cache: Path | None) -> Dataset:
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
         fingerprint=f"folder-{digest((train, train_index), (valid, valid_index))}",
+        place=place,
         largest=max(image.short_side for image in train_index),
     )
 
@@ -125,7 +127,7 @@ def listed(names: Sequence[str] | dict[str, list[Path]]) -> str:
 
 
 def index_splits(
-    root: Path, splits: Sequence[dict[str, list[Path]]], cache: Path | None
+    splits: Sequence[dict[str, list[Path]]], store: Path | None
 ) -> list[list[Indexed]]:
     """What is in the files of each split, in the order of classes and names.
 
@@ -133,8 +135,6 @@ def index_splits(
         DataError: naming the first file that is no image.
     """
     files = [[path for paths in split.values() for path in paths] for split in splits]
-    name = hashlib.sha256(os.fsencode(root.absolute())).hexdigest()[:16]
-    store = None if cache is None else cache / "folders" / f"{name}.json"
     together = [path for paths in files for path in paths]
     found = index_files(together, store=store)
     if bad := [

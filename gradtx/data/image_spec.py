@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gradtx.data.array_source import ArraySource
+from gradtx.data.canvas import canvas_side, draw_canvas
 from gradtx.data.dataset import Dataset
 from gradtx.data.errors import DataError
 from gradtx.data.image_file import ImageError, open_image
@@ -34,6 +35,8 @@ class ImageSpec:
         size: the side in pixels that the model gets.
         photos: whether images are cropped to the square in their center, as photos are, or squeezed
             into it, as arrays are.
+        canvas: of photos, the side of the canvas that they are drawn on first; None, as in files of
+            older versions: that of large photos.
     """
 
     name: str
@@ -44,6 +47,7 @@ class ImageSpec:
     std: tuple[float, ...]
     size: int
     photos: bool
+    canvas: int | None = None
 
     @classmethod
     def of(cls, dataset: Dataset, *, size: int) -> "ImageSpec":
@@ -54,7 +58,7 @@ class ImageSpec:
             size: the side in pixels that the model gets.
         """
         shared = {f.name: getattr(dataset, f.name) for f in fields(cls) if hasattr(dataset, f.name)}
-        return cls(**shared, size=size, photos=isinstance(dataset.valid, PhotoSource))
+        return cls(**shared, size=size)
 
     def write(self, path: str | Path) -> None:
         """Write it as a JSON object with a digest, whole or not at all.
@@ -130,17 +134,37 @@ def read_images(paths: Sequence[str | Path], spec: ImageSpec) -> np.ndarray:
     return np.concatenate([_read(Path(path), spec) for path in paths])
 
 
+def read_rows(path: str | Path, spec: ImageSpec) -> dict[str, np.ndarray]:
+    """An image file as `Source.rows` gives it, a batch of one, without a label.
+
+    Photos on the canvas have `image` uint8[1, c, W, 3] and `size` int32[1, 2]; others `image`
+    uint8[1, h, w, channels].
+
+    Args:
+        path: the file.
+        spec: what the model was trained on.
+
+    Raises:
+        DataError: naming the file, if it cannot be read.
+    """
+    try:
+        photo = open_image(Path(path)).decode("L" if spec.channels == 1 else "RGB")
+    except ImageError as error:
+        what = f"predict: {printable(path)} cannot be read ({error}). {REMEDY}"
+        raise DataError(what) from error
+    if not spec.photos:
+        shape = (1, photo.height, photo.width, spec.channels)
+        return {"image": np.asarray(photo).reshape(shape)}
+    side = spec.canvas or canvas_side(spec.size, scale=0.35, largest=2 * spec.size)
+    image, size = draw_canvas(photo, side)
+    return {"image": image[None], "size": np.array([size], np.int32)}
+
+
 def _read(path: Path, spec: ImageSpec) -> np.ndarray:
     one: dict[str, Any] = {"size": spec.size, "draws": None, "augment": PLAIN}
     if spec.photos:
         source = PhotoSource([{"image": path, "label": 0}], where="predict", remedy=REMEDY)
     else:
-        try:
-            pixels = np.asarray(open_image(path).decode("L" if spec.channels == 1 else "RGB"))
-        except ImageError as error:
-            what = f"predict: {printable(path)} cannot be read ({error}). {REMEDY}"
-            raise DataError(what) from error
-        shape = (1, *pixels.shape[:2], spec.channels)
-        source = ArraySource(pixels.reshape(shape), np.zeros(1, np.int32))
+        source = ArraySource(read_rows(path, spec)["image"], np.zeros(1, np.int32))
     images, _ = source.read(np.zeros(1, int), **one)
     return normalize(images, spec.mean, spec.std)

@@ -24,11 +24,7 @@ from gradtx.data.dataset import IMAGENET_MEAN, IMAGENET_STD, Dataset
 from gradtx.data.errors import DataError
 from gradtx.data.image_file import ImageError, open_image, reason
 from gradtx.data.photo_source import PhotoSource
-
-try:
-    import fcntl
-except ModuleNotFoundError:  # on Windows
-    fcntl = None
+from gradtx.data.stored import exclusive
 
 IMAGENETTE_160 = Archive(
     url="https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-160.tgz",
@@ -101,6 +97,8 @@ def imagenette(
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
         fingerprint=f"imagenette-{CONFIG}-{expected.sha256[:16]}",
+        largest=expected.short_side,
+        place=f"imagenette-{CONFIG}",
     )
 
 
@@ -109,7 +107,7 @@ def prepare_once(
 ) -> None:
     """Find or download the archive, check it and prepare it, unless another process just has."""
     data_dir.mkdir(parents=True, exist_ok=True)
-    with exclusive(data_dir):
+    with exclusive(data_dir / ".imagenette.lock"):
         remove_remains(data_dir)
         if prepared.exists():
             return
@@ -117,15 +115,6 @@ def prepare_once(
         path = path or download(expected, data_dir=data_dir, timeout=wait)
         check_archive(path, expected)
         prepare(path, prepared, expected=expected, data_dir=data_dir)
-
-
-@contextlib.contextmanager
-def exclusive(data_dir: Path) -> Iterator[None]:
-    """Keep other processes from preparing in `data_dir`; a killed process lets go by itself."""
-    with (data_dir / ".imagenette.lock").open("w") as lock:
-        if fcntl is not None:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def remove_remains(data_dir: Path) -> None:

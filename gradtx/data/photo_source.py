@@ -1,6 +1,7 @@
 """Compressed images of any size, decoded when they are read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -45,7 +46,11 @@ class PhotoSource:
 
     @cached_property
     def _labels(self) -> np.ndarray:
-        return np.array([self.record(i)["label"] for i in range(len(self))], np.int32)
+        found = np.zeros(len(self), np.int32)  # also for records that cannot be read
+        for i in range(len(self)):
+            with suppress(DataError):
+                found[i] = self.record(i)["label"]
+        return found
 
     def on_canvas(self, side: int) -> "PhotoSource":
         """The same photos, drawn on canvases of that side."""
@@ -67,11 +72,11 @@ class PhotoSource:
         label, size = np.zeros(count, np.int32), np.ones((count, 2), np.int32)
         for row, index in enumerate(map(int, indices)):
             try:
-                photo, label[row] = self.decode(index)
+                record = self.record(index)
+                label[row] = record["label"]
+                image[row], size[row] = draw_canvas(self.photo(index, record), self.side)
             except DataError as error:
                 unreadable[row] = str(error)
-            else:
-                image[row], size[row] = draw_canvas(photo, self.side)
         return Examples({"image": image, "label": label, "size": size}, unreadable)
 
     def read(
@@ -103,8 +108,16 @@ class PhotoSource:
             DataError: if it cannot be read.
         """
         record = self.record(index)
+        return self.photo(index, record), int(record["label"])
+
+    def photo(self, index: int, record: Mapping[str, Any]) -> Image.Image:
+        """The upright RGB photo of a record.
+
+        Raises:
+            DataError: if it cannot be read.
+        """
         try:
-            return open_image(record["image"]).decode(), int(record["label"])
+            return open_image(record["image"]).decode()
         except ImageError as error:
             raise self.unreadable(index, record["image"], str(error)) from error
 
