@@ -27,8 +27,9 @@ from gradtx.data.canvas import RULE, canvas_shape
 from gradtx.data.canvas_builder import build
 from gradtx.data.canvas_source import CanvasSource
 from gradtx.data.dataset import Dataset
-from gradtx.data.stored import exclusive, read_stored, write_stored
+from gradtx.data.exclusive import exclusive
 from gradtx.files import printable
+from gradtx.sealed import Damaged, read_json, write_json
 
 FORMAT = 1  # of these files
 UNFINISHED = ".unfinished"
@@ -90,9 +91,8 @@ class CanvasCache:
 
     def load(self) -> Dataset | None:
         """The data set with the sources of the cache; None if it is not there, or not whole."""
-        stored = read_stored(self.path / "rows.json")
-        pixels = self.path / "pixels"
-        if stored is None or stored["facts"] != self.facts:
+        stored, pixels = read_rows(self.path), self.path / "pixels"
+        if stored.get("facts") != self.facts:
             return None
         if not pixels.is_file() or pixels.stat().st_size != self.bytes:
             return None
@@ -127,8 +127,7 @@ class CanvasCache:
             if path.name == UNFINISHED:
                 shutil.rmtree(path)
             elif CACHES.fullmatch(path.name) and path.is_dir():
-                stored = read_stored(path / "rows.json")
-                why = self.superseded(None if stored is None else stored["facts"])
+                why = self.superseded(read_rows(path).get("facts"))
                 if why is not None:
                     self.say(f"The cache of decoded photos in {printable(path)} {why}: made anew.")
                 size = sum(file.stat().st_size for file in path.iterdir())
@@ -171,9 +170,18 @@ class CanvasCache:
             with pixels.open("rb") as file:
                 os.fsync(file.fileno())
             columns = {name: getattr(rows, name).tolist() for name in DTYPES}
-            write_stored(unfinished / "rows.json", {"facts": self.facts, **columns})
+            whole = {"facts": self.facts, **columns}
+            write_json(unfinished / "rows.json", whole, indent=None)
             unfinished.rename(self.path)
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
         self.say(f"Decoded in {time.monotonic() - began:.1f} s.")
+
+
+def read_rows(path: Path) -> dict[str, Any]:
+    """What the cache in a directory says of its canvases; nothing if that is damaged."""
+    try:
+        return read_json(path / "rows.json")
+    except Damaged:
+        return {}

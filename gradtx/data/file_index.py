@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gradtx.data.image_file import FORMATS, ImageError, open_image
-from gradtx.data.stored import read_stored, write_stored
+from gradtx.sealed import Damaged, read_json, write_json
 
 VERSION = [1, list(FORMATS)]
 SETTLED = 2 * 10**9  # ns; no file system's clock is coarser
@@ -44,8 +44,7 @@ def index_files(
         store: a file in which they are kept, made if need be; None keeps nothing. What is wrong
             with it, or with its directory, only makes it useless.
     """
-    stored = None if store is None else read_stored(store)
-    known = stored["files"] if stored and stored["version"] == VERSION else {}
+    known = {} if store is None else read_store(store)
     began = time.time_ns()
 
     def index(path: Path) -> tuple[Indexed | ImageError, list | None]:
@@ -67,7 +66,8 @@ def index_files(
         kept = {str(path): entry for path, (_, entry) in zip(paths, found, strict=True) if entry}
         if kept != known:
             with suppress(OSError):
-                write_stored(store, {"version": VERSION, "files": kept})
+                store.parent.mkdir(parents=True, exist_ok=True)
+                write_json(store, {"version": VERSION, "files": kept}, indent=None)
     return [indexed for indexed, _ in found]
 
 
@@ -78,6 +78,15 @@ def stamp_of(path: Path) -> list[int] | None:
     except OSError:
         return None
     return [found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+
+
+def read_store(store: Path) -> dict[str, list]:
+    """What is kept in a file; nothing if it is damaged, or of another version."""
+    try:
+        found = read_json(store)
+    except Damaged:
+        return {}
+    return found["files"] if found.get("version") == VERSION else {}
 
 
 def combine(parts: Iterable[bytes]) -> str:

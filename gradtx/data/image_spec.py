@@ -83,6 +83,7 @@ class ImageSpec:
         """
         try:
             found = read_json(Path(path))
+            found.setdefault("canvas", None)
             if problem := _problem(found):
                 raise Damaged(problem)
         except Damaged as error:
@@ -112,6 +113,7 @@ def _problem(found: dict[str, Any]) -> str:
         "std": lambda x: numbers(x) and all(value > 0 for value in x),
         "size": lambda x: type(x) is int and 0 < x < 2**14,
         "photos": lambda x: isinstance(x, bool),
+        "canvas": lambda x: x is None or (type(x) is int and 0 < x < 2**14),
     }
     wrong = [name for name, holds in right.items() if not holds(found[name])]
     return f"a value of {wrong[0]} that none can have" if wrong else ""

@@ -22,9 +22,9 @@ from typing import Any
 from gradtx.data.archive import Archive, check_archive, download, find_archive
 from gradtx.data.dataset import IMAGENET_MEAN, IMAGENET_STD, Dataset
 from gradtx.data.errors import DataError
+from gradtx.data.exclusive import exclusive
 from gradtx.data.image_file import ImageError, open_image, reason
 from gradtx.data.photo_source import PhotoSource
-from gradtx.data.stored import exclusive
 
 IMAGENETTE_160 = Archive(
     url="https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-160.tgz",
