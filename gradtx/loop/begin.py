@@ -1,11 +1,14 @@
 """What is found out before a fit begins, when nothing is lost yet."""
 
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
+from numbers import Number
 from typing import Any
 
-from gradtx.loop.form import difference
+import jax
+
+from gradtx.core.tree import path_name
+from gradtx.loop.form import difference, spec
 from gradtx.loop.jitted import Jitted
 from gradtx.loop.loop import Loop
 from gradtx.loop.observer import Observer
@@ -65,9 +68,11 @@ def check_parts(
         validate: whether there is a validation set.
 
     Raises:
-        TypeError: if a function returns what it must not, as it says.
+        TypeError: if a function returns what it must not, or a batch holds what is no number.
         ValueError: so too, or if a part changes the form of the state.
     """
+    check_batch("train", batch)
+    check_batch("valid", valid_batch)
     parts: dict[str, Callable[[], Any]] = {"open_fit": lambda: run.open_fit.eval_shape(loop, state)}
     parts["open_epoch"] = lambda: run.open_epoch.eval_shape(loop, state)
     if batch is not None:
@@ -118,34 +123,20 @@ def close(batches: Any) -> None:
         batches.close()
 
 
-def check_source(name: str, batches: Any, *arguments: Any) -> None:
-    """Require that a function of batches takes these arguments.
+def check_batch(name: str, batch: Any) -> None:
+    """Require arrays and numbers.
 
     Args:
-        name: of the argument of `fit`.
-        batches: the function, or batches.
-        arguments: that it is called with.
+        name: of the argument of `fit` that gives the batch.
+        batch: the first one.
 
     Raises:
-        TypeError: if it does not.
+        TypeError: naming the first leaf that is neither.
     """
-    if not callable(batches):
-        return
-    try:
-        signature = inspect.signature(batches)
-    except (TypeError, ValueError):  # it does not say
-        return
-    try:
-        signature.bind(*arguments)
-    except TypeError:
-        form = "(epoch, start)" if arguments else "()"
-        raise TypeError(
-            f"fit: `{name}`, where it is a function, must take {form} and return batches; got one"
-            f" of {signature}. Write {_EXAMPLES[name]}."
-        ) from None
-
-
-_EXAMPLES = {
-    "train": "`lambda epoch, start: itertools.islice(batches(), start, None)`",
-    "valid": "`lambda: batches(...)`",
-}
+    for path, leaf in jax.tree.leaves_with_path(batch):
+        kind = getattr(getattr(leaf, "dtype", None), "kind", "")  # of object or text: no array
+        if kind in ("O", "S", "U") or not (hasattr(leaf, "dtype") or isinstance(leaf, Number)):
+            raise TypeError(
+                f"fit: every leaf of a batch of `{name}` must be an array of numbers; got"
+                f" {spec(leaf)} at {path_name(path)}. Leave out what the model can't use."
+            )

@@ -14,7 +14,7 @@ from gradtx.loop.state import PyTree, StepContext
 
 def call_apply(loop: Loop, context: StepContext) -> tuple[PyTree, PyTree]:
     """The prediction and the model's new state, which has the form of the old one."""
-    with named("Loop.apply", f"the batch {spec(context.batch)}"):
+    with named("Loop.apply", f"the batch {spec(context.batch)}", own=True):
         out = loop.apply(
             context.params,
             context.model_state,
@@ -32,7 +32,7 @@ def call_apply(loop: Loop, context: StepContext) -> tuple[PyTree, PyTree]:
 
 def call_loss(loop: Loop, context: StepContext) -> jax.Array:
     """The losses of the examples, which must be floats."""
-    with named("Loop.loss", f"the batch {spec(context.batch)}"):
+    with named("Loop.loss", f"the batch {spec(context.batch)}", own=True):
         losses = loop.loss(context.pred, context.batch)
     if not jnp.issubdtype(_array("Loop.loss", losses).dtype, jnp.floating):
         raise TypeError(
@@ -47,10 +47,23 @@ def call_metrics(loop: Loop, context: StepContext) -> dict[str, jax.Array]:
     values = {}
     for name, metric in loop.metrics.items():
         where = f"Loop.metrics[{name!r}]"
-        with named(where, f"the batch {spec(context.batch)}"):
+        with named(where, f"the batch {spec(context.batch)}", own=True):
             value = metric(context.pred, context.batch)
         values[name] = _array(where, value)
     return values
+
+
+def call_update(loop: Loop, context: StepContext) -> tuple[PyTree, PyTree]:
+    """The optimizer's updates and its new state."""
+    extra = {"value": context.objective, "grad": context.grads}
+    with named("Loop.tx.update", own=True):
+        out = loop.tx.update(context.grads, context.opt_state, context.params, **extra)
+    if not (isinstance(out, tuple) and len(out) == 2):
+        raise TypeError(
+            f"Loop.tx.update: must return (updates, state); got {spec(out)}. End it with `return"
+            " updates, state`."
+        )
+    return out
 
 
 def _array(where: str, value: Any) -> jax.Array:

@@ -12,13 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradtx.loop import phases
-from gradtx.loop.begin import Peeked, check_parts, check_source, check_watched, close
+from gradtx.loop.begin import Peeked, check_parts, check_watched, close
 from gradtx.loop.history import History
 from gradtx.loop.jitted import Jitted, prepare
 from gradtx.loop.loop import Loop
 from gradtx.loop.observer import Observer, Report
 from gradtx.loop.phases import Level
 from gradtx.loop.rule import goes_on
+from gradtx.loop.signature import check_signature
 from gradtx.loop.state import TrainState
 
 Batches = Callable[[int, int], Iterable[Any]] | Iterable[Any]
@@ -104,7 +105,7 @@ def _run(
         state = run.close_train(loop, state, validate=valid is not None)
         if valid is not None:
             tell("before_validate", state)
-            for batch in valid() if callable(valid) else valid:
+            for batch in _valid_batches(valid):
                 state = run.eval_step(loop, state, batch)
         row = _row(loop, state, began)
         history.rows.append(row)
@@ -165,8 +166,7 @@ def _check_beginning(
     check_watched("fit", loop, state, validated=valid is not None, observers=observers)
     checked = None
     if valid is not None:
-        given: Any = valid() if callable(valid) else valid
-        peeked = Peeked(given)
+        peeked = Peeked(_valid_batches(valid))
         close(peeked)
         if (checked := peeked.first) is None:
             raise ValueError(
@@ -180,6 +180,10 @@ def _check_beginning(
         close(batches)
         raise
     return batches
+
+
+def _valid_batches(valid: Any) -> Any:
+    return valid() if callable(valid) else valid
 
 
 def _batches(train: Batches, epoch: int, start: int) -> Any:
@@ -200,8 +204,10 @@ def _check(state: TrainState, train: Any, valid: Any, epochs: int) -> None:
                 f"fit: `{name}` must give its batches anew for every epoch; got an iterator"
                 f" ({type(batches).__name__}), which gives them once. Pass a list or a function."
             )
-    check_source("train", train, 0, 0)
-    check_source("valid", valid)
+    if callable(train):
+        check_signature("fit: `train`", train, "(epoch, start), which returns batches", 0, 0)
+    if callable(valid):
+        check_signature("fit: `valid`", valid, "(), which returns batches")
 
 
 def _train_phase(

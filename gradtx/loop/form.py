@@ -1,5 +1,6 @@
 """The form of a tree: its structure, its shapes and its dtypes, in words."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -26,6 +27,19 @@ def spec(tree: PyTree) -> str:
     return text if len(text) <= 300 else f"{text[:300]} ..."
 
 
+def entry(where: str, batch: Any, name: str, do: str) -> Any:
+    """The entry `name` of a batch.
+
+    Raises:
+        ValueError: if the batch is no dict, or has no such entry; `do` says what to do.
+    """
+    if not isinstance(batch, Mapping) or name not in batch:
+        raise ValueError(
+            f"{where}: the batch must be a dict with the entry {name!r}; got {spec(batch)}. {do}."
+        )
+    return batch[name]
+
+
 class _Word:
     """A leaf, printed by its dtype and shape."""
 
@@ -34,7 +48,8 @@ class _Word:
 
     def __repr__(self) -> str:
         leaf = self.leaf
-        return _kind(leaf) if hasattr(leaf, "dtype") else f"{type(leaf).__name__}"
+        is_array = hasattr(leaf, "dtype") and hasattr(leaf, "shape")
+        return f"{leaf.dtype}{list(leaf.shape)}" if is_array else type(leaf).__name__
 
 
 def _kind(x: Any) -> str:

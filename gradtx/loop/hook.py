@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gradtx.loop.events import EVENTS
+from gradtx.loop.signature import check_signature
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,16 @@ class Hook:
                     f"Hook {self.name!r}: `on[{event!r}]` must be a function (hook_state, context)"
                     f" -> (hook_state, context); got {function!r}. Pass the function."
                 )
+            where = f"Hook {self.name!r}: `on[{event!r}]`"
+            check_signature(where, function, "(hook_state, context)", 0, 0)
         for name in ("init", "log", "faults", "failed", "reason"):
             if not callable(getattr(self, name)):
                 raise TypeError(
                     f"Hook {self.name!r}: `{name}` must be a function of the state; got"
                     f" {getattr(self, name)!r}. Leave it out if there is nothing to do."
                 )
+            where = f"Hook {self.name!r}: `{name}`"
+            check_signature(where, getattr(self, name), "the state", 0)
         for constraint in ("run_before", "run_after"):
             if isinstance(getattr(self, constraint), str):
                 object.__setattr__(self, constraint, (getattr(self, constraint),))

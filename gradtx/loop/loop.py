@@ -11,9 +11,10 @@ import optax
 from gradtx.core.runtime_hyperparams import hyperparams
 from gradtx.core.transformation import as_transformation
 from gradtx.core.tree import path_name
-from gradtx.loop.form import spec
+from gradtx.loop.form import entry, spec
 from gradtx.loop.hook import Hook, compose
 from gradtx.loop.naming import named
+from gradtx.loop.signature import check_signature
 from gradtx.loop.state import PyTree, TrainState, empty_metrics
 
 # What the epoch table, the steps' log and the lines of `gradtx.observers.jsonl` call their own.
@@ -185,6 +186,12 @@ def _check_functions(functions: Mapping[str, Any], metrics: Any) -> None:
                 f"Loop: `{name}` must be a function; got {function!r}. Its arguments are in the"
                 " docstring of gradtx.loop.Loop."
             )
+        if name == "apply":
+            form = "(params, model_state, batch, key=..., training=...)"
+            check_signature("Loop: `apply`", function, form, 0, 0, 0, key=0, training=True)
+        else:
+            form = "(batch, key)" if name == "prepare" else "(pred, batch)"
+            check_signature(f"Loop: `{name}`", function, form, 0, 0)
 
 
 def _key(seed: Any) -> jax.Array:
@@ -287,15 +294,20 @@ def from_linen(module: Any, *, inputs: str = "image", rngs: Sequence[str] = ("dr
         module: a Flax linen module.
         inputs: the batch's entry that is the module's input.
         rngs: names of the module's streams of random numbers.
+
+    Raises:
+        TypeError: if the module does not take `train`.
+        ValueError: in training, if the batch is no dict with this entry.
     """
 
+    check_signature("from_linen: `module`", module, "(x, train=...)", 0, train=True)
+
     def apply(params: PyTree, model_state: PyTree, batch: Any, *, key: jax.Array, training: bool):
+        x = entry("from_linen", batch, inputs, "Pass the name of the model's input as `inputs`")
         variables = {"params": params, **model_state}
         keys = {name: jax.random.fold_in(key, i) for i, name in enumerate(rngs)}
         mutable = list(model_state) if training else [c for c in model_state if c == "carry"]
-        pred, new = module.apply(
-            variables, batch[inputs], train=training, rngs=keys, mutable=mutable
-        )
+        pred, new = module.apply(variables, x, train=training, rngs=keys, mutable=mutable)
         return pred, {**model_state, **new}
 
     return apply

@@ -6,6 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from gradtx.core.tree import compute_dtype
+from gradtx.loop.form import entry
+
+LABEL = "Bind the name of the labels: functools.partial(..., label=name)"
 
 
 def cross_entropy(
@@ -39,7 +42,7 @@ def cross_entropy(
             f"cross_entropy: `label_smoothing` must be in [0, 1); got {label_smoothing}. Choose a"
             " share such as 0.1."
         )
-    target = batch[label]
+    target = entry("cross_entropy", batch, label, LABEL)
     _check("cross_entropy", pred, target)
     logits = pred.astype(compute_dtype(pred))
     log_p = jax.nn.log_softmax(logits)
@@ -68,7 +71,7 @@ def accuracy(pred: jax.Array, batch: Any, *, label: str = "label") -> jax.Array:
     Raises:
         ValueError: if shapes or dtypes are others.
     """
-    target = batch[label]
+    target = entry("accuracy", batch, label, LABEL)
     _check("accuracy", pred, target)
     target = jnp.argmax(target, axis=-1) if target.ndim == 2 else target
     return (jnp.argmax(pred, axis=-1) == target).astype(jnp.float32)

@@ -21,18 +21,19 @@ KINDS = {
 
 
 @contextmanager
-def named(where: str, given: str = "", *, unless: str = "") -> Iterator[None]:
+def named(where: str, given: str = "", *, unless: str = "", own: bool = False) -> Iterator[None]:
     """Say `where` an error comes from that is raised inside, with what the function was given.
 
         where: must not raise; got KeyError: 'label'. What to do.
 
-    An error that begins with `where`, or with `unless`, has said so already.
+    An error that begins with `where`, or with `unless`, has said so already; with `own`, also one
+    that this package raises.
     """
     try:
         yield
     except Exception as error:
         said = str(error).partition("\n")[0]
-        if said.startswith((where, unless or where)):
+        if said.startswith((where, unless or where)) or (own and _is_own(error)):
             raise
         kind = next((own for known, own in KINDS.items() if isinstance(error, known)), RuntimeError)
         do = "Correct it"
@@ -42,3 +43,12 @@ def named(where: str, given: str = "", *, unless: str = "") -> Iterator[None]:
             f"{where}: must not raise; got {type(error).__name__}: {said[:300].rstrip('.')}"
             f"{given and f', for {given}'}. {do}; the error above has the line."
         ) from error
+
+
+def _is_own(error: BaseException) -> bool:
+    """Whether it was raised in a file of this package."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    name = "" if frame is None else frame.tb_frame.f_globals.get("__name__", "")
+    return name.partition(".")[0] == __name__.partition(".")[0]

@@ -47,5 +47,5 @@ def prepared(loop: Loop, state: TrainState, batch: Any, *, training: bool) -> An
     if loop.prepare is None:
         return batch
     key = prepare_key(state, batch) if training else None
-    with named("Loop.prepare", f"the batch {spec(batch)}"):
+    with named("Loop.prepare", f"the batch {spec(batch)}", own=True):
         return loop.prepare(batch, key)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from gradtx.core.runtime_hyperparams import hyperparams
 from gradtx.core.transformation import apply_updates
 from gradtx.core.tree import compute_dtype
-from gradtx.loop.calls import call_apply, call_loss, call_metrics
+from gradtx.loop.calls import call_apply, call_loss, call_metrics, call_update
 from gradtx.loop.dispatch import HookStates, choose, dispatch
 from gradtx.loop.loop import Loop, hook_logs
 from gradtx.loop.prepared import prepared
@@ -110,8 +110,7 @@ def _step(loop: Loop, states: HookStates, context: StepContext, active: Any):
 
 def _update(loop: Loop, states: HookStates, before: StepContext, active: Any):
     """The optimizer's update and, unless a hook skips the step even now, its application."""
-    extra = {"value": before.objective, "grad": before.grads}
-    updates, opt_state = loop.tx.update(before.grads, before.opt_state, before.params, **extra)
+    updates, opt_state = call_update(loop, before)
     context = before.replace(updates=updates, opt_state=opt_state)
     states, context = dispatch(loop, "after_update", states, context, active)
     made = goes_on(loop, context.requested, "step", active)
