@@ -8,6 +8,7 @@ The first number rises by one with every save, so the newest checkpoint has the 
 becomes valid by being renamed, when all of it is on the disk.
 """
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -17,6 +18,8 @@ from gradtx.checkpoint.digests import flush_directory
 
 NAME = re.compile(r"(\d{6,})-step-(\d+)")
 HIDDEN = re.compile(r"\.\d{6,}-step-\d+\.tmp")
+# All that is ever written into a checkpoint's directory.
+OWN = re.compile(r"state(\.orbax-checkpoint-tmp.*)?|meta\.json|\.meta\.json\.new")
 
 
 class Entry(NamedTuple):
@@ -84,13 +87,43 @@ def publish(directory: Path, entry: Entry) -> Path:
 
 
 def remove(directory: Path, entry: Entry) -> None:
-    """Remove a checkpoint; it is invalid as soon as this begins."""
-    entry.path(directory).rename(entry.hidden(directory))
-    shutil.rmtree(entry.hidden(directory), ignore_errors=True)
+    """Remove a checkpoint; it is invalid as soon as this begins.
+
+    A directory that is named like one, but has no meta.json or has files of somebody else, stays.
+    """
+    path, hidden = entry.path(directory), entry.hidden(directory)
+    if _is_own(path) and (path / "meta.json").exists() and not os.path.lexists(hidden):
+        path.rename(hidden)
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def remove_leftover(path: Path) -> None:
+    """Remove what a killed process has left half-written under a hidden name.
+
+    Raises:
+        FileExistsError: if it is something else, which stays.
+    """
+    if not os.path.lexists(path):
+        return
+    if not _is_own(path):
+        raise FileExistsError(
+            f"checkpoint: {path} must be free; got something that is no checkpoint's. Move it away."
+        )
+    if any(path.iterdir()):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_own(path: Path) -> bool:
+    """Whether a path is a directory with nothing in it but what a checkpoint has."""
+    if path.is_symlink() or not path.is_dir():
+        return False
+    return all(OWN.fullmatch(inside.name) for inside in path.iterdir())
 
 
 def clean(directory: str | Path) -> list[str]:
     """Remove what killed processes have left half-written; returns the names.
+
+    What only has such a name, and has files of somebody else, stays.
 
     Not to be called while another process saves into the directory.
 
@@ -99,7 +132,9 @@ def clean(directory: str | Path) -> list[str]:
     """
     directory = Path(directory)
     left = (
-        [p for p in directory.iterdir() if HIDDEN.fullmatch(p.name)] if directory.is_dir() else []
+        [p for p in directory.iterdir() if HIDDEN.fullmatch(p.name) and _is_own(p)]
+        if directory.is_dir()
+        else []
     )
     for path in left:
         shutil.rmtree(path, ignore_errors=True)

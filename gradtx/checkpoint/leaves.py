@@ -6,12 +6,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from gradtx.checkpoint.errors import CheckpointError
+from gradtx.checkpoint.orbax import can_write
 from gradtx.core.state import TransformState
 from gradtx.core.tree import path_name
 
 Leaves = dict[str, Any]
+PLAIN = (np.ndarray, np.memmap)  # other kinds have more than values, such as a mask
 
 
 def leaves_of(state: Any) -> Leaves:
@@ -21,20 +24,55 @@ def leaves_of(state: Any) -> Leaves:
         TypeError: for a leaf that is no array, with its path.
         ValueError: if two paths are the same as text.
     """
-    pairs = jax.tree.leaves_with_path(state)
-    leaves = {path_name(path): leaf for path, leaf in pairs}
-    for name, leaf in leaves.items():
+    leaves = {}
+    for path, leaf in jax.tree.leaves_with_path(state):
+        name = path_name(path)
+        if name in leaves:
+            raise ValueError(
+                f"checkpoint: the paths of all leaves must differ as text; got {name!r} twice."
+                " Rename a key, and use keys without slashes."
+            )
+        leaves[name] = leaf
         if not hasattr(leaf, "dtype") or not hasattr(leaf, "shape"):
             raise TypeError(
                 f"checkpoint: every leaf must be an array; got {type(leaf).__name__} at {name}."
                 " Make it one, or take it out of the state."
             )
-    if len(leaves) != len(pairs):
-        raise ValueError(
-            f"checkpoint: the paths of all leaves must differ as text; got {len(leaves)} for"
-            f" {len(pairs)} leaves. Use keys without slashes."
-        )
     return leaves
+
+
+def check_leaves(leaves: Leaves) -> None:
+    """Require that all leaves can be saved, and restored as they are.
+
+    Raises:
+        TypeError, ValueError: naming the first that can't.
+    """
+    for name, leaf in leaves.items():
+        where = f"checkpoint: {name!r} must be"
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise ValueError(
+                f"{where} a path that UTF-8 can write; got another. Rename its keys."
+            ) from None
+        if isinstance(leaf, Tracer):
+            raise TypeError(
+                f"{where} an array with values; got one that is traced. Save outside of jit."
+            )
+        if not isinstance(leaf, jax.Array | np.generic) and type(leaf) not in PLAIN:
+            raise TypeError(
+                f"{where} an array of JAX or NumPy; got {type(leaf).__name__}. Make it one."
+            )
+        if isinstance(leaf, jax.Array) and leaf.is_deleted():
+            raise ValueError(
+                f"{where} an array with values; got one that was deleted, as by donating it. Save"
+                " what the step returned."
+            )
+        if not is_key(leaf) and not can_write(leaf.dtype):
+            raise TypeError(
+                f"{where} of a dtype that Orbax can write; got {leaf.dtype}. Convert it, for"
+                " example to int8 or float32."
+            )
 
 
 def kinds_of(state: Any, prefix: tuple[Any, ...] = ()) -> dict[str, str]:
@@ -70,7 +108,7 @@ def form_of(state: Any) -> dict[str, Any]:
 
 def spec_of(leaf: Any) -> dict[str, Any]:
     """A leaf's shape and dtype, as JSON has them; of a typed key also how it is implemented."""
-    spec = {"shape": list(leaf.shape), "dtype": str(leaf.dtype)}
+    spec = {"shape": list(leaf.shape), "dtype": str(_native(leaf.dtype))}
     if is_key(leaf) and isinstance(leaf, jax.Array):
         spec["impl"] = str(jax.random.key_impl(leaf))
     return spec
@@ -79,14 +117,19 @@ def spec_of(leaf: Any) -> dict[str, Any]:
 def copy_leaf(leaf: Any) -> Any:
     """A copy whose buffer no later step is given, with the same sharding; of a key its bits."""
     if isinstance(leaf, np.ndarray | np.generic):
-        return np.array(leaf)
+        return np.array(leaf, _native(leaf.dtype))
     return jnp.copy(jax.random.key_data(leaf) if is_key(leaf) else leaf)
+
+
+def _native(dtype: Any) -> Any:
+    """The dtype in this machine's order of bytes, in which all is saved."""
+    return dtype.newbyteorder("=") if isinstance(dtype, np.dtype) else dtype
 
 
 def read_target(leaf: Any) -> Any:
     """What Orbax is to read for `leaf`: an array of its shape, dtype and sharding."""
     if isinstance(leaf, np.ndarray | np.generic):
-        return np.asarray(leaf)
+        return np.asarray(leaf, _native(leaf.dtype))
     sharding = getattr(leaf, "sharding", None)
     sharding = sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     bits = jax.eval_shape(jax.random.key_data, _abstract(leaf)) if is_key(leaf) else leaf
@@ -99,8 +142,10 @@ def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
 
 def as_leaf(read: Any, like: Any, impl: str | None) -> Any:
     """What was read, of the kind that `like` is: a key, or an array that is bound to no device."""
-    if isinstance(like, np.ndarray | np.generic):
-        return read
+    if isinstance(like, np.ndarray):
+        return np.asarray(read, like.dtype)
+    if isinstance(like, np.generic):
+        return np.asarray(read)[()]
     if not getattr(like, "committed", getattr(like, "sharding", None) is not None):
         read = jnp.array(np.asarray(read))
     return jax.random.wrap_key_data(read, impl=impl) if is_key(like) else read

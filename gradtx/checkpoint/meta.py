@@ -76,8 +76,18 @@ def read_meta(directory: Path) -> Meta:
 
 
 def as_json(values: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` as they are when read back from JSON; what JSON lacks becomes text."""
-    return json.loads(json.dumps(dict(values), default=str))
+    """`values` as they are when read back from JSON; what JSON lacks becomes text.
+
+    Raises:
+        ValueError: for what can't even become that.
+    """
+    try:
+        return json.loads(json.dumps(dict(values), default=str))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(
+            f"checkpoint: `must_match` must be nested dicts for JSON; got {error}. Use keys of"
+            " text, and numbers, text and lists."
+        ) from error
 
 
 def check_must_match(where: str, saved: Mapping[str, Any], here: Mapping[str, Any]) -> None:
@@ -91,7 +101,7 @@ def check_must_match(where: str, saved: Mapping[str, Any], here: Mapping[str, An
     differ = [
         f"{name} was {saved.get(name, missing)} and is {here.get(name, missing)}"
         for name in [*here, *(name for name in saved if name not in here)]
-        if saved.get(name, missing) != here.get(name, missing)
+        if not _is_equal(saved.get(name, missing), here.get(name, missing))
     ]
     if differ:
         raise CheckpointError(
@@ -99,6 +109,10 @@ def check_must_match(where: str, saved: Mapping[str, Any], here: Mapping[str, An
             " with those that it was saved with, or begin anew from its parameters alone"
             " (params_only, --params-only)."
         )
+
+
+def _is_equal(a: Any, b: Any) -> bool:
+    return a == b or (a != a and b != b)  # NaN
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -8,13 +8,19 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 
 def begin_write(path: Path, arrays: Mapping[str, Any]) -> Callable[[], None]:
     """Begin to write `arrays`; the function returned waits for the end and raises what went wrong.
 
+    Orbax has no trees without arrays: nothing is written of them.
+
     The arrays must stay as they are until then. With several processes all of them must call both,
     each with its part of the same arrays.
     """
+    if not arrays:
+        return lambda: None
     checkpointer = _orbax().StandardCheckpointer()
 
     def finish() -> None:
@@ -28,11 +34,27 @@ def begin_write(path: Path, arrays: Mapping[str, Any]) -> Callable[[], None]:
 
 def read(path: Path, targets: Mapping[str, Any]) -> dict[str, Any]:
     """Read the arrays that `targets` names, with its shapes, dtypes and shardings."""
+    if not targets:
+        return {}
     ocp, targets = _orbax(), dict(targets)
     how = ocp.checkpoint_utils.construct_restore_args(targets)
     args = ocp.args.PyTreeRestore(item=targets, restore_args=how, partial_restore=True)
     with _silent(), ocp.PyTreeCheckpointer() as checkpointer:
         return checkpointer.restore(path.absolute(), args=args)
+
+
+def can_write(dtype: Any) -> bool:
+    """Whether Orbax, which means TensorStore, has a dtype."""
+    _orbax()
+    import tensorstore
+
+    if isinstance(dtype, np.dtypes.VoidDType | np.dtypes.BytesDType):  # would lose its size
+        return False
+    try:
+        tensorstore.dtype(dtype)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def orbax_version() -> str:

@@ -158,7 +158,9 @@ def _read(where: str, path: Path, meta: Meta, leaves: Leaves) -> Leaves:
         ) from error
     values = {}
     for name, like in leaves.items():
-        array = arrays[name] if name in arrays else np.zeros(targets[name].shape, like.dtype)
+        array = (
+            arrays[name] if name in arrays else np.zeros(targets[name].shape, targets[name].dtype)
+        )
         held = host_values(array) if saved[name]["digest"] else None
         if held is not None and array_digest(held) != saved[name]["digest"]:
             raise CheckpointError(

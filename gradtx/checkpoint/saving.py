@@ -1,6 +1,7 @@
 """Saving a checkpoint."""
 
 import errno
+import json
 import math
 import operator
 import os
@@ -16,8 +17,16 @@ import jax
 import numpy as np
 
 from gradtx.checkpoint.digests import array_digest, file_digests
-from gradtx.checkpoint.layout import Entry, next_number, publish
-from gradtx.checkpoint.leaves import Leaves, copy_leaf, host_values, kinds_of, leaves_of, spec_of
+from gradtx.checkpoint.layout import Entry, next_number, publish, remove_leftover
+from gradtx.checkpoint.leaves import (
+    Leaves,
+    check_leaves,
+    copy_leaf,
+    host_values,
+    kinds_of,
+    leaves_of,
+    spec_of,
+)
 from gradtx.checkpoint.meta import VERSION, Meta, as_json, write_meta
 from gradtx.checkpoint.orbax import begin_write, orbax_version
 
@@ -79,12 +88,15 @@ def start_save(
         score: how good the state is, greater being better; None or NaN for none.
 
     Raises:
-        TypeError: for a leaf that is no array.
-        ValueError: if `step` is no whole number of at least 0.
+        TypeError: for a leaf that is no array or of a dtype that can't be saved, with its path; if
+            `rows` has other values than numbers.
+        ValueError: if `step` is no whole number of at least 0, for an array that was deleted, and
+            for a path that another leaf has too.
         OSError: if the directory is a file or can't be written.
     """
     step = _step_number(step)
     leaves = leaves_of(state)
+    check_leaves(leaves)
     copies = {name: copy_leaf(leaf) for name, leaf in leaves.items()}
     directory = Path(directory).absolute()
     _check_no_file(directory)
@@ -95,11 +107,13 @@ def start_save(
         version=VERSION,
         step=step,
         must_match=as_json(must_match or {}),
-        rows=[dict(row) for row in rows],
+        rows=json.loads(json.dumps([dict(row) for row in rows], default=float)),
         score=None if score is None or math.isnan(score) else float(score),
         kinds=kinds_of(state),
         wrote=_versions(),
     )
+    if jax.process_index() == 0:
+        remove_leftover(hidden)
     try:
         hidden.mkdir(parents=True, exist_ok=True)
         if jax.process_count() == 1:
