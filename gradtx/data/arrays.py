@@ -1,8 +1,6 @@
 """Images from the user's own .npz file."""
 
 import hashlib
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +8,11 @@ import numpy as np
 from gradtx.data.array_source import ArraySource
 from gradtx.data.dataset import Dataset
 from gradtx.data.errors import DataError
+from gradtx.data.npz import read_npz
+from gradtx.files import printable
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
+AT_ONCE = 2**20  # pixels
 
 
 def arrays(path: str | Path) -> Dataset:
@@ -22,26 +23,23 @@ def arrays(path: str | Path) -> Dataset:
     `std` are those of x_train.
 
     Args:
-        path: the .npz file; nothing in it is ever unpickled.
+        path: the .npz file; nothing in it is ever unpickled, and nothing unpacked that is above
+            the limit of `gradtx.data.npz`.
 
     Raises:
         DataError: if the file cannot be read, or an array is missing or not as above.
     """
-    path = Path(path)
-    found = read_npz(path)
-    for key in KEYS:
-        if key not in found:
-            raise DataError(
-                f"arrays: {path} must hold {', '.join(KEYS)}; it has no {key}. "
-                "Write it with `np.savez_compressed`."
-            )
-    train, valid = (check_split(path, found, split) for split in ("train", "test"))
+    found = read_npz(Path(path).expanduser(), KEYS)
+    path = printable(path)
+    for split in ("train", "test"):
+        check_split(path, found, split)
+    count = check_labels(path, found["y_train"], found["y_test"])
+    train, valid = source(found, "train"), source(found, "test")
     if train.images.shape[1:] != valid.images.shape[1:]:
         raise DataError(
             f"arrays: the images of {path} must all have one shape; got {train.images.shape[1:]} "
             f"in x_train and {valid.images.shape[1:]} in x_test. Resize one of them."
         )
-    count = check_labels(path, train.labels, valid.labels)
     mean, std = moments(train.images)
     return Dataset(
         name="arrays",
@@ -55,35 +53,8 @@ def arrays(path: str | Path) -> Dataset:
     )
 
 
-def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of an .npz file; nothing in it is ever unpickled."""
-    if not path.is_file():
-        raise DataError(f"arrays: there is no file {path}. Name an .npz file.")
-    if not zipfile.is_zipfile(path):
-        raise not_npz(path, "a file that is none, or only its beginning")
-    # NumPy and its unpackers raise a mixture of errors on damaged files.
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            found = dict(file)
-    except ValueError as error:  # NumPy would have its caller load pickles: not quoted
-        raise not_npz(path, "one with Python objects in it, or damaged") from error
-    except (EOFError, OSError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise not_npz(path, f"one that is damaged ({error})") from error
-    if not all(isinstance(value, np.ndarray) for value in found.values()):
-        raise not_npz(path, "one of other files than arrays")
-    return found
-
-
-def not_npz(path: Path, got: str) -> DataError:
-    """The error that says so."""
-    return DataError(
-        f"arrays: {path} must be an .npz archive of the plain arrays {', '.join(KEYS)}; got {got}."
-        " Write it with `np.savez_compressed`."
-    )
-
-
-def check_split(path: Path, found: dict[str, np.ndarray], split: str) -> ArraySource:
-    """The source of one split, with a channel axis and int32 labels."""
+def check_split(path: str, found: dict[str, np.ndarray], split: str) -> None:
+    """Raise an error unless a split has images, and an integer for each."""
     x, y = found[f"x_{split}"], found[f"y_{split}"]
     if x.dtype != np.uint8 or x.ndim not in (3, 4) or (x.ndim == 4 and x.shape[3] not in (1, 3)):
         raise DataError(
@@ -97,10 +68,15 @@ def check_split(path: Path, found: dict[str, np.ndarray], split: str) -> ArraySo
             f"arrays: y_{split} of {path} must be integers [{len(x)}], one per image; "
             f"got {y.dtype} {list(y.shape)}. Give class numbers from 0."
         )
+
+
+def source(found: dict[str, np.ndarray], split: str) -> ArraySource:
+    """The source of one split, with a channel axis and int32 labels."""
+    x, y = found[f"x_{split}"], found[f"y_{split}"]
     return ArraySource(x if x.ndim == 4 else x[..., None], y.astype(np.int32))
 
 
-def check_labels(path: Path, train: np.ndarray, valid: np.ndarray) -> int:
+def check_labels(path: str, train: np.ndarray, valid: np.ndarray) -> int:
     """The number of classes, all of which occur in `train`."""
     present = np.unique(train)
     count = len(present)
@@ -119,11 +95,13 @@ def check_labels(path: Path, train: np.ndarray, valid: np.ndarray) -> int:
 
 def moments(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """The mean and standard deviation of each channel of uint8[n, h, w, c], in [0, 1]."""
-    levels = np.arange(256) / 255
+    levels, step = np.arange(256) / 255, max(1, AT_ONCE // images[0, ..., 0].size)
     mean, std = [], []
     for c in range(images.shape[-1]):
-        # By the histogram: exact, and no float copy of the images.
-        p = np.bincount(images[..., c].ravel(), minlength=256) / images[..., c].size
+        # By the histogram, some images at a time: exact, and no large copy of the images.
+        parts = (images[i : i + step, ..., c].ravel() for i in range(0, len(images), step))
+        counts = sum(np.bincount(part, minlength=256) for part in parts)
+        p = counts / images[..., c].size
         mean.append(float(p @ levels))
         std.append(float(np.sqrt(p @ (levels - mean[-1]) ** 2)))
     # A channel of one value is only centered.

@@ -25,6 +25,7 @@ from gradtx.data.errors import DataError
 from gradtx.data.exclusive import exclusive
 from gradtx.data.image_file import ImageError, open_image, reason
 from gradtx.data.photo_source import PhotoSource
+from gradtx.files import printable
 
 IMAGENETTE_160 = Archive(
     url="https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-160.tgz",
@@ -77,16 +78,18 @@ def imagenette(
     data_dir = Path(data_dir or DEFAULT_DATA_DIR).expanduser().absolute()
     given = None if archive is None else Path(archive).expanduser().absolute()
     prepared = data_dir / "imagenette" / CONFIG / "1.0.0"
-    if given is not None:
-        find_archive(expected, given=given, data_dir=data_dir)  # a wrong path is never ignored
-    if not prepared.exists():
-        try:
+    try:
+        if given is not None:
+            find_archive(expected, given=given, data_dir=data_dir)  # a wrong path is never ignored
+        if not prepared.exists():
             prepare_once(prepared, data_dir=data_dir, given=given, expected=expected, wait=timeout)
-        except OSError as error:
-            raise DataError(
-                f"imagenette: {data_dir} must be a directory that can be written; got {error}. "
-                "Name another one with `--data-dir`."
-            ) from error
+    except OSError as error:
+        raise DataError(
+            f"imagenette: {printable(data_dir)} must be a directory that can be written, and an"
+            f" archive a file that can be read; got {error.strerror or error}"
+            f" ({printable(error.filename or '')}). Name another directory with `--data-dir`, or"
+            " another file with `--archive`."
+        ) from error
     train, valid = read_prepared(prepared, expected)
     return Dataset(
         name="imagenette",

@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from gradtx.data import DataError, arrays, embedded, load
 from gradtx.data.array_source import resize
+from gradtx.data.arrays import moments
 from gradtx.data.embedded import FILE
 
 
@@ -188,6 +190,106 @@ def test_no_pickle_is_ever_loaded(tmp_path, archived):
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"there is no file .*none\.npz"):
         arrays(tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize(
+    "label",
+    [2**32, 2**63 - 1, -(2**32), np.uint64(2**64 - 1)],  # each is another in 32 bits
+)
+def test_labels_are_checked_before_they_are_made_smaller(tmp_path, label):
+    for key in ("y_train", "y_test"):
+        y = good()[key].astype(np.asarray(label).dtype)
+        y[3] = label
+        with pytest.raises(DataError, match=rf"{key} of .*got .*{label}"):
+            arrays(saved(tmp_path, **{key: y}))
+
+
+def header_of(shape, dtype="|u1"):
+    """The beginning of an array file, without its data."""
+    out = io.BytesIO()
+    header = {"descr": dtype, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(out, header)
+    return out.getvalue()
+
+
+def with_member(path, name, content):
+    """An archive of good arrays, one of which is these bytes."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for key, value in good().items():
+            out = io.BytesIO()
+            np.save(out, value)
+            file.writestr(f"{key}.npy", content if key == name else out.getvalue())
+    return path
+
+
+def test_an_archive_that_unpacks_to_gigabytes_is_refused_by_its_headers(tmp_path):
+    content = header_of((10**9, 2, 2)) + bytes(10**6)
+    path = with_member(tmp_path / "mine.npz", "x_train", content)
+    tracemalloc.start()
+    try:
+        message = r"must unpack to at most 2048\.0 MiB .*; got 3814\.7 MiB .*Leave out images"
+        with pytest.raises(DataError, match=message):
+            arrays(path)
+        assert tracemalloc.get_traced_memory()[1] < 10**7
+    finally:
+        tracemalloc.stop()
+
+
+def test_only_the_arrays_that_are_named_are_unpacked(tmp_path):
+    path = with_member(tmp_path / "mine.npz", "", b"")
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("other.npy", header_of((10**12,)) + bytes(10**6))
+        file.writestr("x.txt", "text")
+    assert len(arrays(path).train) == 12
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        header_of((10**30, 2, 2))[:-30],
+        header_of((-12, 5, 6, 3)),
+        header_of((12, 5, 6, 3)),
+        header_of((12, 5, 6, 3)) + bytes(12 * 5 * 6 * 3 + 1),
+        header_of((12, 5, 6, 3)).replace(b"'shape'", b"'shabe'"),
+        header_of((12, 5, 6, 3)).replace(b"(12, 5", b"(((((("),
+        header_of((12, 5, 6, 3)).replace(b"|u1", b"?!,"),
+        b"\x93NUMPY\x09\x00" + bytes(60),
+        b"\x93NUMPY\x01\x00\xff\xff",
+    ],
+)
+def test_malformed_headers_are_refused(tmp_path, content):
+    path = with_member(tmp_path / "mine.npz", "x_train", content)
+    with pytest.raises(DataError, match=r"must be an \.npz archive of the plain arrays .*got one"):
+        arrays(path)
+
+
+def test_a_flipped_bit_of_an_array_that_is_not_compressed_is_noticed(tmp_path):
+    np.savez(tmp_path / "mine.npz", **good())
+    raw = bytearray((tmp_path / "mine.npz").read_bytes())
+    raw[raw.index(good()["x_train"].tobytes()[:20]) + 7] ^= 1
+    (tmp_path / "mine.npz").write_bytes(raw)
+    with pytest.raises(DataError, match=r"one that is damaged .*CRC"):
+        arrays(tmp_path / "mine.npz")
+
+
+def test_moments_take_little_memory():
+    images = np.random.default_rng(0).integers(0, 256, (400, 100, 100, 3), np.uint8)
+    tracemalloc.start()
+    try:
+        mean, _ = moments(images)
+        assert tracemalloc.get_traced_memory()[1] < 3 * images.nbytes
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_allclose(mean, images.mean((0, 1, 2)) / 255, rtol=1e-12)
+
+
+def test_a_path_that_cannot_be_read_is_named(tmp_path):
+    for path, why in ((tmp_path / ("x" * 5000), "File name too long"), (tmp_path, "no file")):
+        with pytest.raises(DataError, match=why):
+            arrays(path)
+    os.mkfifo(tmp_path / "pipe.npz")
+    with pytest.raises(DataError, match="there is no file"):
+        arrays(tmp_path / "pipe.npz")
 
 
 @pytest.mark.parametrize(

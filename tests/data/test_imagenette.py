@@ -336,6 +336,13 @@ def test_a_data_directory_that_is_a_file(tmp_path, small_archive):
         imagenette(tmp_path / "file", archive=small_archive[0], expected=small_archive[1])
 
 
+@pytest.mark.parametrize("which", ["data_dir", "archive"])
+def test_a_path_that_is_too_long_is_an_error(tmp_path, which):
+    paths = {"data_dir": tmp_path} | {which: tmp_path / ("x" * 5000)}
+    with pytest.raises(DataError, match="File name too long"):
+        imagenette(**paths)
+
+
 def test_killed_in_mid_preparation_the_next_start_cleans_up(tmp_path, small_archive):
     path, expected = small_archive
     args = [str(tmp_path), str(path), str(expected.size), expected.sha256, "60"]
