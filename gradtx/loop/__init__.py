@@ -7,7 +7,7 @@ from gradtx.loop.history import History
 from gradtx.loop.hook import Hook, compose
 from gradtx.loop.loop import Loop, from_linen
 from gradtx.loop.losses import accuracy, cross_entropy
-from gradtx.loop.observer import Observer, Report
+from gradtx.loop.observer import Observer, Report, never
 from gradtx.loop.phases import Level
 from gradtx.loop.rows import Rows, take
 from gradtx.loop.state import Metrics, StepContext, TrainState
@@ -35,6 +35,7 @@ __all__ = [
     "eval_step",
     "fit",
     "from_linen",
+    "never",
     "population",
     "take",
     "train_step",

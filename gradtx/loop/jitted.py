@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 
 from gradtx.loop import phases
+from gradtx.loop.blocks import eval_block, train_block
 from gradtx.loop.state import TrainState
 from gradtx.loop.step import eval_step, train_step
 from gradtx.parallel.mesh import place, shardings_of
@@ -16,7 +17,9 @@ class Jitted(NamedTuple):
     """Jitted functions; each takes (loop, state, ...), of which the state is donated."""
 
     train_step: Any
+    train_block: Any
     eval_step: Any
+    eval_block: Any
     open_fit: Any
     open_epoch: Any
     close_train: Any
@@ -63,7 +66,9 @@ def _jitted(shardings: tuple[Any, ...]) -> Jitted:
 
     return Jitted(
         train_step=jitted(train_step),
+        train_block=jitted(train_block),
         eval_step=jitted(eval_step),
+        eval_block=jitted(eval_block),
         open_fit=jitted(phases.open_fit),
         open_epoch=jitted(phases.open_epoch),
         close_train=jitted(phases.close_train, static_argnames="validate"),

@@ -23,12 +23,14 @@ class Report(NamedTuple):
     Args:
         event: which of the observed events it is.
         state: as the event finds it. Its buffers are donated to the next step: copy what you keep.
+            At after_batch only if one of the observers reads it there (`Observer.reads`).
         epoch: of this fit, from 0.
         epochs: how many the fit has.
         batch: training batches done in this epoch.
-        log: of the last step, scalars on the device; may be kept.
+        log: of the last step, scalars on the host.
         row: of the epoch that ended, as in the epoch table.
         history: at after_fit all of it; at before_fit that of the epochs done before.
+        step: training batches done in all fits of this state.
     """
 
     event: str
@@ -39,6 +41,22 @@ class Report(NamedTuple):
     log: Mapping[str, Any] | None = None
     row: Mapping[str, float] | None = None
     history: History | None = None
+    step: int = 0
+
+
+def _every(step: int) -> bool:
+    del step
+    return True
+
+
+def never(step: int) -> bool:
+    """`reads` of an observer that is content with the logs.
+
+    Args:
+        step: not looked at.
+    """
+    del step
+    return False
 
 
 @dataclass(frozen=True)
@@ -47,11 +65,17 @@ class Observer:
 
         on[event](report)        at each event of a fit, after the state has come to be so
 
+    Steps may run in blocks, and the host looks at them together. after_batch is told for each step,
+    in order, when its log has come. Where `reads` says yes, the block ends, and the report has the
+    state; so an observer that needs only logs should say `reads=never`.
+
     Args:
         on: event -> function of a `Report`. The events are before_fit, before_epoch, after_batch
             (of training batches), before_validate, after_epoch and after_fit.
         flush: writes what is still held back; a checkpoint calls it, so that no file is behind it.
         watches: the column of the epoch table that it judges; a fit must have it. None for none.
+        reads: step -> whether after_batch reads the state when `step` steps are done, over all
+            fits; asked once for each step, in order, some steps before. By default at every step.
 
     Raises:
         ValueError: if `on` has another event.
@@ -60,6 +84,7 @@ class Observer:
     on: Mapping[str, Callable[[Report], None]]
     flush: Callable[[], None] = lambda: None
     watches: str | None = None
+    reads: Callable[[int], bool] = _every
 
     def __post_init__(self) -> None:
         for event in self.on:

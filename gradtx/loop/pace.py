@@ -4,6 +4,10 @@ import math
 from dataclasses import dataclass
 from time import perf_counter
 
+import jax
+
+from gradtx.parallel.processes import from_first
+
 # Two groups of steps are under way at a time, so a fit answers within half a second.
 SECONDS = 0.25
 MOST = 256
@@ -13,22 +17,35 @@ MOST = 256
 class Pace:
     """The number of steps in a group, so that a group takes about `SECONDS`.
 
-        steps = clip(SECONDS / time of a step, 1, most)
+        steps = clip(SECONDS / time of a step, 1, MOST)
 
-    The first group holds the compilation; the time of a step is known after the second.
+    The clock runs from when the first steps have been started, and so been compiled. Of several
+    processes all must start the same programs, so there the first one's time holds for all, once.
     """
 
-    most: int = MOST
     steps: int = 1
     looked: float = math.nan
+    is_fixed: bool = False
+
+    def start(self) -> None:
+        """Note that steps are under way; the first time, the clock runs from here."""
+        if math.isnan(self.looked):
+            self.looked = perf_counter()
 
     def look(self, done: int) -> None:
-        """A group of `done` steps has just ended."""
+        """Note that `done` more steps have ended just now.
+
+        Args:
+            done: their number, since the look before.
+        """
         now = perf_counter()
         took, self.looked = (now - self.looked) / done, now
-        if math.isfinite(took):
-            self.steps = max(1, min(self.most, int(SECONDS / max(took, 1e-9))))
+        if self.is_fixed:
+            return
+        self.steps = max(1, min(MOST, int(SECONDS / max(took, 1e-9))))
+        if jax.process_count() > 1:
+            self.steps, self.is_fixed = from_first(self.steps), True
 
-    def forget(self) -> None:
-        """What follows is not a step: the time till the next look says nothing."""
+    def rest(self) -> None:
+        """Note that something else than steps comes now."""
         self.looked = math.nan

@@ -1,6 +1,5 @@
 """The one place where the loop waits for the device: bringing values to the host."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -15,12 +14,3 @@ def read(tree: Any) -> Any:
     """
     # Leaf by leaf with `asarray`: `device_get` takes seven times as long for many scalars.
     return jax.tree.map(np.asarray, tree)
-
-
-def columns(logs: Sequence[Any]) -> Any:
-    """The logs of steps, each a pytree of scalars, as one pytree of arrays [len(logs)].
-
-    Args:
-        logs: on the host, at least one; all of one structure.
-    """
-    return jax.tree.map(lambda *values: np.stack(values), *logs)

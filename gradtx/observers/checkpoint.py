@@ -70,13 +70,13 @@ def checkpoint(
     saver = _Saver(writer, every, best, stop)
     return Observer(
         {
-            "before_fit": writer.begin,
-            "before_epoch": saver.before_epoch,
+            "before_fit": saver.before_fit,
             "after_batch": saver.after_batch,
             "after_epoch": saver.after_epoch,
             "after_fit": saver.after_fit,
         },
         watches=best and best[0],
+        reads=saver.reads,
     )
 
 
@@ -98,27 +98,37 @@ class _Saver:
     every: int | None
     best: tuple[str, str] | None
     stop: Callable[[int], bool]
-    first: int = 0  # the step that this epoch starts at
+    stops_at: int | None = None  # the first step at which `stop` has said yes
 
-    def before_epoch(self, report: Report) -> None:
-        """Find out which step comes next."""
-        self.first = int(report.state.step) - report.batch
+    def before_fit(self, report: Report) -> None:
+        """Nobody has asked yet for the end of this fit."""
+        self.stops_at = None
+        self.writer.begin(report)
+
+    def reads(self, step: int) -> bool:
+        """Whether to save after this step."""
+        if self.stops_at is None and self.stop(step):
+            self.stops_at = step
+        return self.stops_at is not None or self._is_time(step)
+
+    def _is_time(self, step: int) -> bool:
+        return self.every is not None and step % self.every == 0
 
     def after_batch(self, report: Report) -> None:
         """Save if it is asked for, or if it is time."""
-        step = self.first + report.batch
-        if self.stop(step):
-            self.writer.end(report, step)
-        if self.every is not None and step % self.every == 0:
-            self.writer.save(report, step)
+        if self.stops_at == report.step:
+            self.writer.end(report, report.step)
+        if self._is_time(report.step):
+            self.writer.save(report, report.step)
 
     def after_epoch(self, report: Report) -> None:
         """Save with the score of the epoch."""
-        step, row = int(report.state.step), dict(report.row or {})
+        step, row = report.step, dict(report.row or {})
         column, mode = self.best or ("valid_loss", "min")
         self.writer.rows.append(row)
         self.writer.save(report, step, score=row[column] if mode == "max" else -row[column])
-        if self.stop(step) and report.epoch < report.epochs:
+        stops = self.stops_at is not None or self.stop(step)
+        if stops and report.epoch < report.epochs:
             raise Interrupted(step, self.writer.wait())
 
     def after_fit(self, report: Report) -> None:

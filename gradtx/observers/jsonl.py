@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gradtx.loop import History, Observer, Report
+from gradtx.loop import History, Observer, Report, never
 from gradtx.observers.metrics_file import MetricsError, MetricsFile, intact, read
 from gradtx.observers.step_logs import StepLogs, map_values
 from gradtx.observers.throttle import Throttle
@@ -75,11 +75,11 @@ def jsonl(
 
     def after_batch(report: Report) -> None:
         logs.after_batch(report)
-        if logs.settled and throttle.due():
-            metrics.try_to_add(_steps(logs.take(last=False)))
+        if throttle.due():
+            metrics.try_to_add(_steps(logs.take()))
 
     def after_epoch(report: Report) -> None:
-        row = {"kind": "epoch", "step": int(report.state.step), **(report.row or {})}
+        row = {"kind": "epoch", "step": report.step, **(report.row or {})}
         time = {name: row[name] for name in ("kind", "step", "epoch", "time")}
         epoch = {name: value for name, value in row.items() if name != "time"}
         metrics.try_to_add([*_steps(logs.take()), epoch])
@@ -92,12 +92,12 @@ def jsonl(
     return Observer(
         {
             "before_fit": before_fit,
-            "before_epoch": logs.before_epoch,
             "after_batch": after_batch,
             "after_epoch": after_epoch,
             "after_fit": after_fit,
         },
         flush=lambda: metrics.add(_steps(logs.take())),
+        reads=never,
     )
 
 

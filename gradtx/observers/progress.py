@@ -4,7 +4,7 @@ import atexit
 import sys
 from typing import Any, TextIO
 
-from gradtx.loop import Observer, Report
+from gradtx.loop import Observer, Report, never
 from gradtx.observers.table import Lines, format_number
 from gradtx.observers.throttle import Throttle
 
@@ -17,8 +17,7 @@ def progress(
     """Show the epoch table as it grows, and how far the epoch is.
 
     On a terminal a progress bar stands below the table; elsewhere, as in a log file, a plain line
-    comes now and then. The smooth loss is read at most four times a second, and from the last step
-    but one, so that the host never waits for the device.
+    comes now and then. It is drawn at most four times a second.
 
     Args:
         steps_per_epoch: the number of steps at which the bar is full; by default the length of the
@@ -33,7 +32,6 @@ def progress(
     display = _Bar(stream) if stream.isatty() else _Plain(stream, every)
     lines = Lines()
     total = steps_per_epoch
-    newest: Any = None  # the newest batch's number and log
 
     def before_fit(report: Report) -> None:
         display.open()
@@ -41,21 +39,15 @@ def progress(
             display.line(line)
 
     def before_epoch(report: Report) -> None:
-        nonlocal newest
-        newest = None
         display.begin(report.epoch, report.batch, total)
 
     def after_batch(report: Report) -> None:
-        nonlocal newest
-        if newest is not None and display.throttle.due():
-            batch, log = newest
-            display.advance(batch, float(log["train_loss"]))
-        newest = report.batch, report.log
+        if display.throttle.due():
+            display.advance(report.batch, float((report.log or {})["train_loss"]))
 
     def after_epoch(report: Report) -> None:
         nonlocal total
-        if newest is not None:
-            total = steps_per_epoch or newest[0]
+        total = steps_per_epoch or report.batch
         for line in lines.of(report.row or {}):
             display.line(line)
 
@@ -67,7 +59,8 @@ def progress(
             "before_validate": lambda report: display.validate(report.batch),
             "after_epoch": after_epoch,
             "after_fit": lambda report: display.close(),
-        }
+        },
+        reads=never,
     )
 
 

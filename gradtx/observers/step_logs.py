@@ -1,10 +1,8 @@
-"""The steps' logs, brought to the host without waiting for the device."""
+"""The steps' logs, as numbers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-
-import jax
 
 from gradtx.loop import Report
 
@@ -13,39 +11,23 @@ from gradtx.loop import Report
 class StepLogs:
     """Gathers the logs of steps; `take` gives them as numbers, with the step and the epoch.
 
-    Steps are numbered from 0 over all fits, as schedules count them. A step that came after the
-    end of its phase and did nothing is left out.
+    Steps are numbered from 0 over all fits, as schedules count them.
     """
 
-    waiting: list[tuple[int, int, Any]] = field(default_factory=list)  # step, epoch, log
-    offset: int = 0
+    waiting: list[dict[str, Any]] = field(default_factory=list)
 
     def before_fit(self, report: Report) -> None:
         """Forget what a fit that did not come to its end has left."""
         self.waiting = []
 
-    def before_epoch(self, report: Report) -> None:
-        """Find out which step comes next."""
-        self.offset = int(report.state.step) - report.batch
-
     def after_batch(self, report: Report) -> None:
-        """Keep the log of a step, unread."""
-        self.waiting.append((self.offset + report.batch - 1, report.epoch, report.log))
+        """Keep the log of a step."""
+        self.waiting.append(_record(report.step - 1, report.epoch, dict(report.log or {})))
 
-    @property
-    def settled(self) -> bool:
-        """Whether there are logs beside the newest, whose step may be running."""
-        return len(self.waiting) > 1
-
-    def take(self, *, last: bool = True) -> list[dict[str, Any]]:
-        """The logs since the last call; without `last` all but the newest."""
-        end = len(self.waiting) if last else max(len(self.waiting) - 1, 0)
-        ready, self.waiting = self.waiting[:end], self.waiting[end:]
-        logs = jax.device_get([log for _, _, log in ready])
-        numbers = [(step, epoch) for step, epoch, _ in ready]
-        return [
-            _record(*number, log) for number, log in zip(numbers, logs, strict=True) if log["alive"]
-        ]
+    def take(self) -> list[dict[str, Any]]:
+        """The logs since the last call."""
+        ready, self.waiting = self.waiting, []
+        return ready
 
 
 def _record(step: int, epoch: int, log: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gradtx.files import Appending
-from gradtx.loop import Observer, Report
+from gradtx.loop import Observer, Report, never
 from gradtx.observers.step_logs import StepLogs
 from gradtx.observers.throttle import Throttle
 
@@ -51,29 +51,29 @@ def tensorboard(log_dir: str | Path) -> Observer:
         nonlocal file
         logs.before_fit(report)
         file = Appending(_new_path(Path(log_dir)))
-        file.write(_opening(int(report.state.step) + 1))
+        file.write(_opening(report.step + 1))
 
-    def steps(*, last: bool = True) -> list[bytes]:
-        return [_scalars("step", log, log["step"] + 1) for log in logs.take(last=last)]
+    def steps() -> list[bytes]:
+        return [_scalars("step", log, log["step"] + 1) for log in logs.take()]
 
     def after_batch(report: Report) -> None:
         logs.after_batch(report)
-        if logs.settled and throttle.due():
-            file.try_to_write(steps(last=False))
+        if throttle.due():
+            file.try_to_write(steps())
 
     def after_epoch(report: Report) -> None:
-        epoch = _scalars("epoch", report.row or {}, int(report.state.step))
+        epoch = _scalars("epoch", report.row or {}, report.step)
         file.try_to_write([*steps(), epoch])
 
     return Observer(
         {
             "before_fit": before_fit,
-            "before_epoch": logs.before_epoch,
             "after_batch": after_batch,
             "after_epoch": after_epoch,
             "after_fit": lambda report: file.write(),
         },
         flush=lambda: file.write(steps()),
+        reads=never,
     )
 
 

@@ -43,7 +43,7 @@ def play(observer, *, batches=3, epochs=2):
             log = {"train_loss": Loss(batch)}
             tell("after_batch", epoch=epoch, batch=batch, log=log)
         tell("before_validate", epoch=epoch, batch=batches)
-        tell("after_epoch", epoch=epoch + 1, row=ROW | {"epoch": epoch})
+        tell("after_epoch", epoch=epoch + 1, batch=batches, row=ROW | {"epoch": epoch})
     tell("after_fit", epoch=epochs)
     return reads
 
@@ -83,13 +83,14 @@ def test_progress_elsewhere_is_the_table_alone_in_a_short_fit():
     assert file.getvalue() == TABLE
 
 
-def test_progress_lines_read_the_step_before():
+def test_progress_lines():
     file = io.StringIO()
-    assert play(progress(every=0, file=file)) == [1, 2, 1, 2]
+    assert play(progress(every=0, file=file)) == [1, 2, 3, 1, 2, 3]
     lines = file.getvalue().splitlines()
-    assert lines[:2] == [
+    assert lines[:3] == [
         "epoch 0, step 1: train_loss 0.2500",
         "epoch 0, step 2: train_loss 0.5000",
+        "epoch 0, step 3: train_loss 0.7500",
     ]
     # The length of an epoch is known once one has passed.
     assert "epoch 1, step 2/3: train_loss 0.5000" in lines
@@ -100,7 +101,7 @@ def test_progress_on_a_terminal_is_a_bar_below_the_table(monkeypatch):
     monkeypatch.setattr("gradtx.observers.throttle.monotonic", itertools.count().__next__)
     file = Terminal()
     reads = play(progress(steps_per_epoch=3, file=file))
-    assert len(reads) == 4
+    assert len(reads) == 6
     shown = file.getvalue()
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", shown)
     for line in TABLE.splitlines():

@@ -99,14 +99,14 @@ def test_a_resumed_fit_continues_the_file(tmp_path, event, step):
 
 
 def test_the_first_step_is_written_as_soon_as_it_has_ended(tmp_path, monkeypatch):
-    """While the second may be running; then not before a second has passed, which here it never."""
+    """Then not before a second has passed, which here it never."""
     monkeypatch.setattr("gradtx.observers.throttle.monotonic", lambda: 0.0)
     path = tmp_path / "metrics.jsonl"
     loop, state = make()
     seen = []
     look = lambda report: seen.append(path.read_text().splitlines() if path.exists() else [])
     fit(loop, state, BATCHES, epochs=1, observers=[jsonl(path), Observer({"after_batch": look})])
-    assert [[strict(line)["step"] for line in lines] for lines in seen] == [[], [0], [0]]
+    assert [[strict(line)["step"] for line in lines] for lines in seen] == [[0], [0], [0]]
     assert len(records(path, "step")) == 3
 
 
