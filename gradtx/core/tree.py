@@ -227,7 +227,8 @@ def _remedy(dtype: Any) -> str:
     if jnp.issubdtype(dtype, jnp.complexfloating):
         return (
             "Hold the real and the imaginary part as two parameters, or wrap the transform in"
-            " optax.contrib.split_real_and_imaginary."
+            " optax.contrib.split_real_and_imaginary and conjugate what jax.grad returns, as"
+            " gradtx.loop does."
         )
     return "Pass None for a parameter that isn't trained, or make it floating."
 

@@ -47,8 +47,10 @@ def _jitted(shardings: tuple[Any, ...]) -> Jitted:
     step would be compiled anew.
     """
 
-    def with_shardings(state: TrainState) -> TrainState:
+    def settled(state: TrainState) -> TrainState:
         leaves, structure = jax.tree.flatten(state)
+        # One that became weakly typed, as a Python number is, would compile the next step anew.
+        leaves = [x.astype(x.dtype) if getattr(x, "weak_type", False) else x for x in leaves]
         if shardings:
             leaves = jax.lax.with_sharding_constraint(leaves, list(shardings))
         return jax.tree.unflatten(structure, leaves)
@@ -58,8 +60,8 @@ def _jitted(shardings: tuple[Any, ...]) -> Jitted:
         def run(*args: Any, **kwargs: Any) -> Any:
             out = part(*args, **kwargs)
             if isinstance(out, TrainState):
-                return with_shardings(out)
-            return with_shardings(out[0]), *out[1:]
+                return settled(out)
+            return settled(out[0]), *out[1:]
 
         # The loop is static: functions and hooks, compared by identity.
         return jax.jit(run, static_argnums=0, donate_argnums=1, **options)

@@ -135,7 +135,7 @@ class StepContext:
         pred: the prediction, from after_pred on.
         loss: float[], what is recorded, from after_loss on.
         objective: float[], what is differentiated: a penalty is added to it.
-        grads: the gradients, from after_backward on.
+        grads: the gradients, from after_backward on; of a complex parameter dL/dx + i dL/dy.
         updates: at after_update, between the optimizer's update and its application.
     """
 

@@ -90,10 +90,16 @@ def _backward(loop: Loop, states: HookStates, context: StepContext, active: Any)
         return seen.objective, (mine, seen.replace(params=None), opened)
 
     grads, (states, context, opened) = jax.grad(objective, has_aux=True)(params)
+    grads = jax.tree.map(_uphill, grads)
     cancelled = is_cancelled(loop, context.requested, "backward", opened)
     grads = choose(cancelled, jax.tree.map(jnp.zeros_like, grads), grads)
     context = context.replace(params=params, grads=grads)
     return close_level(loop, "backward", states, context, opened)
+
+
+def _uphill(grad: jax.Array) -> jax.Array:
+    """The direction in which the loss rises: of a complex parameter JAX gives its conjugate."""
+    return jnp.conj(grad) if jnp.iscomplexobj(grad) else grad
 
 
 def _with_loss(context: StepContext) -> Metrics:
