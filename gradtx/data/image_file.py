@@ -33,9 +33,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 SUFFIXES = frozenset(
     ".jpg .jpeg .png .webp .gif .bmp .tif .tiff .ppm .pgm .pbm .pnm".split()  # in lower case
 )
-MOST_PIXELS = 2**26  # 8192 x 8192; decoding takes up to 8 bytes a pixel
+MOST_PIXELS = 2**26  # 8192 x 8192; decoding takes up to 13 bytes a pixel
 MOST_BYTES = 2**30  # of a file
-WHITE = (255, 255, 255, 255)
+WHITE = (255, 255, 255)
 ORIENTATION = 0x0112  # the EXIF tag
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -166,8 +166,10 @@ def as_8_bits(image: Image.Image, mode: str) -> Image.Image:
         image = Image.fromarray(levels)
     elif image.has_transparency_data:
         # Of the modes with alpha, La alone is not made RGBA at once.
-        picture = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", picture.size, WHITE), picture)
+        picture = image.convert("LA") if image.mode == "La" else image
+        picture = picture if picture.mode == "RGBA" else picture.convert("RGBA")
+        image = Image.new("RGB", picture.size, WHITE)
+        image.paste(picture, mask=picture)
     return image if image.mode == mode else image.convert(mode)
 
 
@@ -184,4 +186,7 @@ def from_floats(values: np.ndarray) -> np.ndarray:
     low, high = values.min(), values.max()
     if not (low >= 0 and high <= 1):  # also for NaN
         raise ImageError(f"floating-point numbers must be in [0, 1]; got {low:g} to {high:g}")
-    return np.rint(255 * values).astype(np.uint8)
+    levels = np.empty(values.shape, np.uint8)
+    for row, line in zip(levels, values, strict=True):  # no copy of the whole
+        row[:] = np.rint(255 * line)
+    return levels
