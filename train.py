@@ -4,30 +4,31 @@ python train.py
 python train.py --dataset imagenette [--archive imagenette2-160.tgz]
 python train.py --model lstm
 python train.py --resume RUN
-python train.py --find-lr
-python train.py --sweep lr=1e-4:1e-1:8
+python train.py --find-lr | --sweep lr=1e-4:1e-1:8
 python train.py predict RUN IMAGE...
 python train.py --mesh data=4,fsdp=2 [--coordinator HOST:PORT --processes N --process-id I]
 """
 
 import contextlib
 import os
+import signal
 import sys
 
-# A CPU step takes two thirds of the time on huge pages. Only a process that is told so when it
-# starts has glibc ask for them, so on Linux this one starts again, before anything is imported.
-if __name__ == "__main__" and sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
-    os.environ["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"
-    with contextlib.suppress(OSError):  # without them all goes on, only slower
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+# A CPU step takes two thirds of the time on huge pages, which glibc asks for only if told when
+# a process starts: so this one starts again, but not under a debugger or what else may run it.
+if __name__ == "__main__" and not (sys._getframe().f_back or sys.gettrace() or sys.getprofile()):
+    signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"error: interrupted.\n"), os._exit(130)))
+    wanted = sys.platform == "linux" and os.environ.get("GRADTX_HUGE_PAGES", "1") == "1"
+    if wanted and "GLIBC_TUNABLES" not in os.environ and os.path.isfile(sys.argv[0]):
+        os.environ["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"
+        with contextlib.suppress(OSError):  # without them all goes on, only slower
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 import gradtx
@@ -41,6 +42,7 @@ from gradtx.recipes import fit_flat_cos, fit_one_cycle
 from gradtx.run import (
     Runner,
     TrainOptions,
+    ending_at_once,
     first_state,
     image_model,
     image_source,
@@ -56,7 +58,6 @@ from models import MLP, resnet18, resnet34, resnet_tiny
 from models.rnn import LSTMLanguageModel, sequence_loss
 
 MODELS: Any = {"resnet34": resnet34, "resnet18": resnet18, "resnet_tiny": resnet_tiny, "mlp": MLP}
-CACHE = Path("~/.cache/gradtx/compiled").expanduser()
 
 
 def train(options: TrainOptions, run: Runner) -> None:
@@ -138,13 +139,12 @@ def make_recipe(options: TrainOptions, state: TrainState, steps: int) -> Callabl
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     argv = sys.argv[1:] if argv is None else argv
-    jax.config.update("jax_compilation_cache_dir", str(CACHE))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
     if argv[:1] == ["predict"]:
         return predict(TrainOptions, MODELS, argv[1:])
     return launch(TrainOptions, train, argv, description=__doc__ or "")
 
 
 if __name__ == "__main__":
-    with ending_together("Start all again, with --resume and the run's directory."):
+    again = "Start all again, with --resume and the run's directory."
+    with ending_at_once(sys._getframe().f_back is None), ending_together(again):
         leave(main())

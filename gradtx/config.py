@@ -17,6 +17,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar
 
+from gradtx.files import as_path
+
 T = TypeVar("T")
 
 
@@ -236,4 +238,7 @@ def _reader(hint: Any) -> Callable[[str], Any]:
 def _path(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("a path must not be empty")
-    return Path(text)
+    try:
+        return as_path(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error).rstrip(".")) from error

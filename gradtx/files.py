@@ -1,4 +1,4 @@
-"""Writing files: whole or not at all, and appending to one that grows."""
+"""Files: paths as users write them, writing whole or not at all, appending to one that grows."""
 
 import errno
 import os
@@ -6,6 +6,38 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+
+CACHE = Path("~/.cache/gradtx")  # what can be made again
+
+
+def as_path(path: str | bytes | os.PathLike[str]) -> Path:
+    """A path as a user writes it: `~` is the home directory, and `~NAME` that of a user NAME.
+
+    Every path that is handed to gradtx goes through it. Nothing else has a meaning: all other
+    names are taken as they are, `~NAME` too where there is no such user.
+
+    >>> as_path("a/~/b*[c]")
+    PosixPath('a/~/b*[c]')
+
+    Args:
+        path: text, bytes as the file system has them, or a path object.
+
+    Raises:
+        ValueError: for `~` where there is no home directory, and for a NUL character, which no
+            name has.
+    """
+    path = os.fsdecode(path)
+    if "\0" in path:
+        raise ValueError(
+            f"path: a name must have no NUL character; got {path!r}. Name another file."
+        )
+    found = Path(os.path.expanduser(path))
+    if found.parts[:1] == ("~",) and path.startswith("~"):
+        raise ValueError(
+            f"path: `~` must stand for a home directory; got {path}, and there is none (HOME is not"
+            " set, and the user has no entry in passwd). Set HOME, or write the path in full."
+        )
+    return found
 
 
 def printable(name: str | Path) -> str:
@@ -41,16 +73,17 @@ def write_atomically(path: str | Path, data: bytes | str) -> None:
     Args:
         path: the file; its directory must be there. Only one process or thread may write it at a
             time.
-        data: all that is to be in it; text is written in UTF-8.
+        data: all that is to be in it; text is written in UTF-8, with an
+            escape for a letter that has no code there, as in a name that is no UTF-8.
 
     Raises:
         OSError: if it cannot be written, as on a full disk.
     """
-    path = Path(path)
+    path = as_path(path)
     new = path.with_name(f".{path.name}.new")
     try:
         with new.open("wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
+            file.write(data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data)
             file.flush()
             os.fsync(file.fileno())
         new.replace(path)

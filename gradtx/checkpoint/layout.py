@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gradtx.checkpoint.digests import flush_directory
+from gradtx.files import as_path
 
 NAME = re.compile(r"(\d{6,})-step-(\d+)")
 HIDDEN = re.compile(r"\.\d{6,}-step-\d+\.tmp")
@@ -66,7 +67,7 @@ def entries(directory: str | Path) -> list[Entry]:
     Args:
         directory: the directory of checkpoints.
     """
-    directory = Path(directory)
+    directory = as_path(directory)
     if not directory.is_dir():
         return []
     matches = [NAME.fullmatch(path.name) for path in directory.iterdir() if path.is_dir()]
@@ -130,7 +131,7 @@ def clean(directory: str | Path) -> list[str]:
     Args:
         directory: the directory of checkpoints; it need not be there.
     """
-    directory = Path(directory)
+    directory = as_path(directory)
     left = (
         [p for p in directory.iterdir() if HIDDEN.fullmatch(p.name) and _is_own(p)]
         if directory.is_dir()

@@ -24,6 +24,7 @@ from gradtx.checkpoint.leaves import (
 )
 from gradtx.checkpoint.meta import FILE, Meta, check_must_match, read_meta
 from gradtx.checkpoint.orbax import orbax_version, read
+from gradtx.files import as_path
 from gradtx.sealed import Damaged
 
 PARAMS = ("params", "model_state")
@@ -81,7 +82,7 @@ def restore(
         CheckpointError: if no checkpoint is intact, or if it does not fit `like` or `must_match`;
             the message names what differs.
     """
-    directory = Path(directory)
+    directory = as_path(directory)
     entry, meta, damaged = newest_intact(directory)
     where = f"checkpoint: {entry.path(directory)}"
     if must_match is not None and not params_only:
@@ -109,7 +110,7 @@ def newest_intact(directory: str | Path) -> tuple[Entry, Meta, tuple[str, ...]]:
     Raises:
         CheckpointError: if there is none.
     """
-    directory = Path(directory)
+    directory = as_path(directory)
     damaged: list[str] = []
     first = jax.process_index() == 0
     found = None

@@ -1,5 +1,6 @@
 """Resuming a fit from its newest checkpoint."""
 
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,14 @@ import jax
 from gradtx.checkpoint.layout import entries
 from gradtx.checkpoint.restoring import restore
 from gradtx.loop import History, TrainState
+from gradtx.output import counted, lossy
 
 
 def resume(
     directory: str | Path,
     *,
     must_match: Mapping[str, Any] | None = None,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = lambda line: print(line, file=lossy(sys.stdout)),
 ) -> Callable[[TrainState], tuple[TrainState, History]]:
     """For `fit(..., resume=resume(directory))`: continue from the newest intact checkpoint.
 
@@ -41,7 +43,7 @@ def resume(
         found = restore(directory, state, must_match=must_match)
         for line in found.damaged:
             say(f"Warning: {line}; an older one is used.")
-        say(f"Going on from {found.path}, after {found.meta.step} steps.")
+        say(f"Going on from {found.path}, after {counted(found.meta.step, 'step')}.")
         if found.meta.wrote["jax"] != jax.__version__:
             say(
                 f"Warning: it was saved under JAX {found.meta.wrote['jax']}, and this is"

@@ -29,6 +29,7 @@ from gradtx.checkpoint.leaves import (
 )
 from gradtx.checkpoint.meta import VERSION, Meta, as_json, write_meta
 from gradtx.checkpoint.orbax import begin_write, orbax_version
+from gradtx.files import as_path
 
 OVERHEAD = 2**18  # bytes of a checkpoint beside its arrays, more than enough
 
@@ -98,7 +99,7 @@ def start_save(
     leaves = leaves_of(state)
     check_leaves(leaves)
     copies = {name: copy_leaf(leaf) for name, leaf in leaves.items()}
-    directory = Path(directory).absolute()
+    directory = as_path(directory).absolute()
     _check_no_file(directory)
     entry = Entry(_agreed_number(directory), step)
     hidden = entry.hidden(directory)

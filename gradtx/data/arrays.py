@@ -9,7 +9,7 @@ from gradtx.data.array_source import ArraySource
 from gradtx.data.dataset import Dataset
 from gradtx.data.errors import DataError
 from gradtx.data.npz import read_npz
-from gradtx.files import printable
+from gradtx.files import as_path, printable
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 AT_ONCE = 2**20  # pixels
@@ -29,7 +29,7 @@ def arrays(path: str | Path) -> Dataset:
     Raises:
         DataError: if the file cannot be read, or an array is missing or not as above.
     """
-    found = read_npz(Path(path).expanduser(), KEYS)
+    found = read_npz(as_path(path), KEYS)
     path = printable(path)
     for split in ("train", "test"):
         check_split(path, found, split)

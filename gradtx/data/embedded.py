@@ -12,6 +12,7 @@ from pathlib import Path
 from gradtx.data.arrays import arrays
 from gradtx.data.dataset import Dataset
 from gradtx.data.errors import DataError
+from gradtx.files import as_path
 
 FILE = Path(__file__).with_name("fashion_mnist.npz")
 SHA256 = "8fad14525398cdb025b962df9fe00a334b1232bd588e94db758f914ea4b47dae"
@@ -40,6 +41,7 @@ def embedded(*, file: Path = FILE) -> Dataset:
 
     Source: Xiao, Rasul and Vollgraf (2017).
     """
+    file = as_path(file)
     if not file.is_file():
         raise DataError(f"embedded: {file} is missing. Reinstall gradtx.")
     got = hashlib.sha256(file.read_bytes()).hexdigest()

@@ -9,7 +9,7 @@ from gradtx.data.errors import DataError
 from gradtx.data.file_index import Indexed, combine, index_files
 from gradtx.data.image_file import SUFFIXES, ImageError
 from gradtx.data.photo_source import PhotoSource
-from gradtx.files import printable
+from gradtx.files import as_path, printable
 
 VALID_NAMES = ("val", "valid", "validation")
 REMEDY = "Replace or remove that file."
@@ -35,9 +35,9 @@ def folder(data_dir: str | Path, *, cache: str | Path | None = None) -> Dataset:
             a class that train has not, there are fewer than two classes, or an image cannot be
             read.
     """
-    root = Path(data_dir).expanduser()
+    root = as_path(data_dir)
     try:
-        return read_tree(root, None if cache is None else Path(cache).expanduser())
+        return read_tree(root, None if cache is None else as_path(cache))
     except OSError as error:
         raise DataError(
             f"folder: {printable(error.filename or root)} cannot be read ({error.strerror}). Name a"

@@ -15,7 +15,7 @@ from gradtx.data.errors import DataError
 from gradtx.data.image_file import ImageError, open_image
 from gradtx.data.photo_source import PhotoSource
 from gradtx.data.reading import PLAIN, normalize
-from gradtx.files import printable
+from gradtx.files import as_path, printable
 from gradtx.sealed import Damaged, read_json, write_json
 
 REMEDY = "Name image files."
@@ -82,7 +82,7 @@ class ImageSpec:
             DataError: if it is not there, something else, or was altered.
         """
         try:
-            found = read_json(Path(path))
+            found = read_json(as_path(path))
             found.setdefault("canvas", None)
             if problem := _problem(found):
                 raise Damaged(problem)
@@ -133,7 +133,7 @@ def read_images(paths: Sequence[str | Path], spec: ImageSpec) -> np.ndarray:
     Raises:
         DataError: naming the first file that cannot be read.
     """
-    return np.concatenate([_read(Path(path), spec) for path in paths])
+    return np.concatenate([_read(as_path(path), spec) for path in paths])
 
 
 def read_rows(path: str | Path, spec: ImageSpec) -> dict[str, np.ndarray]:
@@ -150,7 +150,7 @@ def read_rows(path: str | Path, spec: ImageSpec) -> dict[str, np.ndarray]:
         DataError: naming the file, if it cannot be read.
     """
     try:
-        photo = open_image(Path(path)).decode("L" if spec.channels == 1 else "RGB")
+        photo = open_image(as_path(path)).decode("L" if spec.channels == 1 else "RGB")
     except ImageError as error:
         what = f"predict: {printable(path)} cannot be read ({error}). {REMEDY}"
         raise DataError(what) from error

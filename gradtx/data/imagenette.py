@@ -25,7 +25,7 @@ from gradtx.data.errors import DataError
 from gradtx.data.exclusive import exclusive
 from gradtx.data.image_file import ImageError, open_image, reason
 from gradtx.data.photo_source import PhotoSource
-from gradtx.files import printable
+from gradtx.files import CACHE, as_path, printable
 
 IMAGENETTE_160 = Archive(
     url="https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-160.tgz",
@@ -48,7 +48,6 @@ CLASSES = {
     "n03445777": "golf ball",
     "n03888257": "parachute",
 }
-DEFAULT_DATA_DIR = Path("~/.cache/gradtx")
 UNFINISHED = ".imagenette-unfinished-"
 
 
@@ -75,8 +74,8 @@ def imagenette(
     Raises:
         DataError: if there is no archive, or it or the prepared data is damaged.
     """
-    data_dir = Path(data_dir or DEFAULT_DATA_DIR).expanduser().absolute()
-    given = None if archive is None else Path(archive).expanduser().absolute()
+    data_dir = as_path(data_dir or CACHE).absolute()
+    given = None if archive is None else as_path(archive).absolute()
     prepared = data_dir / "imagenette" / CONFIG / "1.0.0"
     try:
         if given is not None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from gradtx.data.dataset import Dataset
 from gradtx.data.errors import DataError
+from gradtx.files import as_path
 from gradtx.sealed import Damaged, read_records, write_records
 
 SHARE, MOST = 0.01, 100
@@ -78,7 +79,7 @@ class SkippedImages:
         Raises:
             DataError: if the file is damaged.
         """
-        self.path = Path(path)
+        self.path = as_path(path)
         with self.lock:
             if not resuming:
                 self.path.unlink(missing_ok=True)

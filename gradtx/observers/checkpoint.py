@@ -13,7 +13,9 @@ from gradtx.checkpoint.layout import clean
 from gradtx.checkpoint.orbax import require_orbax
 from gradtx.checkpoint.retention import remove_others
 from gradtx.checkpoint.saving import start_save
+from gradtx.files import as_path
 from gradtx.loop import Observer, Report
+from gradtx.output import counted, lossy
 
 
 class Interrupted(Exception):
@@ -26,7 +28,7 @@ class Interrupted(Exception):
 
     def __init__(self, step: int, path: Path | None) -> None:  # noqa: D107
         saved = f"saved as {path}" if path else "not saved"
-        super().__init__(f"stopped after {step} steps; {saved}")
+        super().__init__(f"stopped after {counted(step, 'step')}; {saved}")
         self.step, self.path = step, path
 
 
@@ -38,7 +40,7 @@ def checkpoint(
     must_match: Mapping[str, Any] | None = None,
     flush: Sequence[Observer] = (),
     stop: Callable[[int], bool] = lambda step: False,
-    say: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
+    say: Callable[[str], None] = lambda line: print(line, file=lossy(sys.stderr), flush=True),
 ) -> Observer:
     """Save the whole state at the end of every epoch, and after `every` steps if that is given.
 
@@ -66,7 +68,7 @@ def checkpoint(
     """
     _check_arguments(every, best)
     require_orbax()
-    writer = _Writer(Path(directory), dict(must_match or {}), tuple(flush), say)
+    writer = _Writer(as_path(directory), dict(must_match or {}), tuple(flush), say)
     saver = _Saver(writer, every, best, stop)
     return Observer(
         {
@@ -158,9 +160,15 @@ class _Writer:
         """Begin to save, when the save before has ended."""
         self.wait()
         about = {"must_match": self.must_match, "rows": self.rows, "score": score}
-        try:
-            for observer in self.flush:
+        for observer in self.flush:
+            try:
                 observer.flush()
+            except OSError as error:
+                self.say(
+                    f"Warning: metrics could not be written ({_reason(error)}); they are kept, and"
+                    " tried again."
+                )
+        try:
             self.pending = step, start_save(self.directory, report.state, step=step, **about)
         except (OSError, ValueError) as error:
             self._failed(step, error)
@@ -185,9 +193,14 @@ class _Writer:
         raise Interrupted(step, self.wait())
 
     def _failed(self, step: int, error: Exception) -> None:
-        full = "No space left" in str(error)
-        reason = "no space left on the disk" if full else " ".join(str(error).split())[:200]
         self.say(
-            f"Warning: the checkpoint after {step} steps could not be saved in {self.directory}"
-            f" ({reason}); the run goes on, and what was saved before is still there."
+            f"Warning: the checkpoint after {counted(step, 'step')} could not be saved in"
+            f" {self.directory} ({_reason(error)}); the run goes on, and what was saved before is"
+            " still there."
         )
+
+
+def _reason(error: Exception) -> str:
+    """Why something could not be written, in a few words."""
+    full = "No space left" in str(error)
+    return "no space left on the disk" if full else " ".join(str(error).split())[:200]

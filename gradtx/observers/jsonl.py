@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gradtx.files import as_path
 from gradtx.loop import History, Observer, Report, never
 from gradtx.observers.metrics_file import MetricsError, MetricsFile, intact, read
 from gradtx.observers.step_logs import StepLogs, map_values
@@ -55,7 +56,7 @@ def jsonl(
         MetricsError: when a fit begins, if the file has a line that is not of this form, or is
             not as it was written.
     """
-    metrics = MetricsFile(Path(path))
+    metrics = MetricsFile(as_path(path))
     times = MetricsFile(metrics.path.with_suffix(".times.jsonl"))
     logs, throttle = StepLogs(), Throttle(PERIOD)
 
@@ -115,8 +116,9 @@ def read_jsonl(path: str | Path) -> History:
         MetricsError: if it is not of the form that `jsonl` writes, or not as it was written.
     """
     number = lambda x: math.nan if x is None else x
-    Path(path).stat()
-    records = [map_values(number, record) for record in read(Path(path))]
+    path = as_path(path)
+    path.stat()
+    records = [map_values(number, record) for record in read(path)]
     without = lambda record, *names: {k: v for k, v in record.items() if k not in names}
     rows = [without(r, "kind") for r in records if r["kind"] == "epoch"]
     steps = [without(r, "kind") for r in records if r["kind"] == "step"]

@@ -7,6 +7,7 @@ from typing import Any, TextIO
 from gradtx.loop import Observer, Report, never
 from gradtx.observers.table import Lines, format_number
 from gradtx.observers.throttle import Throttle
+from gradtx.output import lossy
 
 REFRESH = 0.25
 
@@ -28,7 +29,7 @@ def progress(
     Raises:
         ImportError: on a terminal, if rich is not installed.
     """
-    stream = file or sys.stdout
+    stream = lossy(file or sys.stdout)
     display = _Bar(stream) if stream.isatty() else _Plain(stream, every)
     lines = Lines()
     total = steps_per_epoch

@@ -35,8 +35,10 @@ def stop_on_signals(
         return
     asked = False
     before = {number: signal.getsignal(number) for number in signals}
+    descriptor = signal.set_wakeup_fd(-1)  # who is told of signals there would end the fit at once
 
     def restore() -> None:
+        signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)
         for number, handler in before.items():
             signal.signal(number, handler)
 

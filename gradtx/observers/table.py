@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from gradtx.loop import History, Observer, Report
+from gradtx.output import lossy
 
 WIDTH = 10
 
@@ -23,7 +24,7 @@ def table(*, file: TextIO | None = None) -> Observer:
     Args:
         file: where to write; by default what is the standard output when a line is printed.
     """
-    show = lambda line: print(line, file=file or sys.stdout, flush=True)
+    show = lambda line: print(line, file=lossy(file or sys.stdout), flush=True)
     lines = Lines()
 
     def before_fit(report: Report) -> None:

@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from gradtx.files import Appending
+from gradtx.files import Appending, as_path
 from gradtx.loop import Observer, Report, never
 from gradtx.observers.step_logs import StepLogs
 from gradtx.observers.throttle import Throttle
@@ -44,13 +44,13 @@ def tensorboard(log_dir: str | Path) -> Observer:
             "gradtx.observers.tensorboard needs tensorboardX. Install it with"
             " `pip install gradtx[train]`."
         ) from error
-    logs, throttle = StepLogs(), Throttle(PERIOD)
+    folder, logs, throttle = as_path(log_dir), StepLogs(), Throttle(PERIOD)
     file = Appending(Path())
 
     def before_fit(report: Report) -> None:
         nonlocal file
         logs.before_fit(report)
-        file = Appending(_new_path(Path(log_dir)))
+        file = Appending(_new_path(folder))
         file.write(_opening(report.step + 1))
 
     def steps() -> list[bytes]:

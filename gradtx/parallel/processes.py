@@ -17,6 +17,8 @@ import jax
 import numpy as np
 from jax.experimental.multihost_utils import broadcast_one_to_all, sync_global_devices
 
+from gradtx.output import lossy
+
 # What the runtimes say when a process is gone: gloo, NCCL, JAX's coordination service.
 LOST = re.compile(
     r"(?i:gloo|nccl|coordination service|connection reset|connection closed)"
@@ -128,7 +130,7 @@ def say(*lines: str) -> None:
         *lines: as for `print`.
     """
     if is_first():
-        print(*lines, flush=True)
+        print(*lines, file=lossy(sys.stdout), flush=True)
 
 
 def from_first(number: int) -> int:
@@ -173,7 +175,7 @@ def ending_together(remedy: str = "Start them all again.") -> Iterator[None]:
                 f"error: process {jax.process_index()} of {jax.process_count()} has lost another"
                 f" one ({reason}). {remedy}"
             )
-            print(line, file=sys.stderr)
+            print(line, file=lossy(sys.stderr))
         else:
             traceback.print_exc()
         leave(1)
@@ -185,8 +187,8 @@ def leave(status: int) -> None:
     Args:
         status: 0, or what says how it failed.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        lossy(stream).flush()
     if status and jax.process_count() > 1:
         os._exit(status)
     sys.exit(status)

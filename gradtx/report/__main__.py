@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gradtx.config import Parser
+from gradtx.files import as_path
 from gradtx.report import write_comparison, write_report
 
 
@@ -24,8 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=(__doc__ or "").splitlines()[0],
         allow_abbrev=False,
     )
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run's directory")
-    parser.add_argument("--out", type=Path, help="of a comparison (default: comparison.html)")
+    parser.add_argument("runs", nargs="+", type=as_path, metavar="RUN", help="a run's directory")
+    parser.add_argument("--out", type=as_path, help="of a comparison (default: comparison.html)")
     args = parser.parse_args(argv)
     try:
         if len(args.runs) == 1 and args.out is None:

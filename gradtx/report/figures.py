@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from gradtx.files import as_path
+
 try:
     import matplotlib
     from matplotlib.artist import Artist
@@ -122,7 +124,7 @@ def to_svg(figure: Figure) -> str:
 
 def to_png(figure: Figure, path: str | Path) -> Path:
     """Write the figure as a PNG file, and return its path."""
-    path = Path(path)
+    path = as_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=DOTS, format="png")
     return path

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gradtx.files import write_atomically
+from gradtx.files import as_path, write_atomically
+from gradtx.output import counted
 from gradtx.report.curves import EACH, best_row, metrics_of, overlay, run_curves
 from gradtx.report.figures import Panels, draw, png_bytes, to_svg
 from gradtx.report.html import Markup, element, image, page, table
@@ -29,7 +30,7 @@ def write_report(directory: str | Path) -> Path:
         OSError: if the page cannot be written.
     """
     run = read_run(directory)
-    return _write(report_page(run), Path(directory) / "report.html")
+    return _write(report_page(run), as_path(directory) / "report.html")
 
 
 def write_comparison(directories: Iterable[str | Path], path: str | Path) -> Path:
@@ -42,14 +43,14 @@ def write_comparison(directories: Iterable[str | Path], path: str | Path) -> Pat
     Raises:
         ValueError, OSError: as `write_report`.
     """
-    runs = [read_run(directory) for directory in directories]
-    names = [run.name for run in runs]
-    where = [str(directory) for directory in directories]
-    unique = len(set(names)) == len(names)
-    return _write(comparison_page(dict(zip(names if unique else where, runs, strict=True))), path)
+    found = {str(directory): read_run(directory) for directory in directories}
+    names = [run.name for run in found.values()]
+    shown = names if len(set(names)) == len(names) else found
+    return _write(comparison_page(dict(zip(shown, found.values(), strict=True))), path)
 
 
 def _write(text: str, path: str | Path) -> Path:
+    path = as_path(path)
     try:
         write_atomically(path, text)
     except OSError as error:
@@ -57,7 +58,7 @@ def _write(text: str, path: str | Path) -> Path:
             f"report: {path} must be a file that can be written; got"
             f" {error.strerror or type(error).__name__}. Name another place, or make room there."
         ) from error
-    return Path(path)
+    return path
 
 
 def report_page(run: Run) -> str:
@@ -195,7 +196,8 @@ def _summary(run: Run) -> str:
     if best is None:
         return f"{what}; no epoch has ended with finite figures yet."
     figures = ", ".join(f"{name} {_number(best[name])}" for name in ("valid_loss", *metrics))
-    return f"{what}, {len(run.history.rows)} epochs. Best, epoch {best['epoch']}: {figures}."
+    what += f", {counted(len(run.history.rows), 'epoch')}"
+    return f"{what}. Best, epoch {best['epoch']}: {figures}."
 
 
 def _epochs(run: Run) -> Markup:

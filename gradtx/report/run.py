@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gradtx.data.skipped import read_skipped
+from gradtx.files import as_path
 from gradtx.loop import History
 from gradtx.loop.state import SMOOTHING
 from gradtx.observers.jsonl import read_jsonl
@@ -66,7 +67,7 @@ def read_run(directory: str | Path) -> Run:
     Raises:
         ValueError: if it is no such directory, or a file in it is damaged.
     """
-    directory = Path(directory)
+    directory = as_path(directory)
     names = lambda x: isinstance(x, list) and all(isinstance(name, str) for name in x)
     config = _json(directory / "config.json", {MOMENTA: names})
     metrics = directory / "metrics.jsonl"

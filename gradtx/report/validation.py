@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gradtx.files import write_atomically
+from gradtx.files import as_path, write_atomically
 
 WORST = 12
 
@@ -115,7 +115,8 @@ def read_validation(path: str | Path) -> Validation:
         ValueError: if it is something else, or damaged.
     """
     try:
-        if not Path(path).is_file():  # a pipe would be waited for
+        path = as_path(path)
+        if not path.is_file():  # a pipe would be waited for
             raise FileNotFoundError
         with np.load(path, allow_pickle=False) as file:
             found = {field.name: file[field.name] for field in fields(Validation)}

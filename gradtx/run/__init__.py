@@ -20,6 +20,7 @@ from gradtx.run.directory import read_config
 from gradtx.run.errors import RunFailed, fail
 from gradtx.run.first_state import first_state
 from gradtx.run.guards import with_guards
+from gradtx.run.interrupt import ending_at_once
 from gradtx.run.launch import launch
 from gradtx.run.model import Model, image_model, linen_model
 from gradtx.run.options import RunOptions
@@ -36,6 +37,7 @@ __all__ = [
     "RunOptions",
     "Runner",
     "TrainOptions",
+    "ending_at_once",
     "fail",
     "first_state",
     "image_model",

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 
 from gradtx.data.image_spec import ImageSpec
+from gradtx.files import as_path
 from gradtx.loop import Loop, TrainState
 from gradtx.report.faults import write_faults
 from gradtx.report.page import write_report
@@ -29,7 +30,7 @@ def finish(
     it, as for text, there are no predictions. A job of several processes has none either. The
     images that could not be read are those of `out`/skipped.jsonl.
     """
-    out, names, faults = Path(out), ["faults.json"], loop.faults(state)
+    out, names, faults = as_path(out), ["faults.json"], loop.faults(state)
     if spec is not None and jax.process_count() == 1:
         predict = predictor(loop.apply, state.params, state.model_state)
         found = validate(predict, valid(), mean=spec.mean, std=spec.std)

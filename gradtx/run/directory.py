@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,7 +10,10 @@ from typing import Any, TypeVar
 from gradtx.checkpoint.layout import entries
 from gradtx.checkpoint.meta import check_must_match, read_meta
 from gradtx.config import convert, flag, parse
-from gradtx.parallel.processes import from_first
+from gradtx.files import as_path
+from gradtx.parallel.processes import from_first, is_first
+from gradtx.run.errors import short
+from gradtx.run.lock import lock
 from gradtx.run.options import RunOptions
 from gradtx.sealed import Altered, Damaged, read_json, write_json
 
@@ -19,25 +22,56 @@ C = TypeVar("C", bound=RunOptions)
 BESIDE = ("data", "jax", "momentum_names")  # entries of config.json beside the options
 
 
-def make_directory(options: RunOptions) -> Path:
-    """The directory that the run writes to, made.
+def take_directory(options: RunOptions, *, resuming: bool) -> tuple[Path, Callable[[], None]]:
+    """The directory that the run writes to, made and locked, and what lets go of it.
+
+    One that is named by the time is this run's own, even if others begin in the same second. Of a
+    job of several processes the first takes it, for all.
 
     Args:
         options: the options of the run; `out` names it, or else `name` and the time.
+        resuming: whether the run in it goes on.
 
     Raises:
-        ValueError: if it can't be.
+        ValueError: if it can't be made, or another process writes there.
     """
-    now = time.localtime(from_first(int(time.time())))
-    out = options.out or Path("runs") / f"{options.name}-{time.strftime('%Y%m%d-%H%M%S', now)}"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(
-            f"{options.PROG}: `--out` must be a directory that can be made; got {out}"
-            f" ({error.strerror}). Name another."
-        ) from error
-    return out
+    now = time.strftime("%Y%m%d-%H%M%S", time.localtime(from_first(int(time.time()))))
+    named = as_path(options.out or Path("runs") / f"{options.name}-{now}")
+    number, let_go, problem = 0, lambda: None, None
+    if is_first():
+        try:
+            number = _make(named, options)
+            where = f"{options.PROG}: `{'--resume' if resuming else '--out'}`"
+            let_go = lock(_numbered(named, number), where)
+        except (ValueError, OSError) as error:
+            number, problem = 0, error
+    number = from_first(number)
+    if not number:
+        raise problem or ValueError(
+            f"{options.PROG}: process 0 must have the run's directory; got none. See what it said."
+        )
+    return _numbered(named, number), let_go
+
+
+def _make(named: Path, options: RunOptions) -> int:
+    """Make the directory; returns which of that name it is, from 1 on."""
+    number = 1
+    while True:
+        try:
+            _numbered(named, number).mkdir(parents=True, exist_ok=options.out is not None)
+            return number
+        except OSError as error:
+            if options.out is None and isinstance(error, FileExistsError):
+                number += 1
+                continue
+            raise ValueError(
+                f"{options.PROG}: `--out` must be a directory that can be made; got"
+                f" {short(str(named))} ({error.strerror}). Name another."
+            ) from error
+
+
+def _numbered(named: Path, number: int) -> Path:
+    return named if number == 1 else named.with_name(f"{named.name}-{number}")
 
 
 def write_config(options: RunOptions, path: Path, **beside: Any) -> None:
@@ -86,6 +120,7 @@ def read_config(cls: type[C], run: Path, argv: Sequence[str] = (), where: str = 
             purpose removes its entry `digest`.
     """
     left_out = [f.name for f in dataclasses.fields(cls) if not f.metadata["resumable"]]
+    run = as_path(run)
     path = run / "config.json"
     altered = False
     try:
@@ -94,8 +129,9 @@ def read_config(cls: type[C], run: Path, argv: Sequence[str] = (), where: str = 
         saved, altered = error.entries, True
     except Damaged as error:
         raise ValueError(
-            f"{cls.PROG}: {where} must be the directory of a run; got {run}, whose config.json"
-            f" cannot be read: got {error}. Name another, or put that file back as it was."
+            f"{cls.PROG}: {where} must be the directory of a run; got {short(str(run))}, whose"
+            f" config.json cannot be read: got {error}. Name another, or put that file back as it"
+            " was."
         ) from error
     options = {name: value for name, value in saved.items() if name not in (*BESIDE, *left_out)}
     saved = convert(cls, options, where=str(path))

@@ -1,5 +1,6 @@
 """From the command line to the exit status, for any training script."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -7,20 +8,24 @@ from gradtx.checkpoint import CheckpointError
 from gradtx.config import check_ignored, parse
 from gradtx.data.errors import DataError
 from gradtx.observers import Interrupted, MetricsError
+from gradtx.output import counted, lossy_output
 from gradtx.parallel.processes import join, say
+from gradtx.run.compiled import keep_compiled
 from gradtx.run.devices import mesh_for
 from gradtx.run.directory import resumed_config
-from gradtx.run.errors import RunFailed, fail
+from gradtx.run.errors import BAD_INPUT, FAILED, NOT_SAVED, RunFailed, fail, out_of_memory
+from gradtx.run.interrupt import INTERRUPTED, LAST_WORD
 from gradtx.run.options import RunOptions
 from gradtx.run.runner import Runner
 
 C = TypeVar("C", bound=RunOptions)
 
 # What is the user's to mend, before the run has begun and after; other errors are the script's.
-BAD_INPUT = (ValueError, RuntimeError, MemoryError)
-BAD_RUN = (DataError, CheckpointError, MetricsError, ImportError, OSError, MemoryError)
+BEFORE = (ValueError, RuntimeError, OSError)
+AFTER = (DataError, CheckpointError, MetricsError, ImportError, OSError)
 
 
+@lossy_output()
 def launch(
     cls: type[C],
     train: Callable[[C, Runner], Any],
@@ -35,10 +40,19 @@ def launch(
     leaves is in `--out`: config.json, metrics.jsonl, event files, checkpoints, report.html. A
     signal to end (SIGTERM, Ctrl-C) saves first.
 
-    Status 2 is for bad input, 1 for a run that failed; either with one line on the standard error
-    that begins with "error: ". For what is wrong with the options or the data, `train` raises a
-    `ValueError` before it calls the method of `run`; any error later on that is of the script's
-    own making is left as it is. An option that does not parse ends the process, as `--help` does.
+    Every status but 0 comes with one line on the standard error that begins with "error: ":
+
+        0     the run has ended, or a signal has stopped it, and all is on the disk
+        1     it failed: a loss that is not finite, no memory, another process that is gone
+        2     bad input: the options, the data, a directory that another run writes to
+        3     it was trained to the end or stopped, but its last state, or a file of it, is not on
+              the disk
+        130   Ctrl-C where there was nothing to save
+
+    A standard output that nobody reads, that is closed or on a full disk ends nothing. For what is
+    wrong with the options or the data, `train` raises a `ValueError` before it calls the method of
+    `run`; any error later on that is of the script's own making is left as it is. An option that
+    does not parse ends the process, as `--help` does.
 
     Args:
         cls: the dataclass of the script's options.
@@ -46,6 +60,7 @@ def launch(
         argv: the words of the command line.
         description: what `--help` says of the script.
     """
+    keep_compiled()
     run = None
     try:
         options = parse(cls, argv, prog=cls.PROG, description=description)
@@ -56,24 +71,40 @@ def launch(
         join(**options.processes_named, detect=options.distributed)
         run = Runner(options, mesh=mesh_for(options), resuming=resuming)
         train(options, run)
+        return _ended(run)
     except Interrupted as stopped:
         return _stopped(cls, stopped)
+    except KeyboardInterrupt:
+        return fail(LAST_WORD, INTERRUPTED)
     except RunFailed as error:
-        return fail(error, status=1)
+        return fail(error, FAILED)
     except Exception as error:
         begun = run is not None and run.out is not None
-        if isinstance(error, BAD_RUN if begun else BAD_INPUT):
-            return fail(error)
+        if out_of_memory(error):
+            return fail(error, FAILED)
+        if isinstance(error, AFTER if begun else BEFORE):
+            return fail(error, BAD_INPUT)
         raise
+    finally:
+        if run is not None:
+            run.close()
+
+
+def _ended(run: Runner) -> int:
+    """Say what a run has left, and what it could not; returns the exit status."""
     if run.out is not None:
         say(f"Written to {run.out}: {', '.join(run.written)}.")
-    return 0
+    if not run.missing:
+        return 0
+    lacks = "; ".join(run.missing)
+    return fail(f"{run.out} must have all of the run; it lacks {lacks}. Make room.", NOT_SAVED)
 
 
 def _stopped(cls: type[RunOptions], stopped: Interrupted) -> int:
     """Say that a signal has ended the run, and how to go on; returns the exit status."""
+    done = counted(stopped.step, "step")
     if stopped.path is None:
-        return fail(f"stopped after {stopped.step} steps, which could not be saved.", status=1)
+        return fail(f"stopped after {done}, which could not be saved.", NOT_SAVED)
     run = stopped.path.parents[1]
-    say(f"Stopped after {stopped.step} steps. To go on: python {cls.PROG} --resume {run}")
+    say(f"Stopped after {done}. To go on: python {cls.PROG} --resume {shlex.quote(str(run))}")
     return 0

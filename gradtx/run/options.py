@@ -66,7 +66,7 @@ class RunOptions:
         " NAME spread geometrically; constant otherwise, no augmentation",
     )
     save_every: int | None = option(
-        None, "a checkpoint after so many steps, not only each epoch", least=1
+        None, "a checkpoint after so many steps, not only each epoch", least=1, below=2**31
     )
     out: Path | None = option(
         None, "where to write (default: runs/MODEL-DATA-TIME)", resumable=False
@@ -103,7 +103,7 @@ class RunOptions:
         overridable=True,
     )
     limit_batches: int | None = option(
-        None, "for tests: end each epoch after so many batches", least=1
+        None, "for tests: end each epoch after so many batches", least=1, below=2**31
     )
 
     def __post_init__(self) -> None:

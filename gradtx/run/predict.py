@@ -1,5 +1,6 @@
 """The command that prints what a trained model says of image files."""
 
+from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,15 +11,19 @@ import jax
 from gradtx.checkpoint import Restored, restore
 from gradtx.config import Parser
 from gradtx.data.image_spec import ImageSpec, read_images
-from gradtx.files import printable
+from gradtx.files import as_path, printable
+from gradtx.output import lossy_output
 from gradtx.parallel.processes import say
+from gradtx.run.compiled import keep_compiled
 from gradtx.run.directory import read_config
-from gradtx.run.errors import fail
+from gradtx.run.errors import FAILED, fail, out_of_memory
+from gradtx.run.interrupt import INTERRUPTED, LAST_WORD
 from gradtx.run.model import Model, image_model
 from gradtx.run.probabilities import predict_images, top
 from gradtx.run.train_options import TrainOptions
 
 
+@lossy_output()
 def predict(
     cls: type[TrainOptions], models: Mapping[str, Callable[..., Any]], argv: Sequence[str]
 ) -> int:
@@ -35,35 +40,47 @@ def predict(
     Raises:
         SystemExit: for words that do not parse, and for `--help`.
     """
+    keep_compiled()
     parser = Parser(prog=f"{cls.PROG} predict", description="Print classes of image files.")
-    parser.add_argument("run", type=Path, metavar="RUN", help="the directory of a run on images")
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="an image file")
+    parser.add_argument("run", type=as_path, metavar="RUN", help="the directory of a run on images")
+    parser.add_argument("images", nargs="+", type=as_path, metavar="IMAGE", help="an image file")
     parser.add_argument("--top", type=int, default=5, metavar="K", help="classes to show")
     args = parser.parse_args(argv)
     try:
-        if args.top < 1:
-            raise ValueError(
-                f"{cls.PROG}: `--top` must be positive; got {args.top}. Use 1 or more."
-            )
-        options = read_config(cls, args.run)
-        if options.sweep or options.find_lr:
-            raise ValueError(
-                f"{cls.PROG}: predict needs a training on images; got {args.run}, a search without"
-                " checkpoints. Name another run."
-            )
-        spec = ImageSpec.read(args.run / "data.json")
-        images = read_images(args.images, spec)
-        model = image_model(options, spec, models)
-        found = restore_model(model, args.run)
-    except ValueError as error:
+        _predict(cls, models, args)
+    except (ValueError, OSError) as error:
         return fail(error)
+    except KeyboardInterrupt:
+        return fail(LAST_WORD, INTERRUPTED)
+    except Exception as error:
+        if out_of_memory(error):
+            return fail(error, FAILED)
+        raise
+    return 0
+
+
+def _predict(
+    cls: type[TrainOptions], models: Mapping[str, Callable[..., Any]], args: Namespace
+) -> None:
+    """Print the classes of `args.images`."""
+    if args.top < 1:
+        raise ValueError(f"{cls.PROG}: `--top` must be positive; got {args.top}. Use 1 or more.")
+    options = read_config(cls, args.run)
+    if options.sweep or options.find_lr:
+        raise ValueError(
+            f"{cls.PROG}: predict needs a training on images; got {args.run}, a search without"
+            " checkpoints. Name another run."
+        )
+    spec = ImageSpec.read(args.run / "data.json")
+    images = read_images(args.images, spec)
+    model = image_model(options, spec, models)
+    found = restore_model(model, args.run)
     say(*(f"Warning: {line}." for line in found.damaged), f"By {found.path}.")
     shares = predict_images(model.apply, **found.state, images=images)
     for image, row in zip(args.images, shares, strict=True):
         say(printable(image))
         for name, share in top(row, spec.classes, args.top):
             say(f"  {share:7.2%}  {name}")
-    return 0
 
 
 def restore_model(model: Model, run: Path) -> Restored:
@@ -80,4 +97,4 @@ def restore_model(model: Model, run: Path) -> Restored:
     """
     params, model_state = jax.eval_shape(model.init, jax.random.key(0))
     like = SimpleNamespace(params=params, model_state=model_state)
-    return restore(run / "checkpoints", like, params_only=True)
+    return restore(as_path(run) / "checkpoints", like, params_only=True)

@@ -6,17 +6,19 @@ from typing import Any
 
 from jax.sharding import Mesh
 
-from gradtx.checkpoint import resume
+from gradtx.checkpoint import entries, resume
 from gradtx.loop import History, Loop, TrainState
 from gradtx.observers import stop_on_signals
 from gradtx.parallel.processes import is_first, say
 from gradtx.run.devices import on_mesh
-from gradtx.run.directory import config_key, make_directory
+from gradtx.run.directory import config_key, take_directory
 from gradtx.run.errors import RunFailed
 from gradtx.run.options import RunOptions
 from gradtx.run.searches import check_sweep, find_lr, run_sweep
 from gradtx.run.sources import BatchSource
-from gradtx.run.training import begin_new, describe_run, observers_for, report
+from gradtx.run.training import begin_new, describe_run, observers_for, report, unsaved
+
+MOST_STEPS = 2**31
 
 
 class Runner:
@@ -38,6 +40,8 @@ class Runner:
         self.options, self.mesh, self.resuming = options, mesh, resuming
         self.out: Path | None = None  # once the run has begun
         self.written: list[str] = []
+        self.missing: list[str] = []  # what should be on the disk and is not
+        self._let_go: Callable[[], None] = lambda: None
 
     def fit(
         self,
@@ -75,15 +79,17 @@ class Runner:
             arguments["resume"] = resume(out / "checkpoints", must_match=must_match, say=say)
         with stop_on_signals() as stop:
             saving = {"must_match": must_match, "stop": stop}
-            observers = observers_for(self.options, loop, source.steps, out, **saving)
+            observers = observers_for(self.options, loop, source.steps, out, self.missing, **saving)
             state, history = recipe(
                 loop, state, source.train, source.valid, observers=observers, **arguments
             )
-        reported = report(loop, state, source, out) if is_first() else []
+        reported = report(loop, state, source, out, self.missing) if is_first() else []
         if problem := loop.failure(state):
             raise RunFailed(f"{problem}; lower the learning rate. See {out}.")
+        self.missing += unsaved(state, out) if is_first() else []
         metrics = "metrics.jsonl (every step and epoch)"
-        self.written += [metrics, "tensorboard", *reported, "checkpoints (newest and best)"]
+        self.written += [metrics, "tensorboard", *reported]
+        self.written += ["checkpoints (newest and best)"] if entries(out / "checkpoints") else []
         return history
 
     def find_lr(self, loop: Loop, state: TrainState, source: BatchSource) -> None:
@@ -117,14 +123,30 @@ class Runner:
         state, source, out = self._begin(loop, state, source)
         self.written += run_sweep(self.options, loop, state, source, out)
 
+    def close(self) -> None:
+        """Let go of the directory; another run may go on in it."""
+        self._let_go()
+        self._let_go = lambda: None
+
     def _begin(
         self, loop: Loop, state: TrainState, source: BatchSource
     ) -> tuple[TrainState, BatchSource, Path]:
         """The run's own first state and batches, and its directory, in which it is described."""
-        self.out = out = make_directory(self.options)
+        _check_steps(self.options, source)
+        self.out, self._let_go = take_directory(self.options, resuming=self.resuming)
+        out = self.out
         state, source = on_mesh(state, source, self.mesh)
         if not self.resuming:
             state = begin_new(self.options, loop, state, out)
         if is_first():
             self.written += describe_run(self.options, state, source, out, resuming=self.resuming)
         return state, source, out
+
+
+def _check_steps(options: RunOptions, source: BatchSource) -> None:
+    """Steps are counted in 32 bits."""
+    if options.epochs * source.steps >= MOST_STEPS:
+        raise ValueError(
+            f"{options.PROG}: `--epochs` times the steps of an epoch must be below {MOST_STEPS:,};"
+            f" got {options.epochs:,} times {source.steps:,}. Lower it."
+        )

@@ -1,6 +1,7 @@
 """What a training leaves in its directory: configuration, metrics, events, checkpoints, report."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ from gradtx.checkpoint import CheckpointError, entries, restore
 from gradtx.core.runtime_hyperparams import names_with_role
 from gradtx.data import ImageSpec
 from gradtx.data.errors import DataError
-from gradtx.loop import Loop, TrainState
+from gradtx.files import as_path
+from gradtx.loop import Loop, Observer, Report, TrainState
 from gradtx.observers import checkpoint, jsonl, progress, tensorboard
+from gradtx.output import counted
 from gradtx.parallel.mesh import place, shardings_of
 from gradtx.parallel.processes import is_first, say
 from gradtx.run.directory import write_config
+from gradtx.run.errors import short
 from gradtx.run.options import RunOptions
 from gradtx.run.sources import BatchSource
 
@@ -32,7 +36,7 @@ def begin_new(options: RunOptions, loop: Loop, state: TrainState, out: Path) -> 
         )
     if options.resume is None:
         return state
-    found = restore(options.resume / "checkpoints", state, params_only=True)
+    found = restore(as_path(options.resume) / "checkpoints", state, params_only=True)
     say(*(f"Warning: {line}." for line in found.damaged), f"Parameters from {found.path}.")
     begun = loop.init(**found.state, seed=options.seed)
     shardings = shardings_of(state)
@@ -69,20 +73,45 @@ def _rebuild(path: Path, spec: ImageSpec) -> None:
 
 
 def observers_for(
-    options: RunOptions, loop: Loop, steps: int, out: Path, **saving: Any
+    options: RunOptions, loop: Loop, steps: int, out: Path, missing: list[str], **saving: Any
 ) -> list[Any]:
     """Progress, metrics and checkpoints; only the last is the business of all processes.
 
-    `steps` is the number of batches of an epoch; `saving` goes to `checkpoint`.
+    `steps` is the number of batches of an epoch; `saving` goes to `checkpoint`. What can't be
+    written up to the end is noted in `missing`.
     """
-    log, events = jsonl(out / "metrics.jsonl"), tensorboard(out / "tensorboard")
+    log = _noting(jsonl(out / "metrics.jsonl"), "metrics.jsonl", missing)
+    events = _noting(tensorboard(out / "tensorboard"), "tensorboard", missing)
     best = ("accuracy", "max") if "accuracy" in loop.metrics else ("valid_loss", "min")
     saving |= {"every": options.save_every, "best": best}
     saves = checkpoint(out / "checkpoints", flush=[log, events] if is_first() else [], **saving)
     return [progress(steps_per_epoch=steps), log, events, saves] if is_first() else [saves]
 
 
-def report(loop: Loop, state: TrainState, source: BatchSource, out: Path) -> list[str]:
+def _noting(observer: Observer, name: str, missing: list[str]) -> Observer:
+    """`observer` whose last write may fail: the checkpoint comes after it, and counts for more."""
+
+    def after_fit(report: Report) -> None:
+        try:
+            observer.on["after_fit"](report)
+        except OSError as error:
+            missing.append(f"{name} ({error.strerror})")
+
+    return replace(observer, on={**observer.on, "after_fit": after_fit})
+
+
+def unsaved(state: TrainState, out: Path) -> list[str]:
+    """The last state of a fit, in words, if it is not the newest checkpoint on the disk."""
+    saved, done = entries(out / "checkpoints"), int(state.step)
+    if saved and saved[-1].step == done:
+        return []
+    newest = f"that of step {saved[-1].step:,}" if saved else "none"
+    return [f"the state after {counted(done, 'step')} (the newest checkpoint is {newest})"]
+
+
+def report(
+    loop: Loop, state: TrainState, source: BatchSource, out: Path, missing: list[str]
+) -> list[str]:
     """Write the predictions, the counts of faults and the report; returns the files' names."""
     try:
         from gradtx.run.artifacts import finish  # matplotlib is an extra
@@ -91,6 +120,6 @@ def report(loop: Loop, state: TrainState, source: BatchSource, out: Path) -> lis
         return []
     try:
         return finish(out, loop, state, source.valid, spec=source.spec)
-    except (ValueError, OSError) as error:  # a file of the run was damaged while it trained
-        say(f"No report.html: {error}")
+    except (OSError, ValueError) as error:  # the training is over, and counts
+        missing.append(f"report.html ({short(str(error))})")
         return []

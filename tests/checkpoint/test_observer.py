@@ -207,7 +207,7 @@ def test_stopping_when_nothing_can_be_saved_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(saving, "begin_write", no_space)
     loop, state = made()
     saves = checkpoint(tmp_path, stop=lambda step: True, say=lambda line: None)
-    with pytest.raises(Interrupted, match="stopped after 1 steps; not saved") as stopped:
+    with pytest.raises(Interrupted, match="stopped after 1 step; not saved") as stopped:
         fit(loop, state, BATCHES, epochs=1, observers=[saves])
     assert stopped.value.path is None
 

@@ -102,7 +102,7 @@ def test_a_stopped_and_resumed_run_has_every_step(tmp_path, monkeypatch, capsys)
     never_due(monkeypatch)
     loop, state = make()
     options = RunOptions()
-    some = partial(observers_for, options, loop, len(BATCHES), tmp_path, must_match={})
+    some = partial(observers_for, options, loop, len(BATCHES), tmp_path, [], must_match={})
     with pytest.raises(Interrupted):
         fit(loop, state, BATCHES, epochs=3, observers=some(stop=lambda step: step == 5))
     assert steps(tmp_path / "tensorboard") == [1, 2, 3, 4, 5]
