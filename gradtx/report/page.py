@@ -43,10 +43,11 @@ def write_comparison(directories: Iterable[str | Path], path: str | Path) -> Pat
     Raises:
         ValueError, OSError: as `write_report`.
     """
-    found = {str(directory): read_run(directory) for directory in directories}
-    names = [run.name for run in found.values()]
-    shown = names if len(set(names)) == len(names) else found
-    return _write(comparison_page(dict(zip(shown, found.values(), strict=True))), path)
+    where = [str(directory) for directory in directories]
+    runs = [read_run(directory) for directory in where]
+    names = [run.name for run in runs]
+    unique = len(set(names)) == len(names)
+    return _write(comparison_page(dict(zip(names if unique else where, runs, strict=True))), path)
 
 
 def _write(text: str, path: str | Path) -> Path:

@@ -102,7 +102,7 @@ def test_what_cannot_be_predicted_is_one_line(run, tmp_path, capsys):
         ([text, good], "data.json must be what a run on images wrote of them; got none"),
         ([search, good], "predict needs a training on images; got"),
         ([bare, good], "must have an intact checkpoint; got none"),
-        ([out, bad], "b.png cannot be read (not an image)"),
+        ([out, bad], "b.png cannot be read (not an image"),
         ([out, tmp_path / "c.png"], "c.png cannot be read"),
         ([out, good, "--top", 0], "`--top` must be positive; got 0"),
     ]:
