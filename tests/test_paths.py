@@ -65,7 +65,7 @@ def images(path):
 
 
 def validation(path):
-    found = report.Validation(*map(np.array, ([0], [[1.0, 0.0]], [0], [[[[0]]]])))
+    found = report.Validation(*map(np.array, ([0], [[1.0, 0.0]], [0], np.zeros((1, 1, 1, 1), np.uint8))))
     report.write_validation(found, path)
 
 
@@ -107,6 +107,8 @@ CALLS = {
     "data.folder": lambda p: [photos(p), data.folder(p)],
     "data.imagenette": lambda p: refused(data.imagenette, p, archive=p),
     "data.load": lambda p: [photos(p), data.load("folder", data_dir=p)],
+    "data.read_rows": lambda p: [images(p + ".png"), data.read_rows(p + ".png", SPEC)],
+    "data.on_canvas": lambda p: [photos(p), data.on_canvas(data.folder(p), size=8, cache=p + "y")],
     "data.read_images": lambda p: [images(p + ".png"), data.read_images([p + ".png"], SPEC)],
     "observers.checkpoint": write,
     "observers.jsonl": history,

@@ -10,7 +10,7 @@ from gradtx.data.canvas_cache import CanvasCache
 from gradtx.data.dataset import Dataset
 from gradtx.data.errors import DataError
 from gradtx.data.photo_source import PhotoSource
-from gradtx.files import printable
+from gradtx.files import as_path, printable
 
 LIMIT = 20e9  # bytes
 
@@ -60,7 +60,7 @@ def on_canvas(
     direct = replace(dataset, train=train, valid=valid, canvas=side)
     if cache is None:
         return direct
-    place = Path(cache).expanduser() / "canvases" / (dataset.place or dataset.name)
+    place = as_path(cache) / "canvases" / (dataset.place or dataset.name)
     store = CanvasCache(place, direct, limit=limit, say=say)
     without = "Photos are decoded whenever they are read."
     if store.bytes > limit:

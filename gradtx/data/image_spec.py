@@ -69,7 +69,7 @@ class ImageSpec:
         Raises:
             OSError: if it cannot be written.
         """
-        write_json(Path(path), asdict(self))
+        write_json(as_path(path), asdict(self))
 
     @classmethod
     def read(cls, path: str | Path) -> "ImageSpec":

@@ -101,13 +101,13 @@ def test_a_stopped_and_resumed_run_has_every_step(tmp_path, monkeypatch, capsys)
     """With the observers of a run; at the stop already, since a killed process does no more."""
     never_due(monkeypatch)
     loop, state = make()
-    options = RunOptions()
+    options, valid = RunOptions(), BATCHES[:1]
     some = partial(observers_for, options, loop, len(BATCHES), tmp_path, [], must_match={})
     with pytest.raises(Interrupted):
-        fit(loop, state, BATCHES, epochs=3, observers=some(stop=lambda step: step == 5))
+        fit(loop, state, BATCHES, valid, epochs=3, observers=some(stop=lambda step: step == 5))
     assert steps(tmp_path / "tensorboard") == [1, 2, 3, 4, 5]
     goes_on = resume(tmp_path / "checkpoints", say=lambda line: None)
-    fit(loop, state, BATCHES, epochs=3, observers=some(), resume=goes_on)
+    fit(loop, state, BATCHES, valid, epochs=3, observers=some(), resume=goes_on)
     assert steps(tmp_path / "tensorboard") == [*range(1, 10)]
 
 
