@@ -65,7 +65,9 @@ def images(path):
 
 
 def validation(path):
-    found = report.Validation(*map(np.array, ([0], [[1.0, 0.0]], [0], np.zeros((1, 1, 1, 1), np.uint8))))
+    found = report.Validation(
+        *map(np.array, ([0], [[1.0, 0.0]], [0], np.zeros((1, 1, 1, 1), np.uint8)))
+    )
     report.write_validation(found, path)
 
 
