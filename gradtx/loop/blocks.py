@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradtx.loop.loop import Loop
+from gradtx.loop.looped import looped
 from gradtx.loop.rows import Rows
 from gradtx.loop.state import PyTree, TrainState
 from gradtx.loop.step import eval_step, train_step
@@ -15,6 +16,9 @@ from gradtx.loop.step import eval_step, train_step
 # What the stacked batches of a block may take, in bytes, and the most steps in one.
 MEMORY = 2**28
 LONGEST = 128
+
+
+_train_step, _eval_step = looped(train_step), looped(eval_step)
 
 
 class Block(NamedTuple):
@@ -138,11 +142,11 @@ def train_block(
     """
     travels = (stacked.indices, stacked.extra) if isinstance(stacked, Rows) else stacked
     length = len(jax.tree.leaves(travels)[0])
-    log = jax.eval_shape(lambda: train_step(loop, state, _nth(stacked, 0))[1])
+    log = jax.eval_shape(lambda: _train_step(loop, state, _nth(stacked, 0))[1])
     logs = jax.tree.map(lambda x: jnp.zeros((length, *x.shape), x.dtype), log)
 
     def step(i: Any, carry: Any) -> Any:
-        state, log = train_step(loop, carry[0], _nth(stacked, i))
+        state, log = _train_step(loop, carry[0], _nth(stacked, i))
         return state, jax.tree.map(lambda xs, x: xs.at[i].set(x), carry[1], log)
 
     return jax.lax.fori_loop(0, count, step, (state, logs))
@@ -159,5 +163,5 @@ def eval_block(loop: Loop, state: TrainState, stacked: PyTree, count: Any) -> Tr
         stacked: batches along a leading axis [length], as `stack` makes them.
         count: int32[], how many of them, from the first on.
     """
-    step = lambda i, state: eval_step(loop, state, _nth(stacked, i))
+    step = lambda i, state: _eval_step(loop, state, _nth(stacked, i))
     return jax.lax.fori_loop(0, count, step, state)

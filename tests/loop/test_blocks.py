@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+import gradtx
 from gradtx.hooks import clip_gradients, skip_nonfinite
 from gradtx.loop import Observer, Request, Rows, execution, fit, never
 from gradtx.loop import pace as paces
@@ -142,3 +143,20 @@ def test_what_steps_per_execution_may_be():
     for wrong in (0, -1, 1.5, True, "fast", None):
         with pytest.raises(ValueError, match=r'fit: `steps_per_execution` must be "auto" or'):
             fit(PLAIN, small.start(PLAIN), MANY, epochs=1, steps_per_execution=wrong)
+
+
+def with_convolution(params, model_state, batch, *, key, training):
+    image, kernel = batch["x"][:, None, :, None], params["w1"].T[:, None, :, None]
+    features = jax.lax.conv_general_dilated(image, kernel, (1, 1), "SAME")
+    return features.sum((1, 2, 3)), model_state
+
+
+def test_plain_convolutions_run_outside_a_loop_on_a_cpu_or_with_a_warning():
+    """XLA runs them many times slower inside."""
+    loop = small.make(apply=with_convolution, tx=gradtx.sgd(0.1))
+    fit(loop, small.start(loop), MANY, epochs=1)  # warnings are errors in tests
+    slow = r"gradtx.loop: XLA runs plain convolutions .* steps_per_execution=1"
+    with pytest.warns(UserWarning, match=slow):
+        fit(loop, small.start(loop), MANY, epochs=1, steps_per_execution=2)
+    with pytest.warns(UserWarning, match=slow):
+        small.run_compiled(loop)
