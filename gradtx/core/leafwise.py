@@ -157,7 +157,8 @@ class _Rules:
     """The rules of one update, each made once for the leaves that share dtypes and groups."""
 
     def __init__(self, rule: _Rule, h: Values, updates: PyTree, leaves: int):
-        self.rule, self.h, self.made, self.labels = rule, h, {}, {}
+        traced = isinstance(h.count, Tracer)
+        self.rule, self.h, self.made, self.labels = rule, h.together() if traced else h, {}, {}
         for key, spec in rule.grouped.items():
             # The group of each leaf: None where there is none, and no entry where trees are
             # flattened without their `None`s.
@@ -167,7 +168,7 @@ class _Rules:
             self.labels[key] = labels
         # Inside jit, leaves of one shape are traced and lowered once: half of the time for a
         # thousand leaves. Outside it, this would compile anew at each update.
-        self.finish = jax.jit if isinstance(h.count, Tracer) else lambda step: step
+        self.finish = jax.jit if traced else lambda step: step
 
     def of(self, i: int, g: Any, p: Any, old: Sequence[Any]) -> Callable:
         """The step for leaf number `i`: (g, p, old slots) -> (u, new slots)."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 RESERVED = ("count", "step")  # what `h` has beside the hyperparameters
 
@@ -26,6 +27,32 @@ class Values:
         values |= {name: values[name][group] for name, group in groups.items()}
         cast = {name: x if x is None else x.astype(dtype) for name, x in values.items()}
         return Values(self._where, cast, self.count, self.step.astype(dtype))
+
+    def together(self) -> "Values":
+        """The same, as the loops over many leaves should read them: on a GPU from one array.
+
+        There a kernel for each leaf takes two microseconds to start, however small it is, and XLA
+        makes one kernel of several loops if their arrays have one shape and they read one more
+        array, not a scalar, together. AdamW over ResNet-34's 110 leaves is then 28 kernels and not
+        115. On other platforms XLA takes the array apart again, so that nothing changes; which one
+        it is depends on what a program is lowered for, not on where it is traced.
+        """
+        named = {name: getattr(self, name) for name in self._names}
+        found, structure = jax.tree.flatten((named, self.step))
+        kinds = [jax.typeof(x) for x in found]
+        for kind in dict.fromkeys([kind for kind in kinds if not kind.shape]):
+            places = [i for i, other in enumerate(kinds) if other == kind]
+            # Without the barrier XLA would read each from where it came from.
+            array = jax.lax.platform_dependent(
+                jnp.stack([found[i] for i in places]),
+                cuda=jax.lax.optimization_barrier,
+                rocm=jax.lax.optimization_barrier,
+                default=jnp.asarray,
+            )
+            for k, i in enumerate(places):
+                found[i] = array[k]
+        values, step = structure.unflatten(found)
+        return Values(self._where, values, self.count, step)
 
     def __getattr__(self, key: str) -> Any:
         if key.startswith("_"):  # what copying looks for
