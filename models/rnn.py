@@ -210,12 +210,13 @@ def sequence_loss(logits: jax.Array, label: jax.Array) -> jax.Array:
 
         loss[b] = sum over t with label[b, t] >= 0 of -log softmax(logits[b, t])[label[b, t]] / n[b]
 
-    n[b] is the number of such t; a row without any has loss 0. The exponential of the mean over
+    n[b] is the number of such t; a row without any has loss 0. Logits of a place that is left out
+    are in neither the loss nor its derivative, whatever they are. The exponential of the mean over
     all labels is the perplexity. Shapes and dtypes: float[batch, time, vocabulary] and int[batch,
     time] to float32[batch]; computed in float32 whatever the logits are.
     """
-    logits = logits.astype(jnp.float32)
     real = label >= 0
+    logits = jnp.where(real[..., None], logits.astype(jnp.float32), 0)
     index = jnp.where(real, label, 0)[..., None]
     chosen = jnp.take_along_axis(logits, index, axis=-1)[..., 0]
     losses = jnp.where(real, jax.nn.logsumexp(logits, axis=-1) - chosen, 0)

@@ -100,7 +100,7 @@ def _mixing(where: str, mix: Callable[..., Any], classes: int, inputs: str, labe
                 f"{where}: batch[{inputs!r}] must be floating; got {x.dtype}. Put"
                 " `gradtx.augment.normalize`, or what else scales the images, before it."
             )
-        y = y if y.ndim == 2 else jax.nn.one_hot(y, classes, dtype=jnp.float32)
+        y = y if y.ndim == 2 else _one_hot(y, classes)
         of_pairs, of_shares = jax.random.split(key)
         other = jax.random.permutation(batch_key(batch, of_pairs), len(x))
         mixed, share = jax.vmap(mix)(x, x[other], example_keys(batch, of_shares, inputs=inputs))
@@ -111,6 +111,12 @@ def _mixing(where: str, mix: Callable[..., Any], classes: int, inputs: str, labe
         return {**batch, inputs: mixed, label: blended}
 
     return prepare
+
+
+def _one_hot(label: jax.Array, classes: int) -> jax.Array:
+    """float32[B, classes]; NaN for a class that does not exist, so that its loss is NaN too."""
+    known = (label >= 0) & (label < classes)
+    return jnp.where(known[:, None], jax.nn.one_hot(label, classes, dtype=jnp.float32), jnp.nan)
 
 
 def _where(rows: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:

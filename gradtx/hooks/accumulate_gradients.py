@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from gradtx.core.tree import cast_like, upcast
 from gradtx.loop import Hook, Request, StepContext
-from gradtx.loop.step import batch_weight
+from gradtx.loop.weights import batch_weight
 
 
 class AccumulateState(NamedTuple):
@@ -24,9 +24,10 @@ def accumulate_gradients(examples: int) -> Hook:
                       if seen' >= examples:  g' = total' / seen', and both start anew
                       else:                  SKIP_STEP
 
-    `n` is the sum of the batch's "weight", or its number of examples. So the step is that of one
-    large batch, also where batches differ in size or `examples` is no multiple of it. Batch
-    statistics are updated by every batch. What is left at the end of an epoch goes into the next;
+    `n` is the sum of the batch's "weight", or its number of examples as the loop counts them. So
+    the step is that of one large batch, also where batches differ in size or `examples` is no
+    multiple of it. Batch statistics are updated by every batch. What is left at the end of an epoch
+    goes into the next;
     what is left at the end of the fit is dropped. A batch whose step another hook has skipped
     doesn't count. The total is kept in at least float32.
 
@@ -51,7 +52,7 @@ def accumulate_gradients(examples: int) -> Hook:
 
     def before_step(state: AccumulateState, context: StepContext):
         counts = context.requested < Request.SKIP_STEP
-        n = batch_weight(context.batch)
+        n = batch_weight(context.batch) if context.weight is None else context.weight
         add = lambda total, g: total + n.astype(total.dtype) * g.astype(total.dtype)
         total = jax.tree.map(add, state.total, context.grads)
         seen = state.examples + n

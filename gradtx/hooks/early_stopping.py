@@ -31,7 +31,7 @@ def early_stopping(
     starts them anew.
 
     Args:
-        metric: a column of the epoch table: train_loss, valid_loss or a metric.
+        metric: a column of the epoch table: train_loss, train_loss_mean, valid_loss or a metric.
         patience: epochs without a better value, at least 1.
         min_delta: by how much a value must be better than the best, not negative.
         mode: "min" if a better value is smaller, "max" if it is greater; it may be left out for

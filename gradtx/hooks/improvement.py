@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from gradtx.loop import StepContext
+from gradtx.loop.state import OF_TRAINING
 
-LOSSES = ("train_loss", "valid_loss")
+LOSSES = (*OF_TRAINING, "valid_loss")
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Improvement:
 
         better = value < best - min_delta        for mode "min";  value > best + min_delta for "max"
 
-    A NaN, as after a validation that was cut short, is never better.
+    A figure without a value, as after a validation that was cut short, is never better, nor is NaN.
 
     Args:
         where: the hook, for messages.
@@ -60,7 +61,7 @@ class Improvement:
         Raises:
             ValueError: naming those that it has.
         """
-        names = list(state.metrics.row)
+        names = list(state.metrics.figures)
         if self.metric not in names:
             raise ValueError(
                 f"{self.where}: `metric` must be in the epoch table; got {self.metric!r}. Use one"
@@ -68,14 +69,16 @@ class Improvement:
             )
 
     def worst(self) -> jax.Array:
-        """What any value is better than: float32[]."""
-        return jnp.full((), jnp.inf if self.mode == "min" else -jnp.inf, jnp.float32)
+        """What any finite value is better than: float32[], and finite too."""
+        worst = jnp.finfo(jnp.float32).max
+        return jnp.full((), worst if self.mode == "min" else -worst, jnp.float32)
 
     def of(self, context: StepContext, best: jax.Array) -> tuple[jax.Array, jax.Array]:
         """bool[]: whether this epoch's value is better than `best`; and the best of both."""
-        value = context.metrics.row[self.metric]
+        value = context.metrics.figures[self.metric]
         if self.mode == "min":
             better = value < best - self.min_delta
         else:
             better = value > best + self.min_delta
+        better = better & context.metrics.known[self.metric]
         return better, jnp.where(better, value, best)

@@ -39,7 +39,7 @@ def reduce_on_plateau(
     A rate below the minimum stays as it is. The rates from before the fit are put back after it.
 
     Args:
-        metric: a column of the epoch table: train_loss, valid_loss or a metric.
+        metric: a column of the epoch table: train_loss, train_loss_mean, valid_loss or a metric.
         factor: of the learning rate, in (0, 1).
         patience: epochs without a better value, at least 1.
         min_delta: by how much a value must be better than the best, not negative.

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from gradtx.loop import Hook, StepContext
+from gradtx.loop.weights import weight_of
 
 
 def rnn_regularizer(alpha: float = 2.0, beta: float = 1.0) -> Hook:
@@ -15,9 +16,9 @@ def rnn_regularizer(alpha: float = 2.0, beta: float = 1.0) -> Hook:
                                + beta mean((raw[:, 1:] - raw[:, :-1])^2)
 
     `pred.raw` and `pred.dropped`, float[batch, time, features], are the last layer's outputs before
-    and after dropout. Means are taken in float32. With one time step there is no change, and no
-    second term. In training only, and only in what is differentiated: the recorded loss stays free
-    of it.
+    and after dropout. Means are taken in float32, over the rows whose weight is not 0. With one
+    time step there is no change, and no second term. In training only, and only in what is
+    differentiated: the recorded loss stays free of it.
 
     Args:
         alpha: weight of the activations, not negative.
@@ -41,14 +42,25 @@ def rnn_regularizer(alpha: float = 2.0, beta: float = 1.0) -> Hook:
         if not context.training:
             return state, context
         raw, dropped = _outputs(context.pred)
+        weight = weight_of(context.batch, len(raw))
         penalty = jnp.zeros((), jnp.float32)
         if alpha:
-            penalty += alpha * jnp.mean(jnp.square(dropped))
+            penalty += alpha * _mean_square(dropped, weight)
         if beta and raw.shape[1] > 1:
-            penalty += beta * jnp.mean(jnp.square(raw[:, 1:] - raw[:, :-1]))
+            penalty += beta * _mean_square(raw[:, 1:] - raw[:, :-1], weight)
         return state, context.replace(objective=context.objective + penalty)
 
     return Hook("rnn_regularizer", {"after_loss": after_loss})
+
+
+def _mean_square(x: jax.Array, weight: jax.Array | None) -> jax.Array:
+    """The mean over the rows that count at all, each as much as another."""
+    if weight is None:
+        return jnp.mean(jnp.square(x))
+    counts = weight != 0
+    # The rows are put to 0 before the square: its derivative at a NaN would be NaN.
+    total = jnp.sum(jnp.square(jnp.where(counts[:, None, None], x, 0)))
+    return total / jnp.maximum(jnp.sum(counts) * x[0].size, 1).astype(x.dtype)
 
 
 def _outputs(pred: Any) -> tuple[jax.Array, jax.Array]:

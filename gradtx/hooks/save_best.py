@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from gradtx.core.tree import select
 from gradtx.hooks.improvement import Improvement
 from gradtx.loop import Hook, StepContext, TrainState
+from gradtx.loop.state import OF_TRAINING
 
 
 class BestState(NamedTuple):
@@ -35,7 +36,7 @@ def save_best(
     the state, on the device, and is saved with every checkpoint. A fit starts anew.
 
     Args:
-        metric: a column of the epoch table: train_loss, valid_loss or a metric.
+        metric: a column of the epoch table: train_loss, train_loss_mean, valid_loss or a metric.
         min_delta: by how much a value must be better than the best, not negative.
         mode: "min" if a better value is smaller, "max" if it is greater; it may be left out for
             train_loss and valid_loss.
@@ -65,7 +66,7 @@ def save_best(
         kept = select(state.epoch >= 0, kept, (context.params, context.model_state))
         return state, context.replace(params=kept[0], model_state=kept[1])
 
-    ended = "after_epoch" if metric == "train_loss" else "after_validate"
+    ended = "after_epoch" if metric in OF_TRAINING else "after_validate"
     on = {"before_fit": before_fit, ended: keep} | ({"after_fit": after_fit} if restore else {})
     after = ("ema_params", "reset_model_state")
     return Hook("save_best", on, init, run_before=after, per_epoch=True, watches=metric)

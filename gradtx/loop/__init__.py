@@ -3,7 +3,7 @@
 from gradtx.loop.compiled import compiled_epoch, compiled_fit, epoch_order, population
 from gradtx.loop.events import EVENTS, Request
 from gradtx.loop.fit import fit
-from gradtx.loop.history import History
+from gradtx.loop.history import History, with_nan
 from gradtx.loop.hook import Hook, compose
 from gradtx.loop.loop import Loop, from_linen
 from gradtx.loop.losses import accuracy, cross_entropy
@@ -39,4 +39,5 @@ __all__ = [
     "population",
     "take",
     "train_step",
+    "with_nan",
 ]

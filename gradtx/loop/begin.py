@@ -12,10 +12,7 @@ from gradtx.loop.form import difference, spec
 from gradtx.loop.jitted import Jitted
 from gradtx.loop.loop import Loop
 from gradtx.loop.observer import Observer
-from gradtx.loop.state import TrainState
-
-# Columns of the epoch table that need no validation.
-UNVALIDATED = ("train_loss",)
+from gradtx.loop.state import OF_TRAINING, TrainState
 
 
 def check_watched(
@@ -47,7 +44,7 @@ def check_watched(
                 f"{where}: {who} watches {column!r}, which must be in the epoch table; its columns"
                 f" are {', '.join(columns)}. Let it watch one of these, or add the metric."
             )
-        if column is not None and column not in UNVALIDATED and not validated:
+        if column is not None and column not in OF_TRAINING and not validated:
             raise ValueError(
                 f"{where}: {who} watches {column!r}, which needs validation; got no validation"
                 " batches. Pass `valid`, or let it watch 'train_loss'."

@@ -13,7 +13,7 @@ from gradtx.loop.naming import named
 from gradtx.loop.state import CHANGEABLE, PyTree, StepContext
 
 FIXED = ("training", "step", "epoch", "key")
-TRANSIENT = ("batch", "pred", "loss", "objective", "grads", "updates")
+TRANSIENT = ("batch", "pred", "loss", "objective", "weight", "grads", "updates")
 HookStates = dict[str, PyTree]
 
 

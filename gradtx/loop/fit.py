@@ -13,7 +13,7 @@ from gradtx.loop import phases
 from gradtx.loop.arguments import check_kinds, check_position, check_steps_per_execution
 from gradtx.loop.begin import Peeked, check_parts, check_watched, close
 from gradtx.loop.execution import Execution
-from gradtx.loop.history import History
+from gradtx.loop.history import History, with_nan
 from gradtx.loop.jitted import Jitted, prepare
 from gradtx.loop.loop import Loop
 from gradtx.loop.observer import Observer
@@ -215,7 +215,7 @@ def _train_phase(
         nonlocal at
         count = int(np.sum(new["alive"]))  # the others came after the end of the phase
         at = at._replace(batch=at.batch + count, step=at.step + count)
-        logs.append(jax.tree.map(lambda x: x[:count], new))
+        logs.append(jax.tree.map(lambda x: x[:count], with_nan(new)))
         told.of_steps(logs[-1], count, seen if count == len(new["alive"]) else None, at)
         return goes_on(execution.loop, int(new["requested"][-1]), "train")
 
@@ -241,5 +241,6 @@ def _keep(history: History, logs: list[Any]) -> None:
 
 
 def _row(loop: Loop, values: dict[str, Any], began: float) -> dict[str, float]:
-    columns = ("epoch", "train_loss", "valid_loss", *loop.metrics)  # jit has put them in order
+    values = with_nan(values)  # jit has put the columns into alphabetical order
+    columns = ("epoch", "train_loss", "train_loss_mean", "valid_loss", *loop.metrics)
     return {name: values[name].item() for name in columns} | {"time": time.perf_counter() - began}

@@ -18,8 +18,18 @@ from gradtx.loop.signature import check_signature
 from gradtx.loop.state import PyTree, TrainState, empty_metrics
 
 # What the epoch table, the steps' log and the lines of `gradtx.observers.jsonl` call their own.
-COLUMNS = ("kind", "step", "epoch", "loss", "train_loss", "valid_loss", "time")
-ENTRIES = ("kind", "step", "epoch", "loss", "train_loss", "requested", "alive")
+COLUMNS = (
+    "kind",
+    "step",
+    "epoch",
+    "loss",
+    "train_loss",
+    "train_loss_mean",
+    "valid_loss",
+    "time",
+    "known",
+)
+ENTRIES = ("kind", "step", "epoch", "loss", "train_loss", "requested", "alive", "known")
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +42,11 @@ class Loop:
         updates, opt_state' = tx.update(gradient of objective, opt_state, params)
 
     A batch is a pytree, a dict as a rule. If it has an entry "weight" (float[B]), means are
-    weighted by it, which is how the last batch of a validation set is filled up.
+    weighted by it, which is how the last batch of a validation set is filled up. An example of
+    weight 0 counts for nothing, whatever its loss and metrics are: what is not finite in it is 0
+    for the model and the loss. Only a model or a loss whose derivative is infinite at finite
+    values, as that of a square root at 0, still spoils the gradient, for 0 * inf is NaN; replace
+    such examples before the model: x = jnp.where(weight[:, None] > 0, x, 1).
 
     Args:
         apply: the model, (params, model_state, batch, key=..., training=...) -> (pred,
@@ -44,6 +58,9 @@ class Loop:
         prepare: (batch, key) -> batch, what is done to every batch first, on the device, such as
             the augmentations of `gradtx.augment`. In validation the key is None, and nothing is
             random. None: batches are taken as they come.
+        examples: the entry of a batch that has one value for each example, and so says how many
+            there are; by default "weight", "label", or what all arrays of a batch have in common
+            (`gradtx.core.examples.count_examples`), else the number of losses.
 
     Raises:
         TypeError: if one of these is something else.
@@ -57,6 +74,7 @@ class Loop:
     metrics: Mapping[str, Callable[[Any, Any], jax.Array]] = field(default_factory=dict)
     hooks: Sequence[Hook] = ()
     prepare: Callable[[Any, jax.Array | None], Any] | None = None
+    examples: str | None = None
 
     def __post_init__(self) -> None:
         prepare = {} if self.prepare is None else {"prepare": self.prepare}

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from gradtx.core.tree import compute_dtype
 from gradtx.loop.form import entry
+from gradtx.loop.weights import weight_of
 
 LABEL = "Bind the name of the labels: functools.partial(..., label=name)"
 
@@ -19,8 +20,10 @@ def cross_entropy(
         loss = -sum_c q_c log softmax(pred)_c
         q    = (1 - s) p + s / C                 s = label_smoothing
 
-    Returns float32[B] (float64 for float64 logits) whatever the dtype of `pred`. A class outside
-    0..C-1 gives NaN. Bind the smoothing with `functools.partial`.
+    Returns float32[B] (float64 for float64 logits) whatever the dtype of `pred`. Where q_c = 0 the
+    term is 0, also for a logit of -inf; with smoothing no q_c is 0, and such a logit makes the loss
+    infinite. A class outside 0..C-1 gives NaN. An example of weight 0 has the loss 0, and so no
+    gradient, whatever its logits are. Bind the smoothing with `functools.partial`.
 
     >>> loss = cross_entropy(jnp.zeros((1, 4)), {"label": jnp.array([2])})
     >>> bool(jnp.allclose(loss, jnp.log(4.0)))
@@ -28,7 +31,7 @@ def cross_entropy(
 
     Args:
         pred: float[B, C], logits.
-        batch: a dict with the labels.
+        batch: a dict with the labels and, where there are weights, "weight", float[B].
         label: their name; `batch[label]` is int[B], classes, or float[B, C], probabilities p.
         label_smoothing: s, in [0, 1).
 
@@ -44,24 +47,32 @@ def cross_entropy(
         )
     target = entry("cross_entropy", batch, label, LABEL)
     _check("cross_entropy", pred, target)
+    weight = weight_of(batch, len(pred))
     logits = pred.astype(compute_dtype(pred))
+    if weight is not None:  # before the logarithm, for the derivative's sake
+        logits = jnp.where(weight[:, None] != 0, logits, 0)
     log_p = jax.nn.log_softmax(logits)
     if target.ndim == 2:
-        chosen = jnp.sum(target.astype(log_p.dtype) * log_p, axis=-1)
+        p = target.astype(log_p.dtype)
+        chosen = jnp.sum(p * jnp.where(p == 0, 0, log_p), axis=-1)
     else:
         known = (target >= 0) & (target < pred.shape[-1])
         index = jnp.where(known, target, 0)[:, None]
         chosen = jnp.take_along_axis(log_p, index, axis=-1)[:, 0]
         chosen = jnp.where(known, chosen, jnp.nan)
-    if not label_smoothing:
-        return -chosen
-    return -((1 - label_smoothing) * chosen + label_smoothing * jnp.mean(log_p, axis=-1))
+    loss = -chosen
+    if label_smoothing:
+        loss = -((1 - label_smoothing) * chosen + label_smoothing * jnp.mean(log_p, axis=-1))
+    return loss if weight is None else jnp.where(weight != 0, loss, 0)
 
 
 def accuracy(pred: jax.Array, batch: Any, *, label: str = "label") -> jax.Array:
     """1 where the largest logit is that of the label, else 0: float32[B].
 
         accuracy = (argmax_c pred == label)
+
+    A row with a NaN, among its logits or its label's probabilities, has no largest one, and is
+    wrong.
 
     Args:
         pred: float[B, C], logits.
@@ -73,8 +84,11 @@ def accuracy(pred: jax.Array, batch: Any, *, label: str = "label") -> jax.Array:
     """
     target = entry("accuracy", batch, label, LABEL)
     _check("accuracy", pred, target)
-    target = jnp.argmax(target, axis=-1) if target.ndim == 2 else target
-    return (jnp.argmax(pred, axis=-1) == target).astype(jnp.float32)
+    certain = ~jnp.any(jnp.isnan(pred), axis=-1)
+    if target.ndim == 2:
+        certain = certain & ~jnp.any(jnp.isnan(target), axis=-1)
+        target = jnp.argmax(target, axis=-1)
+    return (certain & (jnp.argmax(pred, axis=-1) == target)).astype(jnp.float32)
 
 
 def _check(where: str, pred: jax.Array, target: jax.Array) -> None:

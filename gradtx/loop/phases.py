@@ -5,16 +5,16 @@ Pure functions of the state, called by every driver in this order:
     open_fit (open_epoch train_step* close_train eval_step* close_epoch)* close_fit
 """
 
+from dataclasses import replace
 from enum import IntEnum
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from gradtx.loop.dispatch import choose
 from gradtx.loop.loop import Loop
 from gradtx.loop.rule import close_level, goes_on, open_level
-from gradtx.loop.state import Metrics, TrainState, context_of, empty_metrics, with_changes
+from gradtx.loop.state import TrainState, context_of, empty_metrics, with_changes
 
 
 class Level(IntEnum):
@@ -73,8 +73,7 @@ def open_epoch(loop: Loop, state: TrainState) -> TrainState:
     """
     running = goes_on(loop, state.requested, "fit")
     old = state.metrics
-    no_sums = jax.tree.map(jnp.zeros_like, (old.sums, old.weight))
-    fresh = Metrics(old.average, old.count, *no_sums)
+    fresh = replace(empty_metrics(loop.metrics), average=old.average, count=old.count)
     state = state.replace(
         batch=choose(running, jnp.zeros_like(state.batch), state.batch),
         metrics=choose(running, fresh, old),
@@ -121,10 +120,14 @@ def close_fit(loop: Loop, state: TrainState) -> TrainState:
     return _close(loop, Level.FIT, state)
 
 
-def epoch_row(state: TrainState) -> dict[str, jax.Array]:
-    """The line of the epoch table: the same columns in every epoch, NaN where there is no value.
+def epoch_row(state: TrainState) -> dict[str, Any]:
+    """The line of the epoch table: the same columns in every epoch.
+
+        row = epoch, the figures, and known        with_nan(row) on the host
+
+    `known` says of each figure whether it has a value; without one it is 0.
 
     Args:
         state: as the epoch's last validation batch has left it.
     """
-    return {"epoch": state.epoch, **state.metrics.row}
+    return {"epoch": state.epoch, **state.metrics.figures, "known": state.metrics.known}

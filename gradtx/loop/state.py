@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,8 @@ import jax.numpy as jnp
 PyTree = Any
 
 SMOOTHING = 0.98
+# The figures of the epoch table that training has without validation.
+OF_TRAINING = ("train_loss", "train_loss_mean")
 # What an event sees of a state, and what of it a hook may change.
 SEEN = ("step", "epoch", "requested", "params", "model_state", "opt_state", "metrics")
 CHANGEABLE = ("requested", "params", "model_state", "opt_state", "metrics")
@@ -62,54 +64,91 @@ class TrainState:
         return replace(self, **changes)
 
 
+def _zero() -> jax.Array:
+    return jnp.zeros((), jnp.float32)
+
+
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Metrics:
     """Running figures of the phases.
 
         smooth loss = average / (1 - 0.98^count)        average' = 0.98 average + 0.02 loss
+        mean of the epoch's losses = train_sum / train_weight
         mean of a metric = sum of weight value / sum of weight
 
-    The smooth training loss runs over the whole fit; validation starts anew every epoch.
+    The smooth training loss runs over the whole fit, as fastai's; the other figures start anew in
+    every epoch. A loss counts if its batch got as far as before_backward, and weighs more than 0.
+
+    Args:
+        average: float32[], of the training losses.
+        count: int32[], how many losses are in it.
+        sums: float32[] by name, of weight times value over the examples of the validation.
+        weight: float32[], the sum of these weights.
+        train_sum: float32[], of weight times loss over the training batches of this epoch.
+        train_weight: float32[], the sum of these weights.
     """
 
-    average: jax.Array  # float32[]
-    count: jax.Array  # int32[]: losses in `average`
-    sums: dict[str, jax.Array]  # float32[] each: of weight times value, validation
-    weight: jax.Array  # float32[]: sum of weights, validation
+    average: jax.Array
+    count: jax.Array
+    sums: dict[str, jax.Array]
+    weight: jax.Array
+    train_sum: jax.Array = field(default_factory=_zero)
+    train_weight: jax.Array = field(default_factory=_zero)
+
+    @property
+    def figures(self) -> dict[str, jax.Array]:
+        """All of them as an epoch table names them; 0 where there is none, as `known` says."""
+        mean = lambda total, weight: total / jnp.where(weight > 0, weight, 1.0)
+        # As 1 - 0.98^count in float32 it would lose digits while the count is small.
+        share = -jnp.expm1(self.count.astype(jnp.float32) * math.log(SMOOTHING))
+        valid = {_column(name): mean(total, self.weight) for name, total in self.sums.items()}
+        return {
+            "train_loss": self.average / jnp.where(self.count > 0, share, 1.0),
+            **valid,
+            "train_loss_mean": mean(self.train_sum, self.train_weight),
+        }
+
+    @property
+    def known(self) -> dict[str, jax.Array]:
+        """bool[] for each of the figures: whether it has a value."""
+        valid = {_column(name): self.weight > 0 for name in self.sums}
+        train = {"train_loss": self.count > 0, "train_loss_mean": self.train_weight > 0}
+        return {**valid, **train}
+
+    @property
+    def row(self) -> dict[str, jax.Array]:
+        """The figures, NaN where there is none, so that no comparison with it holds."""
+        known = self.known
+        return {k: jnp.where(known[k], value, jnp.nan) for k, value in self.figures.items()}
 
     @property
     def train_loss(self) -> jax.Array:
         """The smooth training loss; NaN before the first."""
-        # As 1 - 0.98^count in float32 it would lose digits while the count is small.
-        share = -jnp.expm1(self.count.astype(jnp.float32) * math.log(SMOOTHING))
-        return jnp.where(self.count > 0, self.average / jnp.maximum(share, 1e-12), jnp.nan)
+        return self.row["train_loss"]
 
     @property
     def valid(self) -> dict[str, jax.Array]:
         """The means of this epoch's validation; NaN where there was none."""
-        safe = jnp.where(self.weight > 0, self.weight, 1.0)
-        return {k: jnp.where(self.weight > 0, v / safe, jnp.nan) for k, v in self.sums.items()}
+        row = self.row
+        return {name: row[_column(name)] for name in self.sums}
 
-    @property
-    def row(self) -> dict[str, jax.Array]:
-        """All of them as an epoch table names them: train_loss, valid_loss, the metrics."""
-        valid = {("valid_loss" if name == "loss" else name): v for name, v in self.valid.items()}
-        return {"train_loss": self.train_loss, **valid}
+
+def _column(name: str) -> str:
+    return "valid_loss" if name == "loss" else name
 
 
 def empty_metrics(names: Mapping[str, Any]) -> Metrics:
     """`Metrics` before any batch, for the loss and the metrics of these names."""
-    zero = lambda: jnp.zeros((), jnp.float32)
-    sums = {name: zero() for name in ("loss", *names)}
-    return Metrics(zero(), jnp.zeros((), jnp.int32), sums, zero())
+    sums = {name: _zero() for name in ("loss", *names)}
+    return Metrics(_zero(), jnp.zeros((), jnp.int32), sums, _zero())
 
 
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=[
         "step", "epoch", "requested", "key", "params", "model_state", "opt_state", "metrics",
-        "batch", "pred", "loss", "objective", "grads", "updates",
+        "batch", "pred", "loss", "objective", "weight", "grads", "updates",
     ],
     meta_fields=["training"],
 )  # fmt: skip
@@ -135,6 +174,8 @@ class StepContext:
         pred: the prediction, from after_pred on.
         loss: float[], what is recorded, from after_loss on.
         objective: float[], what is differentiated: a penalty is added to it.
+        weight: float32[], what the batch counts for, from after_loss on: the sum of its weights, or
+            the number of its examples.
         grads: the gradients, from after_backward on; of a complex parameter dL/dx + i dL/dy.
         updates: at after_update, between the optimizer's update and its application.
     """
@@ -152,6 +193,7 @@ class StepContext:
     pred: PyTree = None
     loss: Any = None
     objective: Any = None
+    weight: Any = None
     grads: PyTree = None
     updates: PyTree = None
 

@@ -4,11 +4,13 @@ What a request skips is computed all the same and then left out by a select, whi
 while nothing is skipped and keeps the host loop and the compiled epoch the same program.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from gradtx.core.examples import count_examples
 from gradtx.core.runtime_hyperparams import hyperparams
 from gradtx.core.transformation import apply_updates
 from gradtx.core.tree import compute_dtype
@@ -34,46 +36,42 @@ from gradtx.loop.state import (
     context_of,
     with_changes,
 )
+from gradtx.loop.weights import (
+    check_values,
+    total_weight,
+    weight_of,
+    weighted_sum,
+    without_gaps,
+)
 
 
-def mean_loss(losses: jax.Array, batch: Any) -> jax.Array:
-    """Weighted mean over the examples of a batch.
+def _mean_loss(loop: Loop, context: StepContext) -> StepContext:
+    """Weighted mean of the losses of a batch, and what the batch counts for.
 
-    sum(weight losses) / sum(weight)        weight = 1 where the batch has none
+    loss = sum(weight losses) / sum(weight)        weight = 1 where the batch has none
     """
+    losses, count = call_loss(loop, context), _count(loop, context.batch)
+    check_values("`loss`", losses, count)
     losses = losses.astype(compute_dtype(losses))
-    weight = _weight(batch, losses)
-    return jnp.sum(weight * losses) / jnp.maximum(jnp.sum(weight), 1e-12)
+    weight = weight_of(context.batch, len(losses))
+    total = total_weight(weight, len(losses))
+    safe = jnp.where(total > 0, total, 1).astype(losses.dtype)
+    loss = weighted_sum(losses, weight) / safe
+    return context.replace(loss=jax.lax.stop_gradient(loss), objective=loss, weight=total)
 
 
-def _weight(batch: Any, losses: jax.Array) -> jax.Array:
-    if losses.ndim != 1:
-        raise ValueError(
-            f"Loop: `loss` and metrics must return one value for each example, a vector; got shape"
-            f" {losses.shape}. Take means over the other axes, and leave the batch's to the loop."
-        )
-    if not len(losses):
-        raise ValueError(
-            "Loop: a batch must have one example at least; got none. Leave empty batches out."
-        )
-    weight = batch.get("weight") if isinstance(batch, dict) else None
-    return jnp.ones_like(losses) if weight is None else weight.astype(losses.dtype)
-
-
-def batch_weight(batch: Any) -> jax.Array:
-    """float32[]: what a batch counts for, the sum of its weights or its number of examples."""
-    if isinstance(batch, dict) and batch.get("weight") is not None:
-        return jnp.sum(batch["weight"].astype(jnp.float32))
-    return jnp.full((), len(jax.tree.leaves(batch)[0]), jnp.float32)
+def _count(loop: Loop, batch: Any) -> int | None:
+    return count_examples(batch, loop.examples)
 
 
 def _forward(loop: Loop, states: HookStates, context: StepContext, active: Any):
     """The model and its loss, with the events around them; differentiated in training."""
+    weight = weight_of(context.batch, _count(loop, context.batch))
+    context = context.replace(batch=without_gaps(context.batch, weight))
     pred, model_state = call_apply(loop, context)
     context = context.replace(pred=pred, model_state=model_state)
     states, context = dispatch(loop, "after_pred", states, context, active)
-    loss = mean_loss(call_loss(loop, context), context.batch)
-    context = context.replace(loss=jax.lax.stop_gradient(loss), objective=loss)
+    context = _mean_loss(loop, context)
     active = goes_on(loop, context.requested, "batch", active)
     return dispatch(loop, "after_loss", states, context, active)
 
@@ -85,7 +83,8 @@ def _backward(loop: Loop, states: HookStates, context: StepContext, active: Any)
     def objective(params: PyTree):
         mine, seen = _forward(loop, states, context.replace(params=params), active)
         opened = goes_on(loop, seen.requested, "batch", active)
-        seen = seen.replace(metrics=choose(opened, _with_loss(seen), seen.metrics))
+        counted = opened & (seen.weight > 0)
+        seen = seen.replace(metrics=choose(counted, _with_loss(seen), seen.metrics))
         mine, seen = open_level(loop, "backward", mine, seen, opened)
         return seen.objective, (mine, seen.replace(params=None), opened)
 
@@ -104,9 +103,14 @@ def _uphill(grad: jax.Array) -> jax.Array:
 
 def _with_loss(context: StepContext) -> Metrics:
     """The running figures with the loss of this batch."""
-    old = context.metrics
-    average = SMOOTHING * old.average + (1 - SMOOTHING) * context.loss.astype(jnp.float32)
-    return Metrics(average, old.count + 1, old.sums, old.weight)
+    old, loss = context.metrics, context.loss.astype(jnp.float32)
+    return replace(
+        old,
+        average=SMOOTHING * old.average + (1 - SMOOTHING) * loss,
+        count=old.count + 1,
+        train_sum=old.train_sum + context.weight * loss,
+        train_weight=old.train_weight + context.weight,
+    )
 
 
 def _step(loop: Loop, states: HookStates, context: StepContext, active: Any):
@@ -128,11 +132,14 @@ def _update(loop: Loop, states: HookStates, before: StepContext, active: Any):
 def _measure(loop: Loop, states: HookStates, context: StepContext, active: Any):
     """Add the loss and the metrics of a validation batch to the sums."""
     values = {"loss": call_loss(loop, context), **call_metrics(loop, context)}
-    values = {name: value.astype(jnp.float32) for name, value in values.items()}
-    weight = _weight(context.batch, values["loss"])
+    count = len(values["loss"])
+    for name, value in values.items():
+        check_values(f"`metrics[{name!r}]`", value, count)
+    weight = weight_of(context.batch, count)
+    sums = {k: weighted_sum(value.astype(jnp.float32), weight) for k, value in values.items()}
     old = context.metrics
-    sums = {name: old.sums[name] + jnp.sum(weight * value) for name, value in values.items()}
-    new = Metrics(old.average, old.count, sums, old.weight + jnp.sum(weight))
+    sums = {name: old.sums[name] + value for name, value in sums.items()}
+    new = replace(old, sums=sums, weight=old.weight + context.weight)
     return states, context.replace(metrics=choose(active, new, old))
 
 
@@ -154,9 +161,13 @@ def train_step(loop: Loop, state: TrainState, batch: Any) -> tuple[TrainState, d
 
         batch = before_batch, backward, step, after_batch        (the levels of gradtx.loop.rule)
 
-    The log holds `loss` (NaN where the batch was cut short before it had one), `train_loss` (the
-    smooth one), `requested`, `alive` (False where the phase was over already, and nothing
-    happened), the hyperparameters that the step used, and what the hooks add.
+    A loss counts if the batch was not asked to end before `before_backward`, and weighs more than
+    0: then it is in the smooth loss, in the epoch's mean and in the log, else in none of them.
+
+    The log holds `loss`, `train_loss` (the smooth one), `requested`, `alive` (False where the phase
+    was over already, and nothing happened), the hyperparameters that the step used, what the hooks
+    add, and `known`, which says of the two losses whether they have a value: without one they are
+    0, and NaN in `with_nan(log)`.
 
     Args:
         loop: what is trained.
@@ -180,11 +191,14 @@ def train_step(loop: Loop, state: TrainState, batch: Any) -> tuple[TrainState, d
     one = jnp.asarray(active, jnp.int32)
     new = with_changes(state, states, context)
     new = new.replace(step=state.step + one, batch=state.batch + one)
+    counted = new.metrics.count > state.metrics.count
+    known = {"loss": counted, "train_loss": new.metrics.known["train_loss"]}
     log = {
-        "loss": jnp.where(new.metrics.count > state.metrics.count, loss, jnp.nan),
-        "train_loss": new.metrics.train_loss,
+        "loss": jnp.where(counted, loss, 0),
+        "train_loss": new.metrics.figures["train_loss"],
         "requested": new.requested,
         "alive": jnp.asarray(active),
+        "known": known,
     }
     return new, {**log, **used, **more}
 

@@ -15,7 +15,7 @@ REFRESH = 0.25
 def progress(
     steps_per_epoch: int | None = None, *, every: float = 10.0, file: TextIO | None = None
 ) -> Observer:
-    """Show the epoch table as it grows, and how far the epoch is.
+    """Show the epoch table as it grows, as `table` prints it, and how far the epoch is.
 
     On a terminal a progress bar stands below the table; elsewhere, as in a log file, a plain line
     comes now and then. It is drawn at most four times a second.
@@ -52,6 +52,11 @@ def progress(
         for line in lines.of(report.row or {}):
             display.line(line)
 
+    def after_fit(report: Report) -> None:
+        for line in lines.end():
+            display.line(line)
+        display.close()
+
     return Observer(
         {
             "before_fit": before_fit,
@@ -59,7 +64,7 @@ def progress(
             "after_batch": after_batch,
             "before_validate": lambda report: display.validate(report.batch),
             "after_epoch": after_epoch,
-            "after_fit": lambda report: display.close(),
+            "after_fit": after_fit,
         },
         reads=never,
     )

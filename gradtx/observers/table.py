@@ -10,6 +10,8 @@ from gradtx.loop import History, Observer, Report
 from gradtx.output import lossy
 
 WIDTH = 10
+MEAN = "train_loss_mean"
+FOOT = f"train_loss is a running average over the whole fit; {MEAN}, in metrics.jsonl, the epoch's."
 
 
 def table(*, file: TextIO | None = None) -> Observer:
@@ -18,8 +20,10 @@ def table(*, file: TextIO | None = None) -> Observer:
         epoch  train_loss  valid_loss    accuracy        time
             0      0.6931      0.5127      0.8125      12.3 s
 
-    A dash stands where an epoch has no value: no validation, or one that was cut short. A resumed
-    fit shows the epochs before it too.
+    `train_loss` is a running average over the whole fit, as in fastai: at first it lies behind the
+    epoch's mean, `train_loss_mean`, which the history and metrics.jsonl have beside it. A line at
+    the foot says so. A dash stands where an epoch has no value: no validation, or one that was cut
+    short. A resumed fit shows the epochs before it too.
 
     Args:
         file: where to write; by default what is the standard output when a line is printed.
@@ -35,7 +39,11 @@ def table(*, file: TextIO | None = None) -> Observer:
         for line in lines.of(report.row or {}):
             show(line)
 
-    return Observer({"before_fit": before_fit, "after_epoch": after_epoch})
+    def after_fit(report: Report) -> None:
+        for line in lines.end():
+            show(line)
+
+    return Observer({"before_fit": before_fit, "after_epoch": after_epoch, "after_fit": after_fit})
 
 
 @dataclass
@@ -43,6 +51,7 @@ class Lines:
     """The lines of one fit's table: the header comes with the first row."""
 
     headed: bool = False
+    smoothed: bool = False  # whether the rows have the epoch's mean beside the running average
 
     def begin(self, history: History | None = None) -> list[str]:
         """A new table; what to print of the epochs that a resumed fit has behind it."""
@@ -51,11 +60,16 @@ class Lines:
 
     def of(self, row: Mapping[str, float]) -> list[str]:
         """What to print at the end of an epoch."""
-        lines = [format_line(row)]
+        shown = {name: value for name, value in row.items() if name != MEAN}
+        lines = [format_line(shown)]
         if not self.headed:
-            lines.insert(0, format_header(row))
-        self.headed = True
+            lines.insert(0, format_header(shown))
+        self.headed, self.smoothed = True, MEAN in row
         return lines
+
+    def end(self) -> list[str]:
+        """What to print below the table: what its `train_loss` is."""
+        return [FOOT] if self.headed and self.smoothed else []
 
 
 def format_header(names: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from gradtx.report.figures import Line
 from gradtx.report.run import Run
 
 EACH, SMOOTH, VALID = "training, each step", "training, smooth", "validation"
-OWN = ("epoch", "step", "train_loss", "valid_loss", "time")
+OWN = ("epoch", "step", "train_loss", "train_loss_mean", "valid_loss", "time")
 
 
 def run_curves(run: Run) -> dict[str, dict[str, Line]]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gradtx.files import as_path, write_atomically
+from gradtx.observers.table import FOOT
 from gradtx.output import counted
 from gradtx.report.curves import EACH, best_row, metrics_of, overlay, run_curves
 from gradtx.report.figures import Panels, draw, png_bytes, to_svg
@@ -15,6 +16,7 @@ from gradtx.report.html import Markup, element, image, page, table
 from gradtx.report.run import Run, count_faults, read_run
 from gradtx.report.validation import Validation
 
+LOSSES = ("train_loss", "train_loss_mean", "valid_loss")
 MATRIX = 25  # classes that a confusion matrix shows
 PAIRS = 10  # confusions in the list
 
@@ -69,7 +71,7 @@ def report_page(run: Run) -> str:
         run: what the run has left, as `read_run` reads it.
     """
     parts = [element("p", _summary(run)), _section("Curves", curves(run_curves(run)))]
-    parts.append(_section("Epochs", _epochs(run)))
+    parts.append(_section("Epochs", *_epochs(run)))
     if run.validation is not None and len(run.validation.labels):
         parts.append(_section("Confusions", *confusions(run.validation, run.classes)))
         parts.append(_section("Most wrong", worst(run.validation, run.classes)))
@@ -98,7 +100,7 @@ def comparison_page(runs: Mapping[str, Run]) -> str:
 def _last_epochs(runs: Mapping[str, Run]) -> Markup:
     """A row for each run: its figures after the last epoch."""
     metrics = _union(metrics_of(run.history) for run in runs.values())
-    columns = ("train_loss", "valid_loss", *metrics)
+    columns = (*LOSSES, *metrics)
     rows = []
     for name, run in runs.items():
         last = run.history.rows[-1] if run.history.rows else {}
@@ -201,9 +203,10 @@ def _summary(run: Run) -> str:
     return f"{what}. Best, epoch {best['epoch']}: {figures}."
 
 
-def _epochs(run: Run) -> Markup:
-    columns = ("epoch", "train_loss", "valid_loss", *metrics_of(run.history))
-    return table(columns, [[_number(row.get(c)) for c in columns] for row in run.history.rows])
+def _epochs(run: Run) -> list[Markup]:
+    columns = ("epoch", *LOSSES, *metrics_of(run.history))
+    rows = [[_number(row.get(c)) for c in columns] for row in run.history.rows]
+    return [table(columns, rows), element("p", FOOT)]
 
 
 def _faults(run: Run) -> list[Markup]:

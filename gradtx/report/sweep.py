@@ -12,11 +12,12 @@ from gradtx.tuning.sweep import Sweep
 
 
 def last_figures(result: Sweep) -> dict[str, np.ndarray]:
-    """The last row of each copy's epoch table, without the epoch: float[n] by column.
+    """The last row of each copy's epoch table, without what it leaves out: float[n] by column.
 
     A copy that failed, as a hook says of its own, has NaN, not the figures from before that.
     """
-    rows = {name: values[:, -1] for name, values in result.rows.items() if name != "epoch"}
+    left_out = ("epoch", "train_loss_mean")
+    rows = {name: values[:, -1] for name, values in result.rows.items() if name not in left_out}
     return {name: np.where(result.failed, np.nan, values) for name, values in rows.items()}
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradtx.core.runtime_hyperparams import set_hyperparams
-from gradtx.loop import Loop, TrainState, population
+from gradtx.loop import Loop, TrainState, population, with_nan
 
 MOST_COPIES = 1000
 _population = jax.jit(population, static_argnums=0, static_argnames="how", donate_argnums=1)
@@ -62,7 +62,7 @@ def sweep(
         )
     states = spread(state, **hyperparams)
     states, _, rows = _population(loop, states, train, orders, valid, valid_order, how=how)
-    columns = {name: np.asarray(values) for name, values in rows.items()}
+    columns = {name: np.asarray(values) for name, values in with_nan(rows).items()}
     return Sweep(states, columns, np.asarray(loop.failed(states)))
 
 

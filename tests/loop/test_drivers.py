@@ -21,6 +21,7 @@ from gradtx.loop import (
     fit,
     population,
     take,
+    with_nan,
 )
 from tests.loop import small
 from tests.loop.script_loop import LOOP, first_state, fits, with_script
@@ -41,6 +42,7 @@ def test_host_compiled_fit_and_a_member_of_a_population_are_bit_identical(cases)
     for case, (state, logs, rows) in zip(cases, fits(cases), strict=True):
         host, history = small.run(LOOP, with_script(first_state(), *case))
         small.assert_same(small.numbers(host), state)
+        logs, rows = with_nan(logs), with_nan(rows)
         alive = logs["alive"].reshape(-1)
         for name, values in history.steps.items():
             np.testing.assert_array_equal(values, logs[name].reshape(-1)[alive])
@@ -72,9 +74,10 @@ def test_host_and_compiled_fit_are_bit_identical_with_the_ready_hooks(names, n):
     host, history = small.run(loop)
     compiled, _, rows = small.run_compiled(loop)
     small.assert_same(host, compiled)
-    last = {name: float(value[-1]) for name, value in rows.items()}
+    last = {name: float(value[-1]) for name, value in with_nan(rows).items()}
     got = {name: value for name, value in history.rows[-1].items() if name != "time"}
-    assert list(history.rows[-1]) == ["epoch", "train_loss", "valid_loss", "error", "time"]
+    columns = ["epoch", "train_loss", "train_loss_mean", "valid_loss", "error", "time"]
+    assert list(history.rows[-1]) == columns
     np.testing.assert_equal(got, last)
 
 
@@ -189,7 +192,8 @@ def test_batches_may_be_a_list_and_validation_may_be_missing():
         loop, loop.init(small.params(), small.model_state()), small.DATA, small.orders(1)[0]
     )
     np.testing.assert_array_equal(logs["loss"], history.steps["loss"][: small.STEPS])
-    assert np.isnan(row["valid_loss"])
+    assert row["valid_loss"] == 0 and not row["known"]["valid_loss"]
+    assert np.isnan(with_nan(row)["valid_loss"])
 
 
 def test_fit_refuses_what_would_silently_train_on_nothing():

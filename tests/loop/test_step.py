@@ -122,15 +122,21 @@ def test_no_loss_is_recorded_where_there_was_none():
 @pytest.mark.parametrize(
     ("event", "step_", "request_", "missing"),
     [
-        ("before_train", 0, Request.END_PHASE, {"train_loss"}),
+        ("before_train", 0, Request.END_PHASE, {"train_loss", "train_loss_mean"}),
         ("before_validate", small.STEPS, Request.END_PHASE, {"valid_loss", "error"}),
-        ("before_epoch", 0, Request.END_EPOCH, {"train_loss", "valid_loss", "error"}),
+        (
+            "before_epoch",
+            0,
+            Request.END_EPOCH,
+            {"train_loss", "train_loss_mean", "valid_loss", "error"},
+        ),
     ],
 )
 def test_the_columns_of_the_epoch_table_are_always_the_same(event, step_, request_, missing):
     _, history = small.run(small.make(small.request(event, request_, step_)), epochs=1)
     (row,) = history.rows
-    assert list(row) == ["epoch", "train_loss", "valid_loss", "error", "time"]
+    columns = ["epoch", "train_loss", "train_loss_mean", "valid_loss", "error", "time"]
+    assert list(row) == columns
     assert {name for name, value in row.items() if np.isnan(value)} == missing
 
 
@@ -236,7 +242,17 @@ def test_hooks_add_their_entries_to_the_log():
     small.assert_same(new.params, old.params)
 
 
-TAKEN = ("loss", "train_loss", "requested", "alive", "step", "epoch", "kind", "learning_rate")
+TAKEN = (
+    "loss",
+    "train_loss",
+    "requested",
+    "alive",
+    "step",
+    "epoch",
+    "kind",
+    "learning_rate",
+    "known",
+)
 
 
 @pytest.mark.parametrize("name", [*TAKEN, "mine"])
@@ -253,7 +269,10 @@ def test_an_entry_that_is_taken_is_an_error_before_there_is_a_step(name):
         loop.with_hooks(state, [wrong])
 
 
-@pytest.mark.parametrize("name", ["step", "kind", "epoch", "loss", "train_loss", "time"])
+OWN = ("step", "kind", "epoch", "loss", "train_loss", "train_loss_mean", "time", "known")
+
+
+@pytest.mark.parametrize("name", OWN)
 def test_a_metric_must_not_have_the_name_of_another_column(name):
     with pytest.raises(ValueError, match=f"must not have the name of a column .* got {name!r}"):
         small.make(metrics={name: small.error})

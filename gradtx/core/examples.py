@@ -1,0 +1,59 @@
+"""How many examples a batch has: one definition, for the loop, its hooks and the devices."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+# The entries that say it, in this order, unless another one is named.
+SAYING = ("weight", "label")
+
+
+def count_examples(batch: Any, entry: str | None = None) -> int | None:
+    """The number of examples in a batch, or None if the batch does not say it.
+
+        n = len(batch[entry])       if an entry is named
+            len(batch["weight"])    else, if the batch has weights
+            len(batch["label"])     else, if it has labels
+            n                       else, if all its arrays have the same length n
+
+    Numbers and arrays without an axis have no length, and are passed over.
+
+    >>> count_examples({"edges": np.zeros((9, 2)), "label": np.zeros(4), "rate": 0.5})
+    4
+
+    Args:
+        batch: a pytree of arrays and numbers, a dict as a rule.
+        entry: the name of an entry that has one value for each example.
+
+    Raises:
+        ValueError: if the named entry is not there, or it has no length.
+    """
+    named = batch if isinstance(batch, Mapping) else {}
+    if entry is not None and entry not in named:
+        raise ValueError(
+            f"count_examples: the batch must have the entry {entry!r}, which `examples` names; got"
+            f" {sorted(map(str, named)) or type(batch).__name__}. Name one that every batch has."
+        )
+    for name in SAYING if entry is None else (entry,):
+        if named.get(name) is not None:
+            return _length(named[name], name)
+    return _shared(batch)
+
+
+def _length(value: Any, name: str) -> int:
+    length = _shared(value)
+    if length is None:
+        raise ValueError(
+            f"count_examples: the entry {name!r} of a batch must have one value for each example;"
+            f" got {jax.tree.map(np.shape, value)}. Name another entry by `examples`."
+        )
+    return length
+
+
+def _shared(tree: Any) -> int | None:
+    """The length of all arrays in `tree`; None if they differ, or there is no array."""
+    shapes = [np.shape(x) for x in jax.tree.leaves(tree)]
+    lengths = {shape[0] for shape in shapes if shape}
+    return lengths.pop() if len(lengths) == 1 else None
