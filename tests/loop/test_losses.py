@@ -48,6 +48,35 @@ def test_accuracy():
         assert got.tolist() == [1, 1, 0, 0, 0] and got.dtype == jnp.float32
 
 
+def test_a_logit_of_minus_infinity_costs_nothing_where_the_label_has_no_share():
+    """As where a class is masked: the value and the gradient are those without the class."""
+    masked, label = jnp.asarray(LOGITS).at[:, 3].set(-jnp.inf), LABEL % 3
+    soft = 0.7 * np.eye(3)[label] + 0.3 * np.eye(3)[(label + 1) % 3]
+    for target in (np.eye(3)[label], soft):
+        padded = jnp.asarray(np.pad(target, ((0, 0), (0, 1))), jnp.float32)
+        f = lambda x, target=padded: cross_entropy(x, {"label": target})
+        np.testing.assert_allclose(f(masked), float64(LOGITS[:, :3], target), rtol=1e-5)
+        grad = jax.grad(lambda x, f=f: f(x).sum())(masked)
+        p = np.asarray(jax.nn.softmax(LOGITS[:, :3]))
+        np.testing.assert_allclose(grad[:, :3], p - target, atol=1e-6)
+        assert not np.any(grad[:, 3])
+    hard = cross_entropy(masked, {"label": jnp.asarray(label)})
+    np.testing.assert_allclose(hard, float64(LOGITS[:, :3], np.eye(3)[label]), rtol=1e-5)
+    smooth = lambda x: cross_entropy(x, {"label": jnp.asarray(label)}, label_smoothing=0.1)
+    assert np.isposinf(smooth(masked)).all()  # as the formula says: no share is 0
+    assert np.isfinite(jax.grad(lambda x: smooth(x).sum())(masked)).all()
+
+
+def test_logits_or_labels_with_a_nan_are_wrong():
+    logits = jnp.asarray(LOGITS).at[0].set(jnp.nan).at[1, 2].set(jnp.nan)
+    best = LOGITS.argmax(-1)
+    best[0] = 0  # which argmax says of a row of NaN
+    best[1] = 2
+    assert accuracy(logits, {"label": jnp.asarray(best)}).tolist() == [0, 0, 1, 1, 1]
+    soft = jax.nn.one_hot(best, 4).at[2, 0].set(jnp.nan)
+    assert accuracy(logits, {"label": soft}).tolist() == [0, 0, 0, 1, 1]
+
+
 def test_bad_input():
     with pytest.raises(ValueError, match=r"cross_entropy: `label_smoothing` must be in \[0, 1\)"):
         cross_entropy(jnp.asarray(LOGITS), {"label": jnp.asarray(LABEL)}, label_smoothing=1.0)
