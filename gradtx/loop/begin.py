@@ -37,7 +37,7 @@ def check_watched(
     """
     watchers = [(f"hook {hook.name!r}", hook.watches) for hook in loop.hooks]
     watchers += [("an observer", observer.watches) for observer in observers]
-    columns = list(state.metrics.row)
+    columns = list(state.metrics.figures)
     for who, column in watchers:
         if column is not None and column not in columns:
             raise ValueError(
