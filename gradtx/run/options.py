@@ -29,6 +29,8 @@ class RunOptions:
         find_lr: a search for a learning rate instead of a training.
         sweep: "NAME=LOW:HIGH:N": a training of N copies instead, with that hyperparameter spread.
         save_every: steps from one checkpoint to the next; None: one at the end of each epoch.
+        steps_per_execution: the most steps in one program; None: 1 on a CPU, else what memory
+            allows.
         out: the directory of the run; None: one in runs/, named by the model, the data and the
             time.
         resume: the directory of a run to go on with, or to take parameters from.
@@ -67,6 +69,13 @@ class RunOptions:
     )
     save_every: int | None = option(
         None, "a checkpoint after so many steps, not only each epoch", least=1, below=2**31
+    )
+    steps_per_execution: int | None = option(
+        None,
+        "the most steps in one program (default: 1 on a CPU, else what memory allows)",
+        least=1,
+        below=2**15,
+        overridable=True,
     )
     out: Path | None = option(
         None, "where to write (default: runs/MODEL-DATA-TIME)", resumable=False
@@ -141,9 +150,9 @@ class RunOptions:
         """The fields that this kind of run ignores, by what makes it ignore them."""
         found: dict[str, tuple[str, ...]] = {}
         if self.sweep is not None:
-            found["--sweep"] = ("save_every", parse_spread(self.sweep)[0])
+            found["--sweep"] = ("save_every", "steps_per_execution", parse_spread(self.sweep)[0])
         if self.find_lr:
-            found["--find-lr"] = ("epochs", "save_every")
+            found["--find-lr"] = ("epochs", "save_every", "steps_per_execution")
         return found
 
     @property

@@ -75,6 +75,7 @@ class Runner:
         state, source, out = self._begin(loop, state, source)
         must_match = {"config": config_key(self.options), "data": source.fingerprint}
         arguments |= {"epochs": self.options.epochs, "donate": True}
+        arguments["steps_per_execution"] = self.options.steps_per_execution or "auto"
         if self.resuming:
             arguments["resume"] = resume(out / "checkpoints", must_match=must_match, say=say)
         with stop_on_signals() as stop:

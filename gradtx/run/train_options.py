@@ -38,6 +38,7 @@ class TrainOptions(RunOptions):
         find_lr: see there.
         sweep: see there.
         save_every: see there.
+        steps_per_execution: see there.
         out: see there.
         resume: see there.
         params_only: see there.

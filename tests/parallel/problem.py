@@ -50,7 +50,7 @@ def start(loop):
     return loop.init(variables.pop("params"), variables, seed=3)
 
 
-def fit_on(mesh, loop, *, epochs=1, observers=(), state=None):
+def fit_on(mesh, loop, *, epochs=1, state=None, **how):
     """The state after a fit, and its history."""
     state = start(loop) if state is None else state
     train = valid = batches()
@@ -58,7 +58,7 @@ def fit_on(mesh, loop, *, epochs=1, observers=(), state=None):
         mesh = make_mesh(mesh)
         state = shard_state(state, mesh)
         train, valid = place_batches(train, mesh), place_batches(valid, mesh)
-    return fit(loop, state, train, valid, epochs=epochs, observers=observers)
+    return fit(loop, state, train, valid, epochs=epochs, **how)
 
 
 def steps_on(mesh, loop, *, count=3):

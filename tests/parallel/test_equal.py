@@ -65,10 +65,11 @@ def test_batch_statistics_and_the_gradients_norm_are_those_of_the_whole_batch():
     assert norm == pytest.approx(0.05, rel=1e-4)
 
 
-def test_a_fit_on_a_mesh_is_the_fit_on_one_device():
+def test_a_fit_on_a_mesh_in_blocks_is_the_fit_on_one_device():
     loop = problem.make_loop(gradtx.sgd(0.1))
     want, history = problem.fit_on(None, loop, epochs=2)
-    got, on_mesh = problem.fit_on("data=4,fsdp=2", loop, epochs=2)
+    blocks = {"steps_per_execution": 2}
+    got, on_mesh = problem.fit_on("data=4,fsdp=2", loop, epochs=2, **blocks)
     problem.assert_close(got, want)
     problem.assert_close(on_mesh.steps, history.steps)
     for row, wanted in zip(on_mesh.rows, history.rows, strict=True):
