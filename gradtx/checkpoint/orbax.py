@@ -1,14 +1,18 @@
 """What is asked of Orbax, in one place: write a dict of arrays, and read it."""
 
 import logging
+import re
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+PLAIN = re.compile(r"(?!/gcs/)[\w./ -]+", re.ASCII)
 
 
 def begin_write(path: Path, arrays: Mapping[str, Any]) -> Callable[[], None]:
@@ -21,14 +25,16 @@ def begin_write(path: Path, arrays: Mapping[str, Any]) -> Callable[[], None]:
     """
     if not arrays:
         return lambda: None
-    checkpointer = _orbax().StandardCheckpointer()
+    checkpointer, link = _orbax().StandardCheckpointer(), ExitStack()
 
     def finish() -> None:
-        with _silent(), checkpointer:
+        with link, _silent(), checkpointer:
             checkpointer.wait_until_finished()
 
-    with _silent():
-        checkpointer.save(path.absolute(), dict(arrays))
+    with ExitStack() as undo, _silent():
+        undo.push(link)
+        checkpointer.save(link.enter_context(plain(path)), dict(arrays))
+        undo.pop_all()
     return finish
 
 
@@ -39,8 +45,29 @@ def read(path: Path, targets: Mapping[str, Any]) -> dict[str, Any]:
     ocp, targets = _orbax(), dict(targets)
     how = ocp.checkpoint_utils.construct_restore_args(targets)
     args = ocp.args.PyTreeRestore(item=targets, restore_args=how, partial_restore=True)
-    with _silent(), ocp.PyTreeCheckpointer() as checkpointer:
-        return checkpointer.restore(path.absolute(), args=args)
+    with plain(path) as where, _silent(), ocp.PyTreeCheckpointer() as checkpointer:
+        return checkpointer.restore(where, args=args)
+
+
+@contextmanager
+def plain(path: Path) -> Iterator[Path]:
+    """Within it an absolute path of the same file whose letters mean nothing to any library.
+
+    Orbax looks for files by patterns that begin with the path, takes `gs:` for Google's storage and
+    a backslash for a slash, and TensorStore's paths are UTF-8: a path with other than plain letters
+    is reached by a link in a directory for temporary files.
+    """
+    path = path.absolute()
+    if PLAIN.fullmatch(str(path)):
+        yield path
+        return
+    usual = tempfile.gettempdir()
+    with tempfile.TemporaryDirectory(
+        prefix="gradtx-", dir=usual if PLAIN.fullmatch(usual) else "/tmp"
+    ) as folder:
+        link = Path(folder) / "parent"
+        link.symlink_to(path.parent, target_is_directory=True)
+        yield link / path.name
 
 
 def can_write(dtype: Any) -> bool:

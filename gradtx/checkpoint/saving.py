@@ -25,10 +25,11 @@ from gradtx.checkpoint.leaves import (
     host_values,
     kinds_of,
     leaves_of,
+    read_target,
     spec_of,
 )
 from gradtx.checkpoint.meta import VERSION, Meta, as_json, write_meta
-from gradtx.checkpoint.orbax import begin_write, orbax_version
+from gradtx.checkpoint.orbax import begin_write, orbax_version, read
 from gradtx.files import as_path
 
 OVERHEAD = 2**18  # bytes of a checkpoint beside its arrays, more than enough
@@ -169,6 +170,7 @@ def _commit(directory: Path, entry: Entry, finish: Any, specs: Leaves, copies: L
         finish()
         if jax.process_index() == 0:
             leaves = {name: spec_of(x) | _digest(copies[name]) for name, x in specs.items()}
+            _check_readable(hidden / "state", copies, leaves)
             files = file_digests(hidden, flush=True)
             write_meta(hidden, meta(leaves=leaves, files=files))
             publish(directory, entry)
@@ -176,6 +178,24 @@ def _commit(directory: Path, entry: Entry, finish: Any, specs: Leaves, copies: L
         shutil.rmtree(hidden, ignore_errors=True)
         raise
     return entry.path(directory)
+
+
+def _check_readable(path: Path, copies: Leaves, saved: Mapping[str, Any]) -> None:
+    """Raise OSError unless Orbax opens what it has written, and has the smallest leaf right.
+
+    Not with several processes, which would have to read together.
+    """
+    written = [name for name, x in copies.items() if x.size]
+    if not written or jax.process_count() > 1:
+        return
+    name = min(written, key=lambda name: copies[name].nbytes)
+    try:
+        array = read(path, {name: read_target(copies[name])})[name]
+    except Exception as error:  # Orbax raises whatever its parts raise
+        reason = " ".join(str(error).split())[:100]
+        raise OSError(f"it could not be opened again: {reason}") from error
+    if _digest(array)["digest"] != saved[name]["digest"]:
+        raise OSError(f"{name} was read again with other values")
 
 
 def _digest(leaf: Any) -> dict[str, str | None]:

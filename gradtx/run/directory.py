@@ -1,6 +1,8 @@
 """The directory of a run: made, read again, and resumed."""
 
 import dataclasses
+import errno
+import os
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
@@ -19,6 +21,7 @@ from gradtx.sealed import Altered, Damaged, read_json, write_json
 
 C = TypeVar("C", bound=RunOptions)
 
+LONGEST = 4096 - 256  # bytes of a path in which Orbax can still make its own
 BESIDE = ("data", "jax", "momentum_names")  # entries of config.json beside the options
 
 
@@ -58,6 +61,8 @@ def _make(named: Path, options: RunOptions) -> int:
     number = 1
     while True:
         try:
+            if len(os.fsencode(named.absolute())) > LONGEST:
+                raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
             _numbered(named, number).mkdir(parents=True, exist_ok=options.out is not None)
             return number
         except OSError as error:
