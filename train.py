@@ -32,7 +32,6 @@ from typing import Any
 import numpy as np
 
 import gradtx
-from gradtx.data import ImageSpec
 from gradtx.data.text import unigram_perplexity
 from gradtx.hooks import reset_model_state, rnn_regularizer
 from gradtx.loop import Loop, TrainState, accuracy, cross_entropy, fit
@@ -72,17 +71,20 @@ def train(options: TrainOptions, run: Runner) -> None:
         model = linen_model(module, example, inputs="input", precision=options.precision)
         loss, metrics = lambda pred, batch: sequence_loss(pred.logits, batch["label"]), {}
         hooks = [reset_model_state("carry"), rnn_regularizer(alpha=2.0, beta=1.0)]
+        prepare = None
         remark = lambda row: (
             f"Validation perplexity {math.exp(row['valid_loss']):.1f};"
             f" words by frequency alone: {unigram_perplexity(text):.1f}."
         )
     else:
         dataset = load_images(options)
-        size, seed, shift = options.image_size, options.seed, options.shift
-        source = image_source(dataset, size=size, seed=seed, shift=shift, **batches)
-        spec = ImageSpec.of(dataset, size=size)
+        batches |= {"seed": options.seed, "size": options.image_size, "mesh": run.mesh}
+        augmentation, cache = options.augmentation, options.cache
+        source = image_source(dataset, augmentation=augmentation, cache=cache, **batches)
+        spec: Any = source.spec
         model = image_model(options, spec, MODELS)
         loss, metrics, hooks = cross_entropy, {"accuracy": accuracy}, []
+        prepare = spec.prepare  # what is done to images, on the device
         remark = lambda row: f"Validation accuracy {row['accuracy']:.2%}."
 
     # Optimizer: any gradient transformation, such as
@@ -91,7 +93,8 @@ def train(options: TrainOptions, run: Runner) -> None:
 
     # Loop: hooks of your own go into the list, such as gradtx.hooks.ema_params(0.999).
     guarded = with_guards([*hooks], options)
-    loop = Loop(apply=model.apply, loss=loss, tx=tx, metrics=metrics, hooks=guarded)
+    parts: Any = {"loss": loss, "metrics": metrics, "prepare": prepare}
+    loop = Loop(apply=model.apply, tx=tx, hooks=guarded, **parts)
     state = first_state(loop, model.init, seed=options.seed)
 
     # Fit, or search for a hyperparameter.

@@ -14,6 +14,7 @@ import math
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar
 
@@ -101,6 +102,33 @@ def check_ranges(options: Any, where: str) -> None:
                 f"{where}: `{flag(field.name)}` must be in [{least}, {below}); got {value}. Choose"
                 " a value inside."
             )
+
+
+def parse_range(text: str, where: str, *, most: float = math.inf) -> tuple[float, float]:
+    """The numbers of "LOW:HIGH", each a decimal or a fraction.
+
+    >>> parse_range("3/4:1.5", "--ratio")
+    (0.75, 1.5)
+
+    Args:
+        text: of this form, with 0 < LOW <= HIGH <= `most`.
+        where: how the message begins, such as the name of the option.
+        most: the largest number that is accepted.
+
+    Raises:
+        ValueError: beginning with `where`, if it is not.
+    """
+    try:
+        low, high = (float(Fraction(part)) for part in text.split(":"))
+        if not 0 < low <= high <= most:
+            raise ValueError
+    except (ValueError, ZeroDivisionError, OverflowError):
+        bound = "" if most == math.inf else f" <= {most:g}"
+        raise ValueError(
+            f"{where} must be LOW:HIGH, for example 0.5:1, with 0 < LOW <= HIGH{bound}; got"
+            f" {text!r}. Choose two such numbers."
+        ) from None
+    return low, high
 
 
 def check_ignored(argv: Sequence[str], ignored: Mapping[str, Collection[str]], where: str) -> None:

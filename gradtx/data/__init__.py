@@ -1,7 +1,7 @@
 """Data sets and their batches: `load` a `Dataset`, then iterate `train_batches`.
 
     dataset = load("embedded")
-    for batch in train_batches(dataset, batch_size=64, size=32, seed=0, epoch=0):
+    for batch in train_batches(dataset, batch_size=64, seed=0, epoch=0):
         batch["image"], batch["label"], batch["weight"]
 
 Needs the extra `data`; nothing in gradtx imports this package.
@@ -18,7 +18,6 @@ if missing := [name for name in ("grain", "PIL") if find_spec(name) is None]:
     )
 
 from gradtx.data.arrays import arrays
-from gradtx.data.augment import Augmentation
 from gradtx.data.canvases import on_canvas
 from gradtx.data.dataset import Dataset, Examples
 from gradtx.data.embedded import embedded
@@ -26,35 +25,35 @@ from gradtx.data.errors import DataError
 from gradtx.data.folder import folder
 from gradtx.data.image_spec import ImageSpec, read_images, read_rows
 from gradtx.data.imagenette import imagenette
-from gradtx.data.pipeline import (
-    Batch,
-    device_arrays,
-    steps_per_epoch,
-    train_batches,
-    valid_batches,
-)
+from gradtx.data.order import Order, only_readable, steps_per_epoch, train_order, valid_order
+from gradtx.data.pipeline import device_arrays, train_batches, valid_batches
+from gradtx.data.reading import Batch, bytes_of
 from gradtx.data.skipped import SkippedImages
 
 __all__ = [
-    "Augmentation",
     "Batch",
     "DataError",
     "Dataset",
     "Examples",
     "ImageSpec",
+    "Order",
     "SkippedImages",
     "arrays",
+    "bytes_of",
     "device_arrays",
     "embedded",
     "folder",
     "imagenette",
     "load",
     "on_canvas",
+    "only_readable",
     "read_images",
     "read_rows",
     "steps_per_epoch",
     "train_batches",
+    "train_order",
     "valid_batches",
+    "valid_order",
 ]
 
 NAMES = ("embedded", "imagenette", "folder", "arrays")

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from gradtx.data.augment import Augmentation
 from gradtx.data.canvas_row import digest_of
 from gradtx.data.dataset import Examples
 from gradtx.data.photo_source import PhotoSource
@@ -64,9 +63,3 @@ class CanvasSource:
             {"image": image, "label": label, "size": size},
             {int(others[position]): why for position, why in unreadable.items()},
         )
-
-    def read(
-        self, indices: np.ndarray, *, size: int, draws: np.ndarray | None, augment: Augmentation
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """As `PhotoSource.read`."""
-        return self.photos.read(indices, size=size, draws=draws, augment=augment)

@@ -6,8 +6,6 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from gradtx.data.augment import Augmentation
-
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -44,20 +42,6 @@ class Source(Protocol):
 
     def rows(self, indices: np.ndarray) -> Examples:
         """The examples of int[n] indices, in that order; several threads may ask at once."""
-        ...
-
-    def read(
-        self, indices: np.ndarray, *, size: int, draws: np.ndarray | None, augment: Augmentation
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The images [n, size, size, c], in 0..255, and labels int32[n] of int[n] indices.
-
-        Args:
-            indices: int[n], which examples.
-            size: the side of the images, in pixels.
-            draws: float64[n, DRAWS], a row per image (see `gradtx.data.augment`), or None for the
-                plain image.
-            augment: what the draws decide.
-        """
         ...
 
 

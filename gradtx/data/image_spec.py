@@ -6,19 +6,19 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
-from gradtx.data.array_source import ArraySource
+from gradtx.augment import Augmentation, Prepare
 from gradtx.data.canvas import canvas_side, draw_canvas
 from gradtx.data.dataset import Dataset
 from gradtx.data.errors import DataError
 from gradtx.data.image_file import ImageError, open_image
-from gradtx.data.photo_source import PhotoSource
-from gradtx.data.reading import PLAIN, normalize
 from gradtx.files import as_path, printable
 from gradtx.sealed import Damaged, read_json, write_json
 
 REMEDY = "Name image files."
+NONE = Augmentation("none")
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class ImageSpec:
             into it, as arrays are.
         canvas: of photos, the side of the canvas that they are drawn on first; None, as in files of
             older versions: that of large photos.
+        augmentation: what training images undergo.
     """
 
     name: str
@@ -48,17 +49,30 @@ class ImageSpec:
     size: int
     photos: bool
     canvas: int | None = None
+    augmentation: Augmentation = NONE
 
     @classmethod
-    def of(cls, dataset: Dataset, *, size: int) -> "ImageSpec":
+    def of(cls, dataset: Dataset, *, size: int, augmentation: Augmentation = NONE) -> "ImageSpec":
         """The description of a data set whose images a model gets at `size`.
 
         Args:
             dataset: the data set that the model is trained on.
             size: the side in pixels that the model gets.
+            augmentation: what training images undergo.
         """
         shared = {f.name: getattr(dataset, f.name) for f in fields(cls) if hasattr(dataset, f.name)}
-        return cls(**shared, size=size)
+        return cls(**shared, size=size, augmentation=augmentation)
+
+    @property
+    def prepare(self) -> Prepare:
+        """What is done to a batch, as `gradtx.loop.Loop(prepare=...)` takes it."""
+        return self.augmentation.prepare(
+            size=self.size,
+            mean=self.mean,
+            std=self.std,
+            photos=self.photos,
+            classes=len(self.classes),
+        )
 
     def write(self, path: str | Path) -> None:
         """Write it as a JSON object with a digest, whole or not at all.
@@ -83,7 +97,7 @@ class ImageSpec:
         """
         try:
             found = read_json(as_path(path))
-            found.setdefault("canvas", None)
+            found = {"canvas": None, "augmentation": NONE.entries} | found
             if problem := _problem(found):
                 raise Damaged(problem)
         except Damaged as error:
@@ -92,6 +106,7 @@ class ImageSpec:
                 " back as it was, or name the directory of such a run."
             ) from error
         found |= {name: tuple(found[name]) for name in ("classes", "mean", "std")}
+        found["augmentation"] = Augmentation(**found["augmentation"])
         return cls(**found)
 
 
@@ -113,16 +128,25 @@ def _problem(found: dict[str, Any]) -> str:
         "std": lambda x: numbers(x) and all(value > 0 for value in x),
         "size": lambda x: type(x) is int and 0 < x < 2**14,
         "photos": lambda x: isinstance(x, bool),
+        "augmentation": _is_augmentation,
         "canvas": lambda x: x is None or (type(x) is int and 0 < x < 2**14),
     }
     wrong = [name for name, holds in right.items() if not holds(found[name])]
     return f"a value of {wrong[0]} that none can have" if wrong else ""
 
 
+def _is_augmentation(entries: Any) -> bool:
+    try:
+        Augmentation(**entries)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
 def read_images(paths: Sequence[str | Path], spec: ImageSpec) -> np.ndarray:
     """Image files as float32[n, size, size, channels], prepared as for validation.
 
-        out = (resized / 255 - mean) / std
+        out = spec.prepare(read_rows(path, spec), None)
 
     Images of any mode become RGB, or gray where the model was trained on gray images.
 
@@ -133,7 +157,8 @@ def read_images(paths: Sequence[str | Path], spec: ImageSpec) -> np.ndarray:
     Raises:
         DataError: naming the first file that cannot be read.
     """
-    return np.concatenate([_read(as_path(path), spec) for path in paths])
+    prepare = jax.jit(lambda batch: spec.prepare(batch, None)["image"])
+    return np.concatenate([np.asarray(prepare(read_rows(path, spec))) for path in paths])
 
 
 def read_rows(path: str | Path, spec: ImageSpec) -> dict[str, np.ndarray]:
@@ -160,13 +185,3 @@ def read_rows(path: str | Path, spec: ImageSpec) -> dict[str, np.ndarray]:
     side = spec.canvas or canvas_side(spec.size, scale=0.35, largest=2 * spec.size)
     image, size = draw_canvas(photo, side)
     return {"image": image[None], "size": np.array([size], np.int32)}
-
-
-def _read(path: Path, spec: ImageSpec) -> np.ndarray:
-    one: dict[str, Any] = {"size": spec.size, "draws": None, "augment": PLAIN}
-    if spec.photos:
-        source = PhotoSource([{"image": path, "label": 0}], where="predict", remedy=REMEDY)
-    else:
-        source = ArraySource(read_rows(path, spec)["image"], np.zeros(1, np.int32))
-    images, _ = source.read(np.zeros(1, int), **one)
-    return normalize(images, spec.mean, spec.std)

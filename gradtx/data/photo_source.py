@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from gradtx.data.augment import Augmentation, center_box, flips, random_box
 from gradtx.data.canvas import canvas_shape, draw_canvas
 from gradtx.data.dataset import Examples
 from gradtx.data.errors import DataError
@@ -78,28 +77,6 @@ class PhotoSource:
             except DataError as error:
                 unreadable[row] = str(error)
         return Examples({"image": image, "label": label, "size": size}, unreadable)
-
-    def read(
-        self, indices: np.ndarray, *, size: int, draws: np.ndarray | None, augment: Augmentation
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Images uint8[n, size, size, 3] and labels: a box of each photo, resized.
-
-        Random boxes and mirrored if there are `draws`, else the largest square in the center.
-        """
-        images = np.empty((len(indices), size, size, 3), np.uint8)
-        labels = np.empty(len(indices), np.int32)
-        for row, index in enumerate(map(int, indices)):
-            photo, labels[row] = self.decode(index)
-            if draws is None:
-                box = center_box(*photo.size)
-            else:
-                box = random_box(*photo.size, draws=draws[row], augment=augment)
-            image: Any = photo.resize((size, size), Image.Resampling.BILINEAR, box=box)
-            images[row] = image
-        if draws is not None:
-            mirrored = flips(draws, augment)
-            images[mirrored] = images[mirrored, :, ::-1]
-        return images, labels
 
     def decode(self, index: int) -> tuple[Image.Image, int]:
         """The upright RGB photo and the label of one record.

@@ -1,86 +1,107 @@
-"""One batch of images: read, normalized, and with weight 0 for what cannot be read."""
+"""Examples of a split as a batch, with weight 0 for what cannot be read."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import numpy as np
 
-from gradtx.data.augment import Augmentation
 from gradtx.data.dataset import Dataset, Source
 from gradtx.data.errors import DataError
+from gradtx.data.order import spared
 from gradtx.data.skipped import SkippedImages
 
 Batch = Mapping[str, np.ndarray]
-"""dict(image=float32[b, size, size, c], label=int32[b], weight=float32[b])."""
+"""dict(image=uint8[b, h, w, c], label=int32[b], weight=float32[b], id=int32[b]); of photos also
+size=int32[b, 2]: see `gradtx.data.Examples`."""
 
-PLAIN = Augmentation()
+CHUNK = 256  # examples that are read at a time where all are
 
 
-def normalize(images: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
-    """Images in 0..255 as float32 of about zero mean and unit variance, in C order.
+def split_of(dataset: Dataset, split: str) -> Source:
+    """The images of "train" or "valid"."""
+    return dataset.train if split == "train" else dataset.valid
 
-    out = images / (255 std) - mean / std
+
+def read_batch(
+    dataset: Dataset,
+    split: str,
+    indices: np.ndarray,
+    weight: np.ndarray,
+    skipped: SkippedImages | None,
+) -> Batch:
+    """The examples at `indices`; what cannot be read has weight 0 and repeats another row.
+
+    Raises:
+        DataError: if an image cannot be read and there is no `skipped`, too many cannot, or no
+            training image of the batch can.
     """
-    scale, shift = np.asarray(std, np.float32), np.asarray(mean, np.float32)
-    out = np.multiply(images, 1 / (255 * scale), order="C")
-    out -= shift / scale
-    return out
+    arrays, unreadable = split_of(dataset, split).rows(indices)
+    batch = {**arrays, "weight": weight, "id": indices.astype(np.int32)}
+    if not unreadable:
+        return batch
+    note(split, indices, unreadable, skipped)
+    readable = np.ones(len(indices), bool)
+    readable[list(unreadable)] = False
+    check_one(split, readable, unreadable, skipped)
+    rows = spared(readable)
+    return {name: x[rows] for name, x in batch.items()} | {"weight": weight * readable}
 
 
-@dataclass(frozen=True, eq=False)
-class BatchReader:
-    """Makes batches of one split, "train" or "valid", at `size` pixels."""
+def note(
+    split: str, indices: np.ndarray, unreadable: Mapping[int, str], skipped: SkippedImages | None
+) -> None:
+    """Note what cannot be read in `skipped`; without it that is an error."""
+    for position, why in unreadable.items():
+        if skipped is None:
+            raise DataError(why)
+        skipped.add(split, int(indices[position]), why)
 
-    dataset: Dataset
-    split: str
-    size: int
-    augment: Augmentation = PLAIN
-    skipped: SkippedImages | None = None
 
-    @property
-    def source(self) -> Source:
-        """The images of the split."""
-        return self.dataset.train if self.split == "train" else self.dataset.valid
-
-    def batch(
-        self, indices: np.ndarray, weight: np.ndarray, draws: np.ndarray | None = None
-    ) -> Batch:
-        """The images at `indices`, augmented by `draws`; `weight` is 0 for unreadable ones."""
-        try:
-            images, labels = self.read(indices, draws)
-        except DataError:
-            if self.skipped is None:
-                raise
-            images, labels, readable = self.read_one_by_one(indices, draws, self.skipped)
-            weight = weight * readable
-        image = normalize(images, self.dataset.mean, self.dataset.std)
-        return {"image": image, "label": labels, "weight": weight}
-
-    def read(self, indices: np.ndarray, draws: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        """Images and labels; one that cannot be read is an error."""
-        return self.source.read(indices, size=self.size, draws=draws, augment=self.augment)
-
-    def read_one_by_one(
-        self, indices: np.ndarray, draws: np.ndarray | None, skipped: SkippedImages
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Images and labels, and 1 for each that is readable, else 0 and another in its place."""
-        rows, why = {}, ""
-        for i in range(len(indices)):
-            part = slice(i, i + 1)
-            try:
-                rows[i] = self.read(indices[part], None if draws is None else draws[part])
-            except DataError as error:
-                why = str(error)
-                skipped.add(self.split, int(indices[i]), why)
-        if not rows and self.split == "train":
+def check_one(
+    split: str, readable: np.ndarray, why: Mapping[int, str], skipped: SkippedImages | None
+) -> None:
+    """Require a training batch to have an image; a validation batch without one counts nothing."""
+    if split == "train" and not readable.any():
+        if skipped is not None:
             skipped.stop()
-            raise DataError(f"pipeline: no image of a batch could be read. {why}")
-        spare = next(iter(rows.values())) if rows else self.black()
-        images, labels = zip(*(rows.get(i, spare) for i in range(len(indices))), strict=True)
-        readable = np.array([i in rows for i in range(len(indices))], np.float32)
-        return np.concatenate(images), np.concatenate(labels), readable
+        last = list(why.values())[-1]
+        raise DataError(f"pipeline: no image of a batch could be read. {last}")
 
-    def black(self) -> tuple[np.ndarray, np.ndarray]:
-        """An image of zeros, and a label for it."""
-        shape = (1, self.size, self.size, self.dataset.channels)
-        return np.zeros(shape, np.uint8), np.zeros(1, np.int32)
+
+def read_split(dataset: Dataset, split: str, skipped: SkippedImages | None) -> Batch:
+    """One whole split, in its order; what cannot be read is black and has weight 0.
+
+    Raises:
+        DataError: if an image cannot be read and there is no `skipped`, or too many cannot.
+    """
+    source = split_of(dataset, split)
+    count = len(source)
+    whole = {
+        name: np.empty((count, *x.shape[1:]), x.dtype)
+        for name, x in source.rows(first()).arrays.items()
+    }
+    weight = np.ones(count, np.float32)
+    for start in range(0, count, CHUNK):
+        indices = np.arange(start, min(start + CHUNK, count))
+        arrays, unreadable = source.rows(indices)
+        for name, x in arrays.items():
+            whole[name][indices] = x
+        note(split, indices, unreadable, skipped)
+        weight[indices[list(unreadable)]] = 0
+    return {**whole, "weight": weight, "id": np.arange(count, dtype=np.int32)}
+
+
+def first() -> np.ndarray:
+    """The index of the first example, which shows what all are like."""
+    return np.zeros(1, int)
+
+
+def bytes_of(dataset: Dataset, split: str) -> int:
+    """What a whole split takes, in bytes.
+
+    Args:
+        dataset: the data set.
+        split: "train" or "valid".
+    """
+    source = split_of(dataset, split)
+    one = source.rows(first()).arrays.values() if len(source) else ()
+    return len(source) * sum(x.nbytes for x in one)

@@ -46,6 +46,8 @@ def prepared(loop: Loop, state: TrainState, batch: Any, *, training: bool) -> An
     batch = gathered(batch)
     if loop.prepare is None:
         return batch
+    # The same by the bit, whether rows were gathered here or the batch has come from the host.
+    batch = jax.lax.optimization_barrier(batch)
     key = prepare_key(state, batch) if training else None
     with named("Loop.prepare", f"the batch {spec(batch)}", own=True):
         return loop.prepare(batch, key)

@@ -229,7 +229,8 @@ def place_batch(batch: PyTree, mesh: Mesh) -> PyTree:
     """One batch of `place_batches`.
 
     Args:
-        batch: a tree of arrays, this process's rows, and of scalars.
+        batch: a tree of arrays, this process's rows, and of scalars; what is on a mesh already,
+            such as the data of `gradtx.loop.Rows`, stays as it is.
         mesh: with the axes of `make_mesh`.
 
     Raises:
@@ -240,6 +241,8 @@ def place_batch(batch: PyTree, mesh: Mesh) -> PyTree:
     local = mesh.local_mesh.size
 
     def put(x: Any) -> jax.Array:
+        if _on_mesh(x):
+            return x
         x = np.asarray(x)
         if x.ndim and len(x) % local:
             raise ValueError(

@@ -70,8 +70,10 @@ def report_page(run: Run) -> str:
     Args:
         run: what the run has left, as `read_run` reads it.
     """
-    parts = [element("p", _summary(run)), _section("Curves", curves(run_curves(run)))]
-    parts.append(_section("Epochs", *_epochs(run)))
+    parts = [element("p", _summary(run))]
+    if run.augmentation:
+        parts.append(element("p", f"Training images: {run.augmentation}."))
+    parts += [_section("Curves", curves(run_curves(run))), _section("Epochs", *_epochs(run))]
     if run.validation is not None and len(run.validation.labels):
         parts.append(_section("Confusions", *confusions(run.validation, run.classes)))
         parts.append(_section("Most wrong", worst(run.validation, run.classes)))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gradtx.augment import Augmentation
 from gradtx.data.skipped import read_skipped
 from gradtx.files import as_path
 from gradtx.loop import History
@@ -34,6 +35,7 @@ class Run:
         config: the entries of config.json.
         history: the metrics of every step and epoch.
         classes: the names of the classes, by label.
+        augmentation: what training images underwent, in words; "" if there were none.
         skipped: the split, index and why of each image that could not be read.
         faults: what the hooks counted, by kind; None if the run has not ended.
         validation: what the model says of the validation images.
@@ -43,6 +45,7 @@ class Run:
     config: Mapping[str, Any]
     history: History
     classes: tuple[str, ...] = ()
+    augmentation: str = ""
     skipped: tuple[Mapping[str, Any], ...] = ()
     faults: Mapping[str, int] | None = None
     validation: Validation | None = None
@@ -77,16 +80,27 @@ def read_run(directory: str | Path) -> Run:
             " begun to train."
         )
     data, faults, validation = (directory / name for name in FILES)
-    classes = _json(data, {"classes": names}).get("classes", ()) if data.exists() else ()
+    images = _json(data, {"classes": names}) if data.exists() else {}
     return Run(
         name=directory.resolve().name,
         config=config,
         history=read_jsonl(metrics),
-        classes=tuple(classes),
+        classes=tuple(images.get("classes", ())),
+        augmentation=_augmentation(images, data),
         skipped=skipped_images(directory / "skipped.jsonl"),
         faults=_faults(directory) if faults.exists() else None,
         validation=read_validation(validation) if validation.exists() else None,
     )
+
+
+def _augmentation(data: Mapping[str, Any], path: Path) -> str:
+    """What data.json says was done to training images, in words."""
+    if "augmentation" not in data:
+        return ""
+    try:
+        return Augmentation(**data["augmentation"]).describe(photos=data["photos"])
+    except (TypeError, ValueError, LookupError) as error:
+        raise _damaged(path, "another form of `augmentation`") from error
 
 
 def skipped_images(path: Path) -> tuple[Mapping[str, Any], ...]:

@@ -9,6 +9,7 @@ import jax
 from gradtx.data.image_spec import ImageSpec
 from gradtx.files import as_path
 from gradtx.loop import Loop, TrainState
+from gradtx.loop.prepared import prepared
 from gradtx.report.faults import write_faults
 from gradtx.report.page import write_report
 from gradtx.report.run import count_unreadable, skipped_images
@@ -33,7 +34,8 @@ def finish(
     out, names, faults = as_path(out), ["faults.json"], loop.faults(state)
     if spec is not None and jax.process_count() == 1:
         predict = predictor(loop.apply, state.params, state.model_state)
-        found = validate(predict, valid(), mean=spec.mean, std=spec.std)
+        prepare = jax.jit(lambda batch: prepared(loop, state, batch, training=False))
+        found = validate(predict, map(prepare, valid()), mean=spec.mean, std=spec.std)
         write_validation(found, out / "validation.npz")
         names.append("validation.npz")
     if spec is not None:  # only now: validation may have come upon another image

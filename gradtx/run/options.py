@@ -65,7 +65,7 @@ class RunOptions:
     sweep: str | None = option(
         None,
         "NAME=LOW:HIGH:N: train N copies of a small model in one program, with the hyperparameter"
-        " NAME spread geometrically; constant otherwise, no augmentation",
+        " NAME spread geometrically; constant otherwise",
     )
     save_every: int | None = option(
         None, "a checkpoint after so many steps, not only each epoch", least=1, below=2**31

@@ -75,7 +75,10 @@ def _predict(
     images = read_images(args.images, spec)
     model = image_model(options, spec, models)
     found = restore_model(model, args.run)
-    say(*(f"Warning: {line}." for line in found.damaged), f"By {found.path}.")
+    done = spec.augmentation.describe(photos=spec.photos)
+    form = "cropped to their middle" if spec.photos else "resized"
+    how = f"Images are {form}, at {spec.size} px; in training: {done}."
+    say(*(f"Warning: {line}." for line in found.damaged), f"By {found.path}.", how)
     shares = predict_images(model.apply, **found.state, images=images)
     for image, row in zip(args.images, shares, strict=True):
         say(printable(image))

@@ -5,12 +5,17 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 import jax
+from jax.sharding import Mesh
 
 from gradtx import data
+from gradtx.augment import Augmentation
 from gradtx.data.text import Text, count_batches, moby_dick, text_batches
 from gradtx.parallel.mesh import own_rows
 from gradtx.parallel.processes import first_before_others, say
-from gradtx.run.train_options import TrainOptions
+from gradtx.run.placement import Cache, Resident, on_device
+from gradtx.run.train_options import PHOTOS, TrainOptions
+
+PLAIN = Augmentation("none")
 
 
 class BatchSource(NamedTuple):
@@ -22,7 +27,7 @@ class BatchSource(NamedTuple):
         steps: the number of batches of an epoch.
         fingerprint: equal fingerprints mean equal data; a resumed run must have an equal one.
         arrays: for a sweep: a function of "train" or "valid" -> all of that split as one batch.
-        spec: for images: their classes, size and normalization.
+        spec: for images: their classes, size and normalization, and what is done to them.
         skipped: for images: which could not be read.
     """
 
@@ -48,10 +53,12 @@ def load_images(options: TrainOptions) -> data.Dataset:
     """
     with first_before_others():
         dataset = data.load(options.dataset, data_dir=options.data_dir, archive=options.archive)
+    done = options.augmentation.describe(photos=options.dataset in PHOTOS)
     title = "Fashion-MNIST (embedded subset)" if dataset.name == "embedded" else dataset.name
     line = (
         f"Data: {title}, {len(dataset.train):,} training and {len(dataset.valid):,} validation"
-        f" images in {len(dataset.classes)} classes, at {options.image_size} px."
+        f" images in {len(dataset.classes)} classes, at {options.image_size} px; in training:"
+        f" {done}."
     )
     hint = f"python {options.PROG} --dataset imagenette [--archive imagenette2-160.tgz]"
     other = f" This is not Imagenette; to train on that: {hint}"
@@ -75,45 +82,63 @@ def image_source(
     batch_size: int,
     size: int,
     seed: int = 0,
-    shift: float = 0.0,
+    augmentation: Augmentation = PLAIN,
     limit: int | None = None,
+    cache: Cache = "host",
+    mesh: Mesh | None = None,
 ) -> BatchSource:
-    """Shuffled and augmented batches of images, and those to validate on.
+    """Shuffled batches of images as they lie in memory, and those to validate on.
 
-    Each of several processes reads its part. Images that can't be read are left out.
+    What is done to them is done on the device: give `spec.prepare` of the result to the loop. Each
+    of several processes reads its part. Images that can't be read are left out.
 
     Args:
-        dataset: the images.
+        dataset: the images; photos are put on canvases, if they are on none yet.
         batch_size: images a step, of all processes together.
-        size: pixels a side.
-        seed: of the order and the augmentation.
-        shift: the `pad` of `Augmentation`: the largest move of a small image, in [0, 1).
+        size: pixels a side, that the model gets.
+        seed: of the order.
+        augmentation: what training images undergo, for `spec.prepare`.
         limit: the most batches of an epoch, and of a validation; None: all.
+        cache: where the images live: "device": all of them on each device; "host" and "none":
+            batches travel; "auto": as `gradtx.run.placement.on_device` decides.
+        mesh: the devices of the run; None for the default one.
 
     Raises:
         DataError: as `train_batches`, if there is not one batch.
     """
     steps = data.steps_per_epoch(dataset, batch_size)
     steps = min(steps, limit or steps)
+    dataset = data.on_canvas(dataset, size=size, scale=augmentation.scale[0])
+    spec = data.ImageSpec.of(dataset, size=size, augmentation=augmentation)
     skipped = data.SkippedImages(dataset)
-    options: dict[str, Any] = {"batch_size": batch_size, "size": size, "skipped": skipped}
-    options["shard"] = (jax.process_index(), jax.process_count())
-    augment = data.Augmentation(pad=shift)
+    shared: dict[str, Any] = {
+        "batch_size": batch_size,
+        "shard": (jax.process_index(), jax.process_count()),
+    }
+    whole = lambda split: data.device_arrays(dataset, split=split, skipped=skipped)
+    about: Any = (steps, dataset.fingerprint, whole, spec, skipped)
+    if on_device(dataset, cache, mesh):
+        resident = Resident(dataset, skipped, mesh)
+
+        def train_rows(epoch: int, start: int) -> Iterable[Any]:
+            order = data.train_order(dataset, seed=seed, epoch=epoch, start=start, **shared)
+            return islice(resident.batches("train", order), steps - start)
+
+        def valid_rows() -> Iterable[Any]:
+            return islice(resident.batches("valid", data.valid_order(dataset, **shared)), limit)
+
+        return BatchSource(train_rows, valid_rows, *about)
 
     def train(epoch: int, start: int) -> Iterable[Any]:
         order = {"seed": seed, "epoch": epoch, "start": start}
-        batches = data.train_batches(dataset, augment=augment, **order, **options)
-        return islice(batches, steps - start)
+        return islice(
+            data.train_batches(dataset, skipped=skipped, **order, **shared), steps - start
+        )
 
-    return BatchSource(
-        train,
-        lambda: islice(data.valid_batches(dataset, **options), limit),
-        steps,
-        dataset.fingerprint,
-        lambda split: data.device_arrays(dataset, size=size, split=split, skipped=skipped),
-        data.ImageSpec.of(dataset, size=size),
-        skipped,
-    )
+    def valid() -> Iterable[Any]:
+        return islice(data.valid_batches(dataset, skipped=skipped, **shared), limit)
+
+    return BatchSource(train, valid, *about)
 
 
 def text_source(

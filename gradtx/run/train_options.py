@@ -6,21 +6,29 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gradtx.config import option
+from gradtx.augment import Augmentation
+from gradtx.config import option, parse_range
 from gradtx.run.options import RunOptions
 
 PHOTOS = ("imagenette", "folder")  # data sets of images of all sizes
+# What `--augment` switches on, and which of it photos and array images have no use for.
+AUGMENTING = ("crop_scale", "crop_ratio", "flip", "shift", "erasing", "mix")
+CROPPING = ("crop_scale", "crop_ratio")
 IGNORED = {  # the options that a model or an optimizer ignores
     "resnet34": ("length",),
     "resnet18": ("length",),
     "resnet_tiny": ("length",),
     "mlp": ("length", "head"),
-    "lstm": ("head", "size", "shift", "data_dir", "archive"),
+    "lstm": ("head", "size", "data_dir", "archive", "cache", "augment", *AUGMENTING),
     "adamw": (),
     "adam": ("weight_decay",),
     "sgd": ("momentum", "weight_decay"),
     "momentum": (),
     "rmsprop": (),
+    "embedded": CROPPING,
+    "arrays": CROPPING,
+    "imagenette": ("shift",),
+    "folder": ("shift",),
 }
 
 
@@ -54,7 +62,15 @@ class TrainOptions(RunOptions):
         model: the name of the model; None: resnet34, in a sweep mlp.
         head: of resnets: "plain" or "concat".
         size: pixels a side of the images; None: 128 for photos, else 28.
+        cache: where images are kept: "device", "host", "none" (photos are decoded in each epoch
+            anew) or "auto", which is "device" if a quarter of its free memory holds them.
+        augment: "none" for nothing random, "crop", or "rand" for RandAugment too.
+        crop_scale: "LOW:HIGH", of photos: the share of the area that a random crop has.
+        crop_ratio: "LOW:HIGH", of photos: the width of a random crop over its height.
+        flip: whether half of the images are mirrored.
         shift: the largest move of a small image, as a share of its side, in [0, 1).
+        erasing: the probability that a box of an image is erased, in [0, 1).
+        mix: "none", "mixup" or "cutmix": whether images are mixed in pairs.
         length: of the language model: words a step.
         optimizer: the name of the optimizer.
         schedule: the name of the schedule of the learning rate.
@@ -88,9 +104,25 @@ class TrainOptions(RunOptions):
     size: int | None = option(
         None, "pixels a side (default: 128 for photos, else 28)", least=1, below=2**14
     )
+    cache: Literal["auto", "device", "host", "none"] = option(
+        "auto",
+        "where images are kept: whole on the device, if a quarter of its memory holds them, or on"
+        " the host; none: photos are decoded in each epoch anew",
+        overridable=True,
+    )
+    augment: Literal["none", "crop", "rand"] = option(
+        "crop", "of training images: none at all, crops and what follows, or RandAugment too"
+    )
+    crop_scale: str = option("0.35:1", "photos: LOW:HIGH share of the area that a crop has")
+    crop_ratio: str = option("3/4:4/3", "photos: LOW:HIGH width of a crop over its height")
+    flip: bool = option(True, "mirror half of the images")
     shift: float = option(
         0.0, "small images: move them by up to this share of their side", least=0, below=1
     )
+    erasing: float = option(
+        0.0, "the share of images that a random box is erased of", least=0, below=1
+    )
+    mix: Literal["none", "mixup", "cutmix"] = option("none", "mix images in pairs, and labels")
     length: int = option(35, "lstm: words a step", least=1, below=2**14)
     optimizer: Literal["adamw", "adam", "sgd", "momentum", "rmsprop"] = option(
         "adamw", "the gradtx chain that makes updates of gradients"
@@ -120,11 +152,12 @@ class TrainOptions(RunOptions):
                 f"{self.PROG}: `--model lstm` is for text; got `--dataset {self.dataset}`. Leave"
                 " the data set out."
             )
-        if self.sweep is not None and (self.model == "lstm" or self.shift):
+        if self.sweep is not None and self.model == "lstm":
             raise ValueError(
-                f"{self.PROG}: `--sweep` goes with neither `--model lstm` nor `--shift`. Leave one"
-                " or the other out."
+                f"{self.PROG}: `--sweep` does not go with `--model lstm`. Leave one or the other"
+                " out."
             )
+        _ = self.augmentation  # checks its ranges
         if self.sweep is not None:
             object.__setattr__(self, "schedule", "constant")
 
@@ -137,7 +170,10 @@ class TrainOptions(RunOptions):
         if not searches and self.schedule == "one_cycle":
             searches["--schedule one_cycle"] = ("momentum",)
         kinds = {"--model": str(self.model), "--optimizer": self.optimizer}
-        return {f"{flag} {kind}": IGNORED[kind] for flag, kind in kinds.items()} | searches
+        if self.model != "lstm":
+            kinds["--dataset"] = self.dataset
+        found = {f"{flag} {kind}": IGNORED[kind] for flag, kind in kinds.items()} | searches
+        return found | ({"--augment none": AUGMENTING} if self.augment == "none" else {})
 
     @property
     def name(self) -> str:
@@ -165,6 +201,20 @@ class TrainOptions(RunOptions):
     def clip_norm(self) -> float | None:
         """The largest global norm of the gradient, with the model's own default; None: any."""
         return 1.0 if self.clip is None and self.model == "lstm" else self.clip
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """What training images undergo."""
+        where = f"{self.PROG}: --"
+        return Augmentation(
+            self.augment,
+            scale=parse_range(self.crop_scale, f"{where}crop-scale", most=1),
+            ratio=parse_range(self.crop_ratio, f"{where}crop-ratio"),
+            flip=self.flip,
+            shift=self.shift,
+            erasing=self.erasing,
+            mix=self.mix,
+        )
 
     @property
     def image_size(self) -> int:

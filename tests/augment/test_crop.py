@@ -102,6 +102,15 @@ def test_an_image_is_its_own_canvas_without_a_size():
     assert augment.resize(20)(square, None) is square
 
 
+@pytest.mark.parametrize("new", [5, 28, 32, 61])
+@pytest.mark.parametrize("shape", [(28, 28), (17, 40)])
+def test_resize_agrees_with_pillow(new, shape):
+    image = np.random.default_rng(1).random(shape, np.float32) * 255
+    want = Image.fromarray(image).resize((new, new), Image.Resampling.BILINEAR)
+    got = augment.resize(new)({"image": jnp.asarray(image)[None, :, :, None]}, None)["image"]
+    np.testing.assert_allclose(got[0, :, :, 0], np.asarray(want), rtol=1e-4, atol=2e-3)
+
+
 def boxes(size, count=2000, **how):
     how = {"scale": (0.35, 1.0), "ratio": (3 / 4, 4 / 3)} | how
     keys = jax.random.split(jax.random.key(0), count)

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from gradtx.data import DataError, arrays, embedded, load
-from gradtx.data.array_source import resize
 from gradtx.data.arrays import moments
 from gradtx.data.embedded import FILE
 
@@ -306,13 +305,3 @@ def test_a_path_that_cannot_be_read_is_named(tmp_path):
 def test_load_refuses_unknown_names_and_paths_it_would_not_use(name, options, message):
     with pytest.raises(DataError, match=message):
         load(name, **options)
-
-
-@pytest.mark.parametrize("new", [5, 28, 32, 61])
-@pytest.mark.parametrize("shape", [(28, 28), (17, 40)])
-def test_resize_agrees_with_pillow(new, shape):
-    from PIL import Image
-
-    image = np.random.default_rng(1).random(shape, np.float32) * 255
-    want = Image.fromarray(image).resize((new, new), Image.Resampling.BILINEAR)
-    np.testing.assert_allclose(resize(image[None], new)[0], np.asarray(want), rtol=1e-4, atol=2e-3)

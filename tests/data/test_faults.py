@@ -12,12 +12,18 @@ from gradtx.data import (
     SkippedImages,
     device_arrays,
     load,
+    on_canvas,
     steps_per_epoch,
     train_batches,
     valid_batches,
 )
 
-EPOCH = {"batch_size": 12, "size": 16, "seed": 0}
+EPOCH = {"batch_size": 12, "seed": 0}
+
+
+def photos(tree):
+    """The data set of a tree, on canvases."""
+    return on_canvas(load("folder", data_dir=tree), size=16)
 
 
 def damage(path):
@@ -32,7 +38,7 @@ def spoiled(small_tree):
     whole = small_tree.parent / "whole"
     shutil.copytree(small_tree, whole)
     bad = damage(small_tree / "train" / "n03000684" / "n03000684_2.JPEG")
-    return load("folder", data_dir=small_tree), load("folder", data_dir=whole), bad
+    return photos(small_tree), photos(whole), bad
 
 
 def where(dataset, path):
@@ -81,15 +87,15 @@ def test_without_leave_to_skip_the_first_is_an_error(spoiled):
     with pytest.raises(DataError, match=f"{bad} cannot be read"):
         list(train_batches(dataset, epoch=0, **EPOCH))
     with pytest.raises(DataError, match=f"{bad} cannot be read"):
-        device_arrays(dataset, size=16)
+        device_arrays(dataset)
 
 
 def test_whole_arrays_leave_it_out_too(spoiled):
     dataset, whole, bad = spoiled
-    got = device_arrays(dataset, size=16, skipped=SkippedImages(dataset))
+    got = device_arrays(dataset, skipped=SkippedImages(dataset))
     index = where(dataset, bad)
     assert np.flatnonzero(got["weight"] == 0).tolist() == [index]
-    want = device_arrays(whole, size=16)["image"]
+    want = device_arrays(whole)["image"]
     others = np.arange(60) != index
     np.testing.assert_array_equal(got["image"][others], want[others])
 
@@ -97,8 +103,8 @@ def test_whole_arrays_leave_it_out_too(spoiled):
 def test_sums_over_validation_leave_out_the_images_that_cannot_be_read(small_tree):
     """Also the last one, whose batch is filled up with it."""
     damage(sorted((small_tree / "val").rglob("*.JPEG"))[-1])
-    dataset = load("folder", data_dir=small_tree)
-    batches = list(valid_batches(dataset, batch_size=29, size=16, skipped=SkippedImages(dataset)))
+    dataset = photos(small_tree)
+    batches = list(valid_batches(dataset, batch_size=29, skipped=SkippedImages(dataset)))
     assert [b["weight"].sum() for b in batches] == [29, 0]
     assert all(np.isfinite(b["image"]).all() for b in batches)
 
@@ -107,7 +113,7 @@ def test_too_many_are_an_error_that_names_the_last(small_tree):
     """One of 90 images may be unreadable."""
     for path in sorted((small_tree / "train").rglob("*.JPEG"))[:2]:
         damage(path)
-    dataset = load("folder", data_dir=small_tree)
+    dataset = photos(small_tree)
     with pytest.raises(DataError, match=r"at most 1 of 90 images .* got one more. folder: .*_[01]"):
         list(train_batches(dataset, epoch=0, skipped=SkippedImages(dataset), **EPOCH))
 
@@ -117,7 +123,7 @@ def test_nothing_is_said_after_the_error_that_ends_the_run(small_tree, capsys):
     for path in (small_tree / "train").rglob("*.JPEG"):
         if not path.stem.endswith("_0"):
             damage(path)
-    dataset = load("folder", data_dir=small_tree)
+    dataset = photos(small_tree)
     skipped = SkippedImages(dataset)
     with pytest.raises(DataError, match="at most 1 of 90 images") as failed:
         list(train_batches(dataset, epoch=0, skipped=skipped, num_threads=4, **EPOCH))
@@ -146,7 +152,7 @@ def test_a_run_that_goes_on_ends_with_the_same_error(small_tree, tmp_path):
     """The image that is one too many is not taken for one that is known."""
     for path in sorted((small_tree / "train").rglob("*.JPEG"))[:2]:
         damage(path)
-    dataset = load("folder", data_dir=small_tree)
+    dataset = photos(small_tree)
     for _ in range(2):
         skipped = SkippedImages(dataset)
         skipped.save_to(tmp_path / "skipped.jsonl")
@@ -182,21 +188,21 @@ def test_the_list_outlives_the_process(spoiled, tmp_path, capsys):
 def test_no_batch_is_ever_empty():
     """6,000 images by 700: 400 are left over in training; 1,000 by 300: the last is filled up."""
     dataset = load("embedded")
-    train = list(train_batches(dataset, batch_size=700, size=28, seed=0, epoch=0))
+    train = list(train_batches(dataset, batch_size=700, seed=0, epoch=0))
     assert [b["weight"].sum() for b in train] == [700] * 8
-    valid = list(valid_batches(dataset, batch_size=300, size=28))
+    valid = list(valid_batches(dataset, batch_size=300))
     assert [b["weight"].sum() for b in valid] == [300, 300, 300, 100]
-    smaller = list(valid_batches(dataset, batch_size=1500, size=28))
+    smaller = list(valid_batches(dataset, batch_size=1500))
     assert [b["weight"].sum() for b in smaller] == [1000]
     with pytest.raises(DataError, match="must have one batch of training images at least"):
-        train_batches(dataset, batch_size=6001, size=28, seed=0, epoch=0)
+        train_batches(dataset, batch_size=6001, seed=0, epoch=0)
 
 
 def test_a_class_may_lack_validation_images_but_not_training_images(small_tree):
     shutil.rmtree(small_tree / "val" / "n03028079")
-    dataset = load("folder", data_dir=small_tree)
+    dataset = photos(small_tree)
     assert len(dataset.classes) == 10 and len(dataset.valid) == 27
-    labels = np.concatenate([b["label"] for b in valid_batches(dataset, batch_size=9, size=16)])
+    labels = np.concatenate([b["label"] for b in valid_batches(dataset, batch_size=9)])
     assert dataset.classes.index("n03028079") not in labels
     shutil.rmtree(small_tree / "train" / "n03000684")
     with pytest.raises(DataError, match=r"each class of .*val must be in .*train; got n03000684"):

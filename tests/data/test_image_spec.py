@@ -1,10 +1,13 @@
 """Single image files, prepared as the validation images of a data set."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from gradtx.data import DataError, ImageSpec, load, read_images, valid_batches
+from gradtx.augment import Augmentation
+from gradtx.data import DataError, ImageSpec, load, on_canvas, read_images, valid_batches
 
 
 def test_a_file_is_prepared_as_the_validation_image_it_is(tmp_path):
@@ -13,18 +16,21 @@ def test_a_file_is_prepared_as_the_validation_image_it_is(tmp_path):
     for i, path in zip((3, 5), paths, strict=True):
         Image.fromarray(dataset.valid.images[i, :, :, 0]).convert("RGB").save(path)
     for size in (28, 32):
-        want = next(valid_batches(dataset, batch_size=6, size=size))["image"][[3, 5]]
-        got = read_images(paths, ImageSpec.of(dataset, size=size))
+        spec = ImageSpec.of(dataset, size=size)
+        want = spec.prepare(next(valid_batches(dataset, batch_size=6)), None)["image"]
+        want = np.asarray(want)[[3, 5]]
+        got = read_images(paths, spec)
         assert got.dtype == np.float32
         np.testing.assert_allclose(got, want, atol=1e-5)
 
 
 def test_a_photo_is_prepared_as_the_validation_photo_it_is(small_tree):
     dataset = load("folder", data_dir=small_tree)
-    want = next(valid_batches(dataset, batch_size=30, size=48))["image"]
     paths = [dataset.valid[i]["image"] for i in range(30)]
-    got = read_images(paths, ImageSpec.of(dataset, size=48))
-    np.testing.assert_array_equal(got, want)
+    dataset = on_canvas(dataset, size=48)
+    spec = ImageSpec.of(dataset, size=48, augmentation=Augmentation("rand", mix="mixup"))
+    want = spec.prepare(next(valid_batches(dataset, batch_size=30)), None)["image"]
+    np.testing.assert_allclose(read_images(paths, spec), want, atol=1e-4)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1", "CMYK", "I;16"])
@@ -38,10 +44,16 @@ def test_images_of_any_mode_and_shape_fit(tmp_path, mode, channels, photos):
 
 
 def test_a_description_comes_back_from_its_file(tmp_path):
-    spec = ImageSpec.of(load("embedded"), size=28)
+    spec = ImageSpec.of(load("embedded"), size=28, augmentation=Augmentation(shift=0.1))
     spec.write(tmp_path / "data.json")
     assert ImageSpec.read(tmp_path / "data.json") == spec
-    for text in ("", "[]", "{}", '{"classes": 3}'):
+    entries = json.loads((tmp_path / "data.json").read_text())
+    older = {name: x for name, x in entries.items() if name not in ("canvas", "augmentation")}
+    (tmp_path / "older.json").write_text(json.dumps(older))
+    plain = ImageSpec.of(load("embedded"), size=28)
+    assert ImageSpec.read(tmp_path / "older.json") == plain
+    spoilt = json.dumps(entries | {"augmentation": {"kind": "much"}})
+    for text in ("", "[]", "{}", '{"classes": 3}', spoilt):
         (tmp_path / "bad.json").write_text(text)
         with pytest.raises(DataError, match=r"bad\.json must be what a run on images wrote"):
             ImageSpec.read(tmp_path / "bad.json")

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gradtx.data import DataError, imagenette, load, train_batches, valid_batches
+from gradtx.data import DataError, imagenette, load, on_canvas, train_batches, valid_batches
 from gradtx.data.imagenette import CLASSES, IMAGENETTE_160, UNFINISHED
 
 PREPARED = Path("imagenette/160px-v2/1.0.0")
@@ -96,12 +96,12 @@ def test_the_prepared_directory_is_what_stock_tfds_reads(tmp_path, small_archive
 
 def test_batches_of_photos_are_deterministic_and_resume(tmp_path, small_archive):
     path, expected = small_archive
-    dataset = imagenette(tmp_path, archive=path, expected=expected)
-    options = {"batch_size": 8, "size": 32, "seed": 1, "epoch": 4}
+    dataset = on_canvas(imagenette(tmp_path, archive=path, expected=expected), size=32)
+    options = {"batch_size": 8, "seed": 1, "epoch": 4}
     whole = [b["image"].tobytes() for b in train_batches(dataset, **options)]
     rest = [b["image"].tobytes() for b in train_batches(dataset, start=3, **options)]
     assert len(whole) == 7 and rest == whole[3:]
-    assert sum(b["weight"].sum() for b in valid_batches(dataset, batch_size=8, size=32)) == 30
+    assert sum(b["weight"].sum() for b in valid_batches(dataset, batch_size=8)) == 30
 
 
 def truncated(raw: bytes) -> bytes:
@@ -300,9 +300,9 @@ def test_a_flipped_byte_in_a_prepared_file_is_noticed_when_read(tmp_path, small_
     imagenette(tmp_path, archive=path, expected=expected)
     damaged = shard(tmp_path)
     damaged.write_bytes(flipped(damaged.read_bytes()))
-    dataset = imagenette(tmp_path, expected=expected)
+    dataset = on_canvas(imagenette(tmp_path, expected=expected), size=32)
     with pytest.raises(DataError, match=rf"image \d+ cannot be read .*Remove {tmp_path}"):
-        for _ in train_batches(dataset, batch_size=60, size=32, seed=0, epoch=0):
+        for _ in train_batches(dataset, batch_size=60, seed=0, epoch=0):
             pass
 
 

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from gradtx.data import (
-    Augmentation,
     DataError,
+    Order,
     device_arrays,
     load,
+    only_readable,
     steps_per_epoch,
     train_batches,
     valid_batches,
@@ -46,27 +47,25 @@ def labels(batches) -> np.ndarray:
     return np.concatenate([b["label"] for b in batches])
 
 
-options = {"batch_size": 8, "size": 4, "seed": 3, "epoch": 2}
+options = {"batch_size": 8, "seed": 3, "epoch": 2}
 
 
-def test_an_epoch_is_full_batches_of_distinct_normalized_images():
-    batches = list(train_batches(numbered(), augment=None, **options))
-    assert len(batches) == steps_per_epoch(numbered(), 8) == 6
+def test_an_epoch_is_full_batches_of_distinct_images_as_they_are():
+    dataset = numbered()
+    batches = list(train_batches(dataset, **options))
+    assert len(batches) == steps_per_epoch(dataset, 8) == 6
     for b in batches:
-        assert b["image"].shape == (8, 4, 4, 1) and b["image"].dtype == np.float32
-        assert b["label"].dtype == np.int32 and b["weight"].dtype == np.float32
+        assert b.keys() == {"image", "label", "weight", "id"}
+        assert b["image"].shape == (8, 4, 4, 1) and b["image"].dtype == np.uint8
+        assert b["label"].dtype == b["id"].dtype == np.int32 and b["weight"].dtype == np.float32
         np.testing.assert_array_equal(b["weight"], 1)
-        want = (b["label"] / 255 - 0.25) / 0.5
-        want = np.broadcast_to(want[:, None, None, None], b["image"].shape)
-        np.testing.assert_allclose(b["image"], want, rtol=1e-6, atol=1e-6)
+        np.testing.assert_array_equal(b["label"], b["id"])
+        np.testing.assert_array_equal(b["image"], dataset.train.images[b["id"]])
     assert len(set(labels(batches))) == 48
 
 
 def test_each_epoch_is_shuffled_anew():
-    orders = [
-        labels(train_batches(numbered(), augment=None, **options | {"epoch": epoch}))
-        for epoch in (0, 1)
-    ]
+    orders = [labels(train_batches(numbered(), **options | {"epoch": epoch})) for epoch in (0, 1)]
     assert all((np.sort(order) != order).any() for order in orders)
     assert (orders[0] != orders[1]).any()
     # Classes that stand together in the source are mixed in the first batch already.
@@ -74,20 +73,20 @@ def test_each_epoch_is_shuffled_anew():
 
 
 def test_the_order_depends_on_seed_and_epoch_alone():
-    a = digests(train_batches(load("embedded"), batch_size=500, size=28, seed=1, epoch=0))
+    a = digests(train_batches(load("embedded"), batch_size=500, seed=1, epoch=0))
     again = train_batches(
-        load("embedded"), batch_size=500, size=28, seed=1, epoch=0, num_threads=1, prefetch=1
+        load("embedded"), batch_size=500, seed=1, epoch=0, num_threads=1, prefetch=1
     )
     assert a == digests(again)
     for seed, epoch in ((1, 1), (2, 0)):
-        other = train_batches(load("embedded"), batch_size=500, size=28, seed=seed, epoch=epoch)
+        other = train_batches(load("embedded"), batch_size=500, seed=seed, epoch=epoch)
         assert not set(a) & set(digests(other))
 
 
 @pytest.mark.parametrize("start", [0, 1, 7, 11, 12])
 def test_resumed_in_mid_epoch_the_rest_is_byte_identical(start):
     embedded = load("embedded")
-    options = {"batch_size": 500, "size": 32, "seed": 0, "epoch": 5}
+    options = {"batch_size": 500, "seed": 0, "epoch": 5}
     whole = digests(train_batches(embedded, **options))
     assert digests(train_batches(embedded, start=start, **options)) == whole[start:]
 
@@ -103,52 +102,40 @@ def test_resumed_in_mid_epoch_the_rest_is_byte_identical(start):
 
 
 def test_shards_put_together_are_the_whole_batch():
-    whole = list(train_batches(load("embedded"), batch_size=600, size=32, seed=0, epoch=0))
+    whole = list(train_batches(load("embedded"), batch_size=600, seed=0, epoch=0))
     parts = [
-        list(
-            train_batches(load("embedded"), batch_size=600, size=32, seed=0, epoch=0, shard=(i, 3))
-        )
+        list(train_batches(load("embedded"), batch_size=600, seed=0, epoch=0, shard=(i, 3)))
         for i in range(3)
     ]
     for step, b in enumerate(whole):
         for key in b:
             got = np.concatenate([part[step][key] for part in parts])
             np.testing.assert_array_equal(got, b[key])
-    parts = [list(valid_batches(numbered(), batch_size=4, size=4, shard=(i, 2))) for i in (0, 1)]
+    parts = [list(valid_batches(numbered(), batch_size=4, shard=(i, 2))) for i in (0, 1)]
     got = np.concatenate([np.stack([b["weight"] for b in part]) for part in parts], axis=1)
     assert got.ravel().tolist() == [1] * 11 + [0]
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 11, 16])
 def test_validation_is_every_image_once_with_the_last_batch_padded(batch_size):
-    batches = list(valid_batches(numbered(), batch_size=batch_size, size=4))
+    batches = list(valid_batches(numbered(), batch_size=batch_size))
     assert {b["image"].shape for b in batches} == {(batch_size, 4, 4, 1)}
     weight = np.concatenate([b["weight"] for b in batches])
     assert weight.dtype == np.float32 and set(weight) <= {0, 1}
     np.testing.assert_array_equal(labels(batches)[weight == 1], np.arange(11))
     image = np.concatenate([b["image"] for b in batches])[weight == 1]
-    np.testing.assert_array_equal(image, device_arrays(numbered(), size=4, split="valid")["image"])
-
-
-def test_augmentation_belongs_to_the_image_not_to_its_batch():
-    epoch = {"size": 28, "seed": 0, "epoch": 0}
-    by_ten = list(train_batches(load("embedded"), batch_size=10, **epoch))
-    by_hundred = list(train_batches(load("embedded"), batch_size=100, **epoch))
-    for key in ("image", "label"):
-        np.testing.assert_array_equal(
-            np.concatenate([b[key] for b in by_ten]), np.concatenate([b[key] for b in by_hundred])
-        )
+    np.testing.assert_array_equal(image, device_arrays(numbered(), split="valid")["image"])
 
 
 def test_device_arrays_are_the_plain_split_in_order():
-    whole = device_arrays(load("embedded"), size=28)
+    whole = device_arrays(load("embedded"))
     assert whole["image"].shape == (6000, 28, 28, 1) and whole["weight"].sum() == 6000
-    np.testing.assert_allclose(whole["image"].mean(), 0, atol=1e-4)
-    np.testing.assert_allclose(whole["image"].std(), 1, atol=1e-4)
-    with pytest.raises(DataError, match=r"fit into 0\.0 GiB.*Lower the size"):
-        device_arrays(load("embedded"), size=28, limit=1000)
+    assert whole["image"].dtype == np.uint8 and whole["id"].tolist() == list(range(6000))
+    np.testing.assert_array_equal(whole["image"], load("embedded").train.images)
+    with pytest.raises(DataError, match=r"fit into 0\.0 GiB.*Raise the limit"):
+        device_arrays(load("embedded"), limit=1000)
     with pytest.raises(DataError, match="'train' or 'valid'; got 'test'"):
-        device_arrays(load("embedded"), size=28, split="test")
+        device_arrays(load("embedded"), split="test")
 
 
 @pytest.mark.parametrize(
@@ -156,7 +143,6 @@ def test_device_arrays_are_the_plain_split_in_order():
     [
         ({"batch_size": 51}, "numbered must have one batch .* got 50 with batch_size=51"),
         ({"batch_size": 0}, "`batch_size` must be positive; got 0"),
-        ({"size": 0}, "`size` must be positive; got 0"),
         ({"seed": -1}, "`seed` and `epoch` must be 0 or more"),
         ({"epoch": -1}, "`seed` and `epoch` must be 0 or more"),
         ({"start": 7}, r"`start` must be in 0\.\.6 batches; got 7"),
@@ -169,20 +155,18 @@ def test_bad_numbers_are_refused_before_iteration(change, message):
         train_batches(numbered(), **options | change)
 
 
+def test_an_order_replaces_what_cannot_be_read_as_the_batches_do():
+    order = Order(np.array([[3, 1, 2], [0, 4, 5]]), np.ones((2, 3), np.float32))
+    got = only_readable(order, np.array([False, True, True, False, False, False]))
+    assert got.indices.tolist() == [[1, 1, 2], [0, 4, 5]]
+    assert got.weight.tolist() == [[0, 1, 1], [0, 0, 0]] and got.weight.dtype == np.float32
+
+
 def test_empty_validation_is_refused():
     with pytest.raises(DataError, match="numbered has no validation images"):
-        valid_batches(numbered(valid=0), batch_size=4, size=4)
+        valid_batches(numbered(valid=0), batch_size=4)
     with pytest.raises(DataError, match="`batch_size` must be positive"):
-        valid_batches(numbered(), batch_size=0, size=4)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"scale": (0, 1)}, {"scale": (0.9, 0.5)}, {"scale": (0.5, 2)}, {"ratio": (0, 1)}, {"pad": 2}],
-)
-def test_augmentation_outside_its_bounds_is_refused(change):
-    with pytest.raises(DataError, match=f"Augmentation: `{next(iter(change))}`"):
-        Augmentation(**change)
+        valid_batches(numbered(), batch_size=0)
 
 
 @pytest.mark.parametrize("missing", ["grain", "PIL", "tensorflow_datasets"])
