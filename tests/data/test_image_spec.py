@@ -8,6 +8,7 @@ from PIL import Image
 
 from gradtx.augment import Augmentation
 from gradtx.data import DataError, ImageSpec, load, on_canvas, read_images, valid_batches
+from gradtx.sealed import read_json
 
 
 def test_a_file_is_prepared_as_the_validation_image_it_is(tmp_path):
@@ -47,7 +48,7 @@ def test_a_description_comes_back_from_its_file(tmp_path):
     spec = ImageSpec.of(load("embedded"), size=28, augmentation=Augmentation(shift=0.1))
     spec.write(tmp_path / "data.json")
     assert ImageSpec.read(tmp_path / "data.json") == spec
-    entries = json.loads((tmp_path / "data.json").read_text())
+    entries = read_json(tmp_path / "data.json")
     older = {name: x for name, x in entries.items() if name not in ("canvas", "augmentation")}
     (tmp_path / "older.json").write_text(json.dumps(older))
     plain = ImageSpec.of(load("embedded"), size=28)
