@@ -30,7 +30,7 @@ import gradtx
 import train
 from benchmarks.article_report import accuracy as accuracy_of
 from benchmarks.article_report import finite, resume, write
-from gradtx.data import DataError, ImageSpec
+from gradtx.data import DataError
 from gradtx.loop import Loop, TrainState, accuracy, cross_entropy, fit
 from gradtx.optimizers.presets import fastai_adam, fastai_sgd
 from gradtx.recipes import fit_one_cycle
@@ -171,9 +171,11 @@ def make_task(options):
         batch_size=options.batch_size,
         size=options.image_size,
         seed=options.seed,
+        augmentation=options.augmentation,
         limit=options.limit_batches,
+        cache=options.cache,
     )
-    spec = ImageSpec.of(dataset, size=options.image_size)
+    spec = source.spec
     model = image_model(options, spec, train.MODELS)
     loop = Loop(
         apply=model.apply,
@@ -181,6 +183,7 @@ def make_task(options):
         tx=baseline(TRAININGS["adam"].rate),
         metrics={"accuracy": accuracy},
         hooks=with_guards([], options),
+        prepare=spec.prepare,
     )
     return Task(loop, first_state(loop, model.init, seed=options.seed), source)
 
