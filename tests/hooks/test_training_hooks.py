@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import gradtx
 from gradtx import hooks
-from gradtx.loop import Request, compose, cross_entropy, take, train_step, with_nan
+from gradtx.loop import Request, compose, cross_entropy, fit, take, train_step, with_nan
 from tests.loop import small
 
 GOLDEN = json.loads((Path(__file__).parent / "rnn_regularizer.json").read_text())["cases"]
@@ -298,6 +298,44 @@ def test_the_scale_stays_finite_and_positive():
     bad = seen.replace(grads=jax.tree.map(lambda p: p * jnp.nan, state.params))
     memory, _ = call(hook, "after_backward", tiny, bad)
     assert float(memory.scale) == 2.0**-24
+
+
+def overflowing(where, *, scale=None):
+    """A fit of ten batches whose losses, or gradients alone, are never finite; and its loop."""
+    root = lambda params: jnp.sqrt(jnp.sum(0 * params["b"]))  # 0, with an infinite derivative
+
+    def apply(params, model_state, batch, **how):
+        pred, new = small.apply(params, model_state, batch, **how)
+        return pred + (root(params) if where == "gradient" else jnp.inf), new
+
+    initial = {} if scale is None else {"initial": scale}
+    loop = small.make(hooks.loss_scaling(max_in_a_row=3, **initial), apply=apply)
+    batches = [BATCH] * 10
+    return loop, *fit(loop, small.start(loop), batches, epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("where", "scale", "steps", "counted"),
+    [
+        ("loss", None, 3, 3),  # no scale helps
+        ("gradient", 2.0**-22, 5, 5),  # two halvings, and three at the smallest
+        ("gradient", None, 10, 10),  # the fit is over before the scale is
+    ],
+)
+def test_a_fit_that_never_recovers_has_failed_and_is_counted(where, scale, steps, counted):
+    loop, state, history = overflowing(where, scale=scale)
+    assert len(history.steps["loss"]) == steps and bool(loop.failed(state))
+    assert loop.faults(state) == {"batches skipped, not finite at any loss scale": counted}
+    assert f"until step {steps - 1}" in loop.failure(state)
+    small.assert_same(state.params, small.params())
+
+
+def test_overflows_that_a_smaller_scale_helps_are_no_faults():
+    loop = small.make(hooks.loss_scaling(initial=2.0**127, max_in_a_row=1))
+    state, _ = fit(loop, small.start(loop), [BATCH] * 10, epochs=1)
+    scaling = state.hooks["loss_scaling"]
+    assert int(scaling.skipped) > 0 and not loop.failed(state)
+    assert loop.failure(state) is None and set(loop.faults(state).values()) == {0}
 
 
 READY = [
