@@ -18,6 +18,7 @@ from gradtx.report.validation import Validation
 
 LOSSES = ("train_loss", "train_loss_mean", "valid_loss")
 MATRIX = 25  # classes that a confusion matrix shows
+NONE = "none: NaN"  # what an image without a prediction is taken for
 PAIRS = 10  # confusions in the list
 
 
@@ -157,11 +158,11 @@ def confusions(validation: Validation, classes: tuple[str, ...]) -> list[Markup]
 def _matrix(matrix: np.ndarray, names: tuple[str, ...]) -> Markup:
     """The confusion matrix; a cell is the darker, the greater its share of the row."""
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    rows = []
+    columns, rows = (*names, NONE)[: matrix.shape[1]], []
     for i, name in enumerate(names):
-        cells = [_cell(matrix[i, j], share[i, j], right=i == j) for j in range(len(names))]
+        cells = [_cell(matrix[i, j], share[i, j], right=i == j) for j in range(len(columns))]
         rows.append((element("th", name, scope="row"), *cells))
-    return table(("", *names), rows, class_="matrix")
+    return table(("", *columns), rows, class_="matrix")
 
 
 def _most_confused(matrix: np.ndarray, names: tuple[str, ...]) -> list[tuple[str, str, int]]:
@@ -172,7 +173,7 @@ def _most_confused(matrix: np.ndarray, names: tuple[str, ...]) -> list[tuple[str
     for place in np.argsort(-wrong, axis=None, kind="stable")[:PAIRS]:
         i, j = np.unravel_index(place, wrong.shape)
         if wrong[i, j]:
-            rows.append((names[i], names[j], wrong[i, j]))
+            rows.append((names[i], (*names, NONE)[j], wrong[i, j]))
     return rows
 
 

@@ -34,14 +34,19 @@ class Validation:
 
     @property
     def predicted(self) -> np.ndarray:
-        """The most probable class of each image: int[n]."""
-        return self.probabilities.argmax(axis=1)
+        """The most probable class of each image, -1 where one is NaN: int[n]."""
+        unknown = np.isnan(self.probabilities).any(axis=1)
+        return np.where(unknown, -1, self.probabilities.argmax(axis=1))
 
     def confusion(self) -> np.ndarray:
-        """How many images of a class (row) are predicted as another (column): int[C, C]."""
-        count = self.probabilities.shape[1]
-        pairs = count * self.labels + self.predicted
-        return np.bincount(pairs, minlength=count * count).reshape(count, count)
+        """How many images of a class (row) are predicted as another (column): int[C, C].
+
+        If probabilities of some images are NaN, a further column at the end counts these.
+        """
+        count, predicted = self.probabilities.shape[1], self.predicted
+        columns = count + bool((predicted < 0).any())
+        pairs = columns * self.labels + predicted % columns  # -1 is the last column
+        return np.bincount(pairs, minlength=count * columns).reshape(count, columns)
 
 
 def validate(

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import jax
+import numpy as np
 
 from gradtx.checkpoint import Restored, restore
 from gradtx.config import Parser
@@ -80,6 +81,12 @@ def _predict(
     how = f"Images are {form}, at {spec.size} px; in training: {done}."
     say(*(f"Warning: {line}." for line in found.damaged), f"By {found.path}.", how)
     shares = predict_images(model.apply, **found.state, images=images)
+    if unknown := [i for i, row in enumerate(shares) if not np.isfinite(row).all()]:
+        raise ValueError(
+            f"{cls.PROG}: the model's probabilities must be finite; got NaN for"
+            f" {printable(args.images[unknown[0]])}. The training in {args.run} has diverged: lower"
+            " its learning rate, or name another run."
+        )
     for image, row in zip(args.images, shares, strict=True):
         say(printable(image))
         for name, share in top(row, spec.classes, args.top):

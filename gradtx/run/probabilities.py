@@ -52,10 +52,15 @@ def top(probabilities: np.ndarray, classes: Sequence[Any], count: int) -> list[t
         count: how many to return, at most.
 
     Raises:
-        ValueError: if `count` is not positive.
+        ValueError: if `count` is not positive, or a probability is NaN.
     """
     if count < 1:
         raise ValueError(f"top: `count` must be positive; got {count}. Pass 1 or more.")
+    if np.isnan(probabilities).any():
+        raise ValueError(
+            "top: `probabilities` must be numbers; got NaN, which is no class's. The model has"
+            " diverged: use parameters from before."
+        )
     order = np.argsort(-np.asarray(probabilities), kind="stable")[:count]
     return [(classes[i], float(probabilities[i])) for i in order]
 

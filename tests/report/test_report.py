@@ -26,6 +26,7 @@ from gradtx.report import (
 )
 from gradtx.report.__main__ import main
 from gradtx.report.curves import best_row, overlay, run_curves
+from gradtx.report.page import confusions
 from gradtx.report.run import UNREADABLE
 
 CLASSES = ["<b>cat</b>", 'dog" onload="x', "sole & plaice"]
@@ -332,3 +333,6 @@ def test_validation_is_of_every_readable_image_once():
     assert got.worst[0] == 2  # NaN is the worst
     np.testing.assert_array_equal(got.images[:, 0, 0, 0], 40 * np.array(kept)[got.worst])
     assert math.isclose(got.confusion().sum(), 6)
+    assert got.predicted.tolist().index(-1) == 2 and sum(got.predicted < 0) == 1
+    assert got.confusion()[:, -1].tolist() == [int(c == labels[3]) for c in range(3)]
+    assert str(confusions(got, ("a", "b", "c"))[1]).count("none: NaN") == 1

@@ -46,3 +46,5 @@ def test_the_most_probable_come_first_and_equal_ones_in_order():
     assert top(np.array([0.25, 0.5, 0.25]), "abc", 9) == [("b", 0.5), ("a", 0.25), ("c", 0.25)]
     with pytest.raises(ValueError, match="`count` must be positive; got 0"):
         top(np.ones(1), "a", 0)
+    with pytest.raises(ValueError, match="`probabilities` must be numbers; got NaN"):
+        top(np.array([0.5, np.nan]), "ab", 1)
