@@ -77,6 +77,11 @@ def imagenette(
     data_dir = as_path(data_dir or CACHE).absolute()
     given = None if archive is None else as_path(archive).absolute()
     prepared = data_dir / "imagenette" / CONFIG / "1.0.0"
+    if "**" in str(data_dir) or any("\ud800" <= letter <= "\udfff" for letter in str(data_dir)):
+        raise DataError(
+            "imagenette: `data_dir` must be a path of UTF-8 without `**`, since TensorFlow Datasets"
+            f" takes no other; got {printable(data_dir)}. Name another with `--data-dir`."
+        )
     try:
         if given is not None:
             find_archive(expected, given=given, data_dir=data_dir)  # a wrong path is never ignored

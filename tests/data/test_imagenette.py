@@ -372,3 +372,10 @@ def test_nothing_imports_tensorflow_or_writes_into_the_packages(tmp_path, small_
     assert hashlib.sha256(checksums.read_bytes()).digest() == before
     assert "tensorflow" not in sys.modules
     assert os.environ.get("TFDS_DATA_DIR") is None
+
+
+@pytest.mark.parametrize("name", ["a**b", os.fsdecode(b"caf\xe9")])
+def test_a_directory_that_tfds_cannot_take_is_refused(tmp_path, name):
+    with pytest.raises(DataError, match=r"a path of UTF-8 without `\*\*`"):
+        imagenette(tmp_path / name)
+    assert not list(tmp_path.iterdir())
