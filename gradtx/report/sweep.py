@@ -37,16 +37,20 @@ def sweep_table(columns: Mapping[str, np.ndarray]) -> str:
     return "\n".join(lines)
 
 
-def write_sweep(result: Sweep, name: str, values: np.ndarray, out: Path) -> tuple[str, int | None]:
+def write_sweep(
+    result: Sweep, name: str, values: np.ndarray, out: Path, *, ended: bool = True
+) -> tuple[str, int | None]:
     """Write sweep.json and sweep.png, and return the table and the index of the best copy.
 
-    The JSON file has a list for each column, null where a figure is not finite, and that index.
+    The JSON file has a list for each column, null where a figure is not finite, that index, and how
+    many epochs are done.
 
     Args:
         result: what `sweep` has returned.
         name: of the hyperparameter.
         values: its values, float[n].
         out: the directory, which must be there.
+        ended: whether no epoch is still to come; the plot waits for that.
     """
     figures = last_figures(result)
     losses = ["train_loss", "valid_loss"]
@@ -55,6 +59,8 @@ def write_sweep(result: Sweep, name: str, values: np.ndarray, out: Path) -> tupl
     best = best_of(figures["valid_loss"])
     number = lambda x: float(x) if np.isfinite(x) else None
     lists = {column: [number(x) for x in figure] for column, figure in columns.items()}
-    write_atomically(out / "sweep.json", json.dumps(lists | {"best": best}, indent=2) + "\n")
-    plot_sweep(name, values, {k: figures[k] for k in order[1:]}, out / "sweep.png")
+    entries = lists | {"best": best, "epochs": len(result.rows["epoch"][0])}
+    write_atomically(out / "sweep.json", json.dumps(entries, indent=2) + "\n")
+    if ended:
+        plot_sweep(name, values, {k: figures[k] for k in order[1:]}, out / "sweep.png")
     return sweep_table(columns), best

@@ -63,7 +63,9 @@ def _swept(options: RunOptions, state: TrainState) -> tuple[str, dict[str, Any]]
 def run_sweep(
     options: RunOptions, loop: Loop, state: TrainState, source: BatchSource, out: Path
 ) -> list[str]:
-    """Train a copy for each value of the hyperparameter, all in one program; print a table.
+    """Train a copy for each value of the hyperparameter, side by side; print a table.
+
+    What is known after an epoch is on the disk, so a signal may end the process at any time.
 
     Raises:
         RunFailed: if no copy's loss stayed finite; the figures are written, too.
@@ -80,8 +82,10 @@ def run_sweep(
     size = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     how = "map" if size > LARGE and jax.default_backend() == "cpu" else "vmap"
     name, settings = _swept(options, state)
-    result = sweep(loop, state, *jax.device_put(arrays), how=how, **settings)
-    table, best = write_sweep(result, name, options.swept[1], out)
+    write = partial(write_sweep, name=name, values=options.swept[1], out=out)
+    arrays = jax.device_put(arrays)
+    result = sweep(loop, state, *arrays, how=how, each=partial(write, ended=False), **settings)
+    table, best = write(result)
     print(table)
     if best is None:
         raise RunFailed(f"no copy's loss stayed finite; lower --sweep. See {out}.")

@@ -1,7 +1,8 @@
-"""Train copies of one state side by side, each with hyperparameters of its own, in one program."""
+"""Train copies of one state side by side, each with hyperparameters of its own."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -9,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradtx.core.runtime_hyperparams import set_hyperparams
-from gradtx.loop import Loop, TrainState, population, with_nan
+from gradtx.loop import Loop, TrainState, compiled_epoch, with_nan
+from gradtx.loop.phases import close_fit, open_fit
 
 MOST_COPIES = 1000
-_population = jax.jit(population, static_argnums=0, static_argnames="how", donate_argnums=1)
 
 
 class Sweep(NamedTuple):
@@ -32,14 +33,15 @@ def sweep(
     valid_order: jax.Array | None = None,
     *,
     how: str = "map",
+    each: Callable[[Sweep], Any] | None = None,
     **hyperparams: Any,
 ) -> Sweep:
     """Train copies of `state`, the i-th with the i-th value of each hyperparameter.
 
         states_i, rows_i = compiled_fit(loop, set_hyperparams(state, **hyperparams_i), ...)
 
-    It is one jitted program for all copies, which see the same batches and draw the same random
-    numbers.
+    An epoch is one jitted program for all copies, which see the same batches and draw the same
+    random numbers.
 
     Args:
         loop: what is trained.
@@ -49,6 +51,8 @@ def sweep(
         valid: the validation set, a pytree like `train`, or None.
         valid_order: int32[valid_steps, B], rows of indices into `valid`, or None with it.
         how: "map" or "vmap", as in `population`.
+        each: is given the sweep so far after each epoch, to keep it if the process is ended; it
+            must not keep its states, whose buffers go to the next epoch.
         hyperparams: values as in `spread`, n of each.
 
     Raises:
@@ -60,10 +64,44 @@ def sweep(
             f"sweep: `valid` and `valid_order` go together; got `{given}` alone. Pass both, for"
             " example from padded_order."
         )
-    states = spread(state, **hyperparams)
-    states, _, rows = _population(loop, states, train, orders, valid, valid_order, how=how)
-    columns = {name: np.asarray(values) for name, values in with_nan(rows).items()}
+    if how not in ("map", "vmap"):
+        raise ValueError(f'sweep: `how` must be "map" or "vmap"; got {how!r}. Choose one.')
+    if not len(orders):
+        raise ValueError("sweep: `orders` must have an epoch at least; got none. Add some.")
+    states, rows = _open(loop, spread(state, **hyperparams)), []
+    for order in orders:
+        states, row = _epoch(loop, states, train, order, valid, valid_order, how=how)
+        rows.append(jax.device_get(row))
+        if each is not None:
+            each(_so_far(loop, states, rows))
+    return _so_far(loop, _close(loop, states), rows)
+
+
+def _so_far(loop: Loop, states: TrainState, rows: Sequence[Mapping[str, Any]]) -> Sweep:
+    """The sweep after some epochs, of each of which `rows` has the columns, [n]."""
+    columns = with_nan(jax.tree.map(lambda *values: np.stack(values, 1), *rows))
     return Sweep(states, columns, np.asarray(loop.failed(states)))
+
+
+@partial(jax.jit, static_argnums=0, donate_argnums=1)
+def _open(loop: Loop, states: TrainState) -> TrainState:
+    return jax.vmap(partial(open_fit, loop))(states)
+
+
+@partial(jax.jit, static_argnums=0, static_argnames="how", donate_argnums=1)
+def _epoch(
+    loop: Loop, states: TrainState, *data: Any, how: str
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    def run(state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
+        state, _, row = compiled_epoch(loop, state, *data)
+        return state, row
+
+    return jax.lax.map(run, states) if how == "map" else jax.vmap(run)(states)
+
+
+@partial(jax.jit, static_argnums=0, donate_argnums=1)
+def _close(loop: Loop, states: TrainState) -> TrainState:
+    return jax.vmap(partial(close_fit, loop))(states)
 
 
 def spread(state: Any, **hyperparams: Any) -> Any:

@@ -36,12 +36,12 @@ def test_where_no_hook_says_so_the_figures_are_those_of_the_rows(result):
 def test_what_is_written_is_what_the_table_says(result, tmp_path):
     table, best = write_sweep(result, "learning_rate", RATES, tmp_path)
     written = json.loads((tmp_path / "sweep.json").read_text())
-    assert list(written) == ["learning_rate", "train_loss", "valid_loss", "error", "best"]
+    assert list(written) == ["learning_rate", "train_loss", "valid_loss", "error", "best", "epochs"]
     assert written["learning_rate"] == RATES.tolist()
     assert written["valid_loss"][:2] == result.rows["valid_loss"][:2, -1].tolist()
     assert written["valid_loss"][2] is None
     assert written["best"] == best == int(np.argmin(written["valid_loss"][:2]))
-    assert table.splitlines()[0].split() == list(written)[:-1]
+    assert table.splitlines()[0].split() == list(written)[:-2]
     assert (tmp_path / "sweep.png").read_bytes()[:4] == b"\x89PNG"
 
 

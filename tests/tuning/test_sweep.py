@@ -49,6 +49,18 @@ def test_side_by_side_is_the_same_to_rounding(swept):
         np.testing.assert_allclose(many.rows[name], values, rtol=1e-4)
 
 
+def test_what_is_known_after_each_epoch_is_handed_out(swept):
+    """For who ends the process before the last one."""
+    loop, whole = swept
+    seen = []
+    each = lambda so_far: seen.append((so_far.rows, so_far.failed))
+    sweep(loop, small.start(loop), *DATA, learning_rate=RATES, each=each)
+    assert [rows["valid_loss"].shape for rows, _ in seen] == [(3, 1), (3, 2)]
+    for name, values in whole.rows.items():
+        np.testing.assert_array_equal(seen[0][0][name], values[:, :1])
+    assert not seen[0][1].any()
+
+
 def test_several_hyperparameters_also_by_group():
     groups = gradtx.label_by(bias=gradtx.norm_or_bias, others="*")
     decay = gradtx.by_group(groups, bias=0.0, others=0.01)
