@@ -42,6 +42,16 @@ def count_examples(batch: Any, entry: str | None = None) -> int | None:
     return _shared(batch)
 
 
+def has_rows(x: Any, count: int | None) -> bool:
+    """Whether `x` is an array with a row for each of `count` examples.
+
+    Args:
+        x: a leaf of a batch.
+        count: as `count_examples` says; None, where it does not, takes every array for rows.
+    """
+    return bool(np.shape(x)) and count in (None, np.shape(x)[0])
+
+
 def _length(value: Any, name: str) -> int:
     length = _shared(value)
     if length is None:

@@ -5,6 +5,8 @@ from typing import Any
 
 import jax
 
+from gradtx.core.examples import count_examples, has_rows
+
 PyTree = Any
 
 
@@ -13,11 +15,14 @@ def take(data: PyTree, indices: jax.Array) -> PyTree:
 
         take(data, indices) = data[indices]        leaf by leaf
 
+    Numbers, and arrays of another length than the examples (`gradtx.core.examples`), stay whole.
+
     Args:
         data: a pytree of arrays with a leading axis of examples.
         indices: int[B].
     """
-    return jax.tree.map(lambda x: x[indices], data)
+    count = count_examples(data)
+    return jax.tree.map(lambda x: x[indices] if has_rows(x, count) else x, data)
 
 
 @jax.tree_util.register_dataclass

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gradtx.core.examples import count_examples
+from gradtx.core.examples import count_examples, has_rows
 
 PyTree = Any
 
@@ -102,8 +102,7 @@ def without_gaps(batch: PyTree, weight: jax.Array | None) -> PyTree:
         return batch
 
     def fill(x: Any) -> Any:
-        rows = jnp.ndim(x) > 0 and len(x) == len(weight)
-        if not rows or not jnp.issubdtype(jnp.result_type(x), jnp.floating):
+        if not has_rows(x, len(weight)) or not jnp.issubdtype(jnp.result_type(x), jnp.floating):
             return x
         idle = jnp.expand_dims(weight == 0, range(1, jnp.ndim(x)))
         return jnp.where(idle & ~jnp.isfinite(x), jnp.zeros((), jnp.result_type(x)), x)

@@ -13,12 +13,14 @@ batch normalization are those of the whole batch.
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from gradtx.core.examples import count_examples, has_rows
 from gradtx.core.tree import PyTree
 
 AXES = ("data", "fsdp")
@@ -180,31 +182,38 @@ def _on_mesh(x: Any) -> bool:
     return isinstance(x, jax.Array) and isinstance(x.sharding, NamedSharding)
 
 
-def place_batches(batches: Any, mesh: Mesh) -> Any:
+def place_batches(batches: Any, mesh: Mesh, *, examples: str | None = None) -> Any:
     """`batches` as `fit` takes them, each split over all devices of `mesh`.
+
+    Split is every array with a row for each example. One of another length, such as a graph's
+    edges, and a number is whole on every device.
 
     Args:
         batches: an iterable or a function that returns one, and so is the result. Its arrays are
             this process's rows of each batch, in NumPy: with n processes the i-th of n equal parts
-            for process i, as `own_rows` takes them; scalars are the same everywhere.
+            for process i, as `own_rows` takes them; what is whole is the same everywhere.
         mesh: with the axes of `make_mesh`.
+        examples: the entry that says how many examples a batch has, as `gradtx.loop.Loop` is told
+            it: see `gradtx.core.examples.count_examples`.
 
     Raises:
-        ValueError: on iteration, if the rows can't be split evenly over this process's devices.
+        ValueError: on iteration, if the rows can't be split evenly over this process's devices, or
+            a batch does not say how many it has.
     """
     if callable(batches):
-        return lambda *position: _Placed(batches(*position), mesh)  # pyright: ignore[reportArgumentType]
-    return _Placed(batches, mesh)
+        return lambda *position: _Placed(batches(*position), mesh, examples)  # pyright: ignore[reportArgumentType]
+    return _Placed(batches, mesh, examples)
 
 
 class _Placed:
     """An iterable that puts each batch on the devices when it is its turn."""
 
-    def __init__(self, batches: Iterable[Any], mesh: Mesh) -> None:
-        self.batches, self.mesh = batches, mesh
+    def __init__(self, batches: Iterable[Any], mesh: Mesh, examples: str | None) -> None:
+        self.batches, self.mesh, self.examples = batches, mesh, examples
 
     def __iter__(self) -> Iterator[Any]:
-        return (place_batch(batch, self.mesh) for batch in self.batches)
+        placed = partial(place_batch, mesh=self.mesh, examples=self.examples)
+        return (placed(batch) for batch in self.batches)
 
     def close(self) -> None:
         """End what reads ahead."""
@@ -212,43 +221,65 @@ class _Placed:
             self.batches.close()  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def own_rows(batch: PyTree) -> PyTree:
+def own_rows(batch: PyTree, *, examples: str | None = None) -> PyTree:
     """This process's part of a batch that every process has whole, as `place_batches` wants it.
 
-        rows  len(x) i // n ... len(x) (i + 1) // n        for process i of n
+        rows  b i // n ... b (i + 1) // n        of b examples, for process i of n
+
+    What has another length than the examples stays whole.
 
     Args:
-        batch: a tree of arrays with the rows as first dimension.
+        batch: a tree of arrays and numbers.
+        examples: the entry that says how many examples there are, as for `place_batches`.
+
+    Raises:
+        ValueError: if the batch does not say how many examples it has.
     """
-    index, count = jax.process_index(), jax.process_count()
-    part = lambda x: x[len(x) * index // count : len(x) * (index + 1) // count]
-    return jax.tree.map(part, batch)
+    index, processes, count = jax.process_index(), jax.process_count(), _count(batch, examples)
+    part = slice(count * index // processes, count * (index + 1) // processes)
+    return jax.tree.map(lambda x: x[part] if has_rows(x, count) else x, batch)
 
 
-def place_batch(batch: PyTree, mesh: Mesh) -> PyTree:
+def _count(batch: PyTree, examples: str | None) -> int:
+    """The number of rows; what is on a mesh already is not looked at."""
+    rest = jax.tree.map(lambda x: None if _on_mesh(x) else x, batch)
+    count = count_examples(rest, examples)
+    if count is None and any(np.ndim(x) for x in jax.tree.leaves(rest)):
+        raise ValueError(
+            "place_batches: a batch must say how many examples it has; got arrays of different"
+            ' lengths, and neither "weight" nor "label". Name an entry that has one value for each'
+            " example by `examples`."
+        )
+    return count or 0
+
+
+def place_batch(batch: PyTree, mesh: Mesh, *, examples: str | None = None) -> PyTree:
     """One batch of `place_batches`.
 
     Args:
         batch: a tree of arrays, this process's rows, and of scalars; what is on a mesh already,
             such as the data of `gradtx.loop.Rows`, stays as it is.
         mesh: with the axes of `make_mesh`.
+        examples: the entry that says how many examples there are, as for `place_batches`.
 
     Raises:
-        ValueError: if the rows can't be split evenly over this process's devices.
+        ValueError: as `place_batches`.
     """
     split = NamedSharding(mesh, PartitionSpec(AXES))
     whole = NamedSharding(mesh, PartitionSpec())
-    local = mesh.local_mesh.size
+    local, count = mesh.local_mesh.size, _count(batch, examples)
 
     def put(x: Any) -> jax.Array:
         if _on_mesh(x):
             return x
         x = np.asarray(x)
-        if x.ndim and len(x) % local:
+        if not has_rows(x, count):
+            return jax.make_array_from_process_local_data(whole, x)
+        if count % local:
             raise ValueError(
                 f"place_batches: the rows of a batch must be a multiple of this process's devices,"
                 f" {local}; got shape {x.shape}. Choose a batch size that all devices divide."
             )
-        return jax.make_array_from_process_local_data(split if x.ndim else whole, x)
+        return jax.make_array_from_process_local_data(split, x)
 
     return jax.tree.map(put, batch)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradtx.core.examples import count_examples, has_rows
 from gradtx.core.runtime_hyperparams import set_hyperparams
 from gradtx.loop import Loop, TrainState, compiled_epoch, with_nan
 from gradtx.loop.phases import close_fit, open_fit
@@ -178,20 +179,21 @@ def padded_order(data: Mapping[str, Any], *, batch_size: int) -> tuple[dict[str,
 
     Args:
         data: a dict of arrays [count, ...]; its entry "weight", float[count], is 1 where it is
-            missing.
+            missing. What has another length, or none, stays as it is.
         batch_size: B, positive.
 
     Raises:
         ValueError: if `data` has no examples, or `batch_size` is not positive.
     """
-    count = len(next(iter(data.values()))) if data else 0
+    count = count_examples(data) or 0
     if not count or batch_size < 1:
         raise ValueError(
             f"padded_order: needs an example and a positive `batch_size`; got {count} examples and"
             f" batch_size={batch_size}. Leave validation out if there is no data for it."
         )
     weighted = {"weight": np.ones(count, np.float32), **data}
-    more = {name: np.concatenate([values, values[:1]]) for name, values in weighted.items()}
+    filled = lambda x: np.concatenate([x, x[:1]]) if has_rows(x, count) else x
+    more = {name: filled(values) for name, values in weighted.items()}
     more["weight"][-1] = 0
     steps = -(-count // batch_size)
     order = np.minimum(np.arange(steps * batch_size, dtype=np.int32), count)

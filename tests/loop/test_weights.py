@@ -9,6 +9,7 @@ import gradtx
 from gradtx import hooks
 from gradtx.core.examples import count_examples
 from gradtx.loop import Loop, cross_entropy, eval_step, fit, take, train_step
+from gradtx.tuning.sweep import padded_order
 from tests.loop import small
 
 BATCH = take(small.DATA, jnp.arange(small.BATCH))
@@ -121,6 +122,16 @@ def test_one_definition_of_the_number_of_examples():
         count_examples({"label": 3, "x": label})
     with pytest.raises(ValueError, match=r"must have the entry 'y'.* got tuple"):
         count_examples((label, label), "y")
+
+
+def test_rows_of_a_data_set_with_arrays_of_other_lengths_and_numbers():
+    data = {"edges": np.zeros((9, 2)), "label": np.arange(4), "rate": 0.5}
+    rows = take(data, np.array([3, 1]))
+    assert rows["label"].tolist() == [3, 1] and rows["rate"] == 0.5
+    assert rows["edges"].shape == (9, 2)
+    filled, order = padded_order(data, batch_size=3)
+    assert filled["weight"].tolist() == [1, 1, 1, 1, 0] and order.tolist() == [[0, 1, 2], [3, 4, 4]]
+    assert filled["edges"].shape == (9, 2) and filled["label"].tolist() == [0, 1, 2, 3, 0]
 
 
 def graphs(n, edges):

@@ -12,6 +12,7 @@ from gradtx.hooks import ema_params
 from gradtx.parallel.mesh import (
     leaf_spec,
     make_mesh,
+    own_rows,
     parse_mesh,
     place_batch,
     place_batches,
@@ -126,6 +127,22 @@ def test_a_batch_is_split_over_both_axes():
     assert {s.data.shape for s in placed["x"].addressable_shards} == {(2, 2)}
     np.testing.assert_array_equal(placed["x"], batch["x"])
     assert placed["scale"].sharding.is_fully_replicated and float(placed["scale"]) == 3
+
+
+def test_only_arrays_with_a_row_for_each_example_are_split():
+    """A graph's edges and numbers are whole on every device; labels, or what is named, count."""
+    mesh = make_mesh("data=4,fsdp=2")
+    batch = {"edges": np.zeros((9, 2)), "rate": 0.5, "y": np.arange(8.0)}
+    split = lambda placed: {k: not x.sharding.is_fully_replicated for k, x in placed.items()}
+    want = {"edges": False, "rate": False, "y": True}
+    assert split(place_batch(batch, mesh, examples="y")) == want
+    (placed,) = place_batches([batch], mesh, examples="y")
+    assert split(placed) == want
+    labelled = {"label" if k == "y" else k: x for k, x in batch.items()}
+    assert split(place_batch(labelled, mesh)) == {"edges": False, "rate": False, "label": True}
+    with pytest.raises(ValueError, match=r"place_batches: a batch must say how many examples"):
+        place_batch(batch, mesh)
+    assert own_rows(batch, examples="y")["edges"].shape == (9, 2)
 
 
 def test_rows_that_do_not_divide_are_an_error():
