@@ -142,7 +142,8 @@ def check_ignored(argv: Sequence[str], ignored: Mapping[str, Collection[str]], w
     Raises:
         ValueError: if `argv` has an ignored option.
     """
-    given = {word.split("=")[0] for word in argv}
+    words = {word.split("=")[0] for word in argv if word.startswith("--")}
+    given = words | {"--" + word.removeprefix("--no-") for word in words}
     for what, names in ignored.items():
         if found := sorted(given & set(map(flag, names))):
             raise ValueError(

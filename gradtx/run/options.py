@@ -11,6 +11,8 @@ from gradtx.parallel.mesh import parse_mesh
 from gradtx.parallel.processes import check_processes
 from gradtx.tuning.sweep import parse_spread
 
+SEARCHING = ("save_every", "steps_per_execution", "log_gradient_norm")  # what searches ignore
+
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -150,9 +152,11 @@ class RunOptions:
         """The fields that this kind of run ignores, by what makes it ignore them."""
         found: dict[str, tuple[str, ...]] = {}
         if self.sweep is not None:
-            found["--sweep"] = ("save_every", "steps_per_execution", parse_spread(self.sweep)[0])
+            found["--sweep"] = (*SEARCHING, parse_spread(self.sweep)[0])
         if self.find_lr:
-            found["--find-lr"] = ("epochs", "save_every", "steps_per_execution")
+            found["--find-lr"] = (*SEARCHING, "epochs")
+        if self.coordinator is not None:
+            found["--coordinator"] = ("distributed",)
         return found
 
     @property

@@ -9,7 +9,9 @@ import numpy as np
 from gradtx.augment import Augmentation
 from gradtx.config import option, parse_range
 from gradtx.run.options import RunOptions
+from gradtx.tuning.sweep import parse_spread
 
+NEEDING = {"folder": "the folder with train/CLASS and val/CLASS", "arrays": "an .npz file"}
 PHOTOS = ("imagenette", "folder")  # data sets of images of all sizes
 # What `--augment` switches on, and which of it photos and array images have no use for.
 AUGMENTING = ("crop_scale", "crop_ratio", "flip", "shift", "erasing", "mix")
@@ -19,17 +21,18 @@ IGNORED = {  # the options that a model or an optimizer ignores
     "resnet18": ("length",),
     "resnet_tiny": ("length",),
     "mlp": ("length", "head"),
-    "lstm": ("head", "size", "data_dir", "archive", "cache", "augment", *AUGMENTING),
+    "lstm": ("dataset", "head", "size", "data_dir", "archive", "cache", "augment", *AUGMENTING),
     "adamw": (),
     "adam": ("weight_decay",),
     "sgd": ("momentum", "weight_decay"),
     "momentum": (),
     "rmsprop": (),
-    "embedded": CROPPING,
-    "arrays": CROPPING,
+    "embedded": ("data_dir", "archive", *CROPPING),
+    "arrays": ("archive", *CROPPING),
     "imagenette": ("shift",),
-    "folder": ("shift",),
+    "folder": ("archive", "shift"),
 }
+SWEPT = {"learning_rate": "lr", "b1": "momentum"}  # what optimizers call an option
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,11 @@ class TrainOptions(RunOptions):
                 f"{self.PROG}: `--model lstm` is for text; got `--dataset {self.dataset}`. Leave"
                 " the data set out."
             )
+        if self.model != "lstm" and self.dataset in NEEDING and self.data_dir is None:
+            raise ValueError(
+                f"{self.PROG}: `--dataset {self.dataset}` needs {NEEDING[self.dataset]}; got none."
+                " Name it with `--data-dir`."
+            )
         if self.sweep is not None and self.model == "lstm":
             raise ValueError(
                 f"{self.PROG}: `--sweep` does not go with `--model lstm`. Leave one or the other"
@@ -164,16 +172,20 @@ class TrainOptions(RunOptions):
     @property
     def ignored(self) -> dict[str, tuple[str, ...]]:
         """As every run's; a search ignores the schedule too."""
-        searches = {what: (*names, "schedule") for what, names in super().ignored.items()}
+        found = super().ignored
         if self.find_lr:
-            searches["--find-lr"] += ("lr",)
-        if not searches and self.schedule == "one_cycle":
-            searches["--schedule one_cycle"] = ("momentum",)
+            found["--find-lr"] += ("schedule", "lr")
+        if self.sweep is not None:
+            name = parse_spread(self.sweep)[0]
+            found["--sweep"] += ("schedule", "cache", SWEPT.get(name, name))
+        if not (self.find_lr or self.sweep) and self.schedule == "one_cycle":
+            found["--schedule one_cycle"] = ("momentum",)
         kinds = {"--model": str(self.model), "--optimizer": self.optimizer}
         if self.model != "lstm":
             kinds["--dataset"] = self.dataset
-        found = {f"{flag} {kind}": IGNORED[kind] for flag, kind in kinds.items()} | searches
-        return found | ({"--augment none": AUGMENTING} if self.augment == "none" else {})
+        if self.augment == "none":
+            found["--augment none"] = AUGMENTING
+        return {f"{flag} {kind}": IGNORED[kind] for flag, kind in kinds.items()} | found
 
     @property
     def name(self) -> str:

@@ -112,7 +112,7 @@ def test_validation_covers_every_image(photos):
     [
         (["--dataset", "imagenette", "--archive", "absent.tgz"], "absent.tgz"),
         (["--dataset", "folder", "--data-dir", "absent"], "absent"),
-        (["--dataset", "folder"], "data_dir"),
+        (["--dataset", "folder"], "`--data-dir`"),
         (["--batch-size", "100000"], "batch"),
         (["--dataset", "cifar"], "--dataset"),
         (["--epoch", "3"], "--epoch"),
