@@ -17,6 +17,7 @@ from gradtx.files import write_atomically
 
 DIGEST = "digest"
 SIZE = 16  # bytes
+DEEPEST = 100  # objects and lists in one another
 
 
 class Damaged(ValueError):
@@ -86,14 +87,25 @@ def parse_object(text: str) -> dict[str, Any]:
     """
     try:
         found = json.loads(text)
-        canonical(found)  # as deep as that, too
     except RecursionError:
         raise Damaged("JSON that is nested too deep") from None
     except ValueError as error:
         raise Damaged("what is no JSON" if text.strip() else "an empty file") from error
     if not isinstance(found, dict):
         raise Damaged("JSON that is no object")
+    if _is_deep(found):
+        raise Damaged("JSON that is nested too deep")
     return found
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(DEEPEST):
+        inside = [x.values() if isinstance(x, dict) else x for x in level]
+        level = [x for values in inside for x in values if isinstance(x, dict | list)]
+        if not level:
+            return False
+    return True
 
 
 def write_json(path: Path, entries: Mapping[str, Any], *, indent: int | None = 2) -> None:

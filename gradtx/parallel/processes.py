@@ -5,17 +5,24 @@ all, and what a step needs of another process is sent by XLA: over NVLink, Infin
 CPUs by gloo over TCP.
 """
 
+import json
 import os
 import re
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental.multihost_utils import broadcast_one_to_all, sync_global_devices
+from jax.experimental.multihost_utils import (
+    broadcast_one_to_all,
+    process_allgather,
+    sync_global_devices,
+)
+
+from gradtx.parallel.roll_call import Call, JoinError, call_roll, differences
 
 from gradtx.output import lossy
 
@@ -67,12 +74,17 @@ def join(
     processes: int | None = None,
     process_id: int | None = None,
     detect: str | None = None,
+    options: Mapping[str, str] | None = None,
     start_timeout: int = 300,
     heartbeat_timeout: int = 100,
 ) -> bool:
     """Join this process to the others of its job, before anything else is asked of JAX.
 
     Returns whether it has joined others.
+
+    With `coordinator`, process 0 first calls the roll on its port: who is missing, has another's
+    number or other options ends all with the same message. If process 0 is lost later, JAX ends the
+    others at once, by SIGABRT; no exception can be raised of it.
 
     Args:
         coordinator: HOST:PORT of process 0; None if the environment tells, or for one process.
@@ -81,22 +93,32 @@ def join(
         detect: without `coordinator`, whether JAX asks the environment: "auto" does (a TPU pod
             slice, Slurm, Open MPI, Kubernetes); None does so under Slurm alone, if `srun` has
             started several tasks; "off" is one process on its own.
+        options: what must be the same in all processes, by name.
         start_timeout: how long the processes wait for each other, in seconds.
         heartbeat_timeout: a process that is not heard of for so many seconds ends all others.
 
     Raises:
         ValueError: as `check_processes`, or if nothing is detected.
-        RuntimeError: if the others can't be reached.
+        JoinError: if a process is missing or one too many, can't be reached, or has other options.
     """
     check_processes(coordinator, processes, process_id)
+    own = dict(options or {})
     limits: dict[str, Any] = {
         "initialization_timeout": start_timeout,
         "heartbeat_timeout_seconds": heartbeat_timeout,
     }
-    if coordinator is not None:
+    if coordinator is not None and processes is not None and process_id is not None:
+        call = Call(process_id, processes, own)
+        where = call_roll(coordinator, call, timeout=start_timeout)
         jax.distributed.initialize(
-            coordinator, processes, process_id, cluster_detection_method="deactivate", **limits
+            coordinator,
+            processes,
+            process_id,
+            cluster_detection_method="deactivate",
+            coordinator_bind_address=where,
+            **limits,
         )
+        return processes > 1
     elif detect == "auto":
         try:
             jax.distributed.initialize(**limits)
@@ -109,7 +131,23 @@ def join(
         jax.distributed.initialize(cluster_detection_method="slurm", **limits)
     else:
         return False
+    if problem := differences(_gathered(own)):
+        raise JoinError(
+            f"join: all processes must be started with the same options; got other ones: {problem}."
+            " Start all with the same."
+        )
     return jax.process_count() > 1
+
+
+def _gathered(options: Mapping[str, str]) -> dict[int, Call]:
+    """What each process of a job that is joined says of itself."""
+    data = np.frombuffer(json.dumps(dict(options)).encode(), np.uint8)
+    sizes = process_allgather(np.int32(data.size)).reshape(-1)
+    padded = np.zeros(max(sizes), np.uint8)
+    padded[: data.size] = data
+    texts = process_allgather(padded).reshape(len(sizes), -1)
+    parsed = [json.loads(bytes(t[:n])) for t, n in zip(texts, sizes, strict=True)]
+    return {number: Call(number, len(sizes), found) for number, found in enumerate(parsed)}
 
 
 def slurm_tasks() -> int:

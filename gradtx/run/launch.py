@@ -10,6 +10,7 @@ from gradtx.data.errors import DataError
 from gradtx.observers import Interrupted, MetricsError
 from gradtx.output import counted, lossy_output
 from gradtx.parallel.processes import join, say
+from gradtx.parallel.roll_call import JoinError
 from gradtx.run.compiled import keep_compiled
 from gradtx.run.devices import mesh_for
 from gradtx.run.directory import resumed_config
@@ -68,7 +69,12 @@ def launch(
         if options.resume is not None:
             options = resumed_config(cls, options, argv)
         check_ignored(argv, options.ignored, cls.PROG)
-        join(**options.processes_named, detect=options.distributed)
+        join(
+            **options.processes_named,
+            detect=options.distributed,
+            options=options.shared,
+            start_timeout=options.join_timeout,
+        )
         run = Runner(options, mesh=mesh_for(options), resuming=resuming)
         train(options, run)
         return _ended(run)
@@ -76,7 +82,7 @@ def launch(
         return _stopped(cls, stopped)
     except KeyboardInterrupt:
         return fail(LAST_WORD, INTERRUPTED)
-    except RunFailed as error:
+    except (RunFailed, JoinError) as error:
         return fail(error, FAILED)
     except Exception as error:
         begun = run is not None and run.out is not None

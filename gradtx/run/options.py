@@ -1,12 +1,12 @@
 """The options that every kind of run has; a script adds its own in a subclass."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from gradtx.config import check_ranges, option
+from gradtx.config import check_ranges, flag, option
 from gradtx.parallel.mesh import parse_mesh
 from gradtx.parallel.processes import check_processes
 from gradtx.tuning.sweep import parse_spread
@@ -43,6 +43,7 @@ class RunOptions:
         process_id: which one this is, from 0.
         distributed: "auto": find the processes as JAX does; "off": there is only this one; None:
             find them under srun alone.
+        join_timeout: how many seconds the processes wait for each other.
         limit_batches: the most batches of an epoch and of a validation, to try something.
 
     Raises:
@@ -113,6 +114,14 @@ class RunOptions:
         resumable=False,
         overridable=True,
     )
+    join_timeout: int = option(
+        300,
+        "seconds that the processes wait for each other",
+        least=1,
+        below=2**31,
+        resumable=False,
+        overridable=True,
+    )
     limit_batches: int | None = option(
         None, "for tests: end each epoch after so many batches", least=1, below=2**31
     )
@@ -146,6 +155,13 @@ class RunOptions:
         """The processes of the job, as `join` and `check_processes` take them."""
         names = ("coordinator", "processes", "process_id")
         return {name: getattr(self, name) for name in names}
+
+    @property
+    def shared(self) -> dict[str, str]:
+        """What must be the same in all processes of a job: all that is not about this one."""
+        own = ("coordinator", "processes", "process_id", "join_timeout")
+        names = [field.name for field in fields(self) if field.name not in own]
+        return {flag(name): str(getattr(self, name)) for name in names}
 
     @property
     def ignored(self) -> dict[str, tuple[str, ...]]:

@@ -58,6 +58,7 @@ class TrainOptions(RunOptions):
         processes: see there.
         process_id: see there.
         distributed: see there.
+        join_timeout: see there.
         limit_batches: see there.
         dataset: the data set of images, a name that `gradtx.data.load` takes.
         data_dir: where that is, or where it is prepared.
