@@ -110,10 +110,10 @@ def join(
     if coordinator is not None and processes is not None and process_id is not None:
         call = Call(process_id, processes, own)
         where = call_roll(coordinator, call, timeout=start_timeout)
-        jax.distributed.initialize(
-            coordinator,
-            processes,
-            process_id,
+        _initialize(
+            coordinator_address=coordinator,
+            num_processes=processes,
+            process_id=process_id,
             cluster_detection_method="deactivate",
             coordinator_bind_address=where,
             **limits,
@@ -121,14 +121,14 @@ def join(
         return processes > 1
     elif detect == "auto":
         try:
-            jax.distributed.initialize(**limits)
+            _initialize(**limits)
         except ValueError as error:
             raise ValueError(
                 "join: the environment must tell which processes there are (a TPU pod slice, srun,"
                 " mpirun); got none that JAX knows. Give coordinator, processes and process-id."
             ) from error
     elif detect is None and slurm_tasks() > 1:
-        jax.distributed.initialize(cluster_detection_method="slurm", **limits)
+        _initialize(cluster_detection_method="slurm", **limits)
     else:
         return False
     if problem := differences(_gathered(own)):
@@ -137,6 +137,16 @@ def join(
             " Start all with the same."
         )
     return jax.process_count() > 1
+
+
+def _initialize(**how: Any) -> None:
+    try:
+        jax.distributed.initialize(**how)
+    except RuntimeError as error:
+        raise JoinError(
+            f"join: JAX must connect the processes within {how['initialization_timeout']} s; got"
+            f" {_first_line(error)!r}. Start them all again."
+        ) from error
 
 
 def _gathered(options: Mapping[str, str]) -> dict[int, Call]:
@@ -192,6 +202,19 @@ def first_before_others() -> Iterator[None]:
         sync_global_devices("first_before_others")
 
 
+def is_lost(error: Exception) -> bool:
+    """Whether an error says that another process of the job is gone.
+
+    Args:
+        error: raised by JAX, or by what uses it.
+    """
+    return jax.process_count() > 1 and LOST.search(str(error)) is not None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+
+
 @contextmanager
 def ending_together(remedy: str = "Start them all again.") -> Iterator[None]:
     """In the block an error ends this process at once, with status 1, and so the others too.
@@ -207,11 +230,10 @@ def ending_together(remedy: str = "Start them all again.") -> Iterator[None]:
     except Exception as error:
         if jax.process_count() == 1:
             raise
-        if LOST.search(str(error)):
-            reason = str(error).strip().splitlines()[0][:160]
+        if is_lost(error):
             line = (
                 f"error: process {jax.process_index()} of {jax.process_count()} has lost another"
-                f" one ({reason}). {remedy}"
+                f" one ({_first_line(error)}). {remedy}"
             )
             print(line, file=lossy(sys.stderr))
         else:

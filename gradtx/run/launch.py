@@ -9,7 +9,7 @@ from gradtx.config import check_ignored, parse
 from gradtx.data.errors import DataError
 from gradtx.observers import Interrupted, MetricsError
 from gradtx.output import counted, lossy_output
-from gradtx.parallel.processes import join, say
+from gradtx.parallel.processes import is_lost, join, say
 from gradtx.parallel.roll_call import JoinError
 from gradtx.run.compiled import keep_compiled
 from gradtx.run.devices import mesh_for
@@ -85,6 +85,8 @@ def launch(
     except (RunFailed, JoinError) as error:
         return fail(error, FAILED)
     except Exception as error:
+        if is_lost(error):
+            raise  # `ending_together` says so
         begun = run is not None and run.out is not None
         if out_of_memory(error):
             return fail(error, FAILED)

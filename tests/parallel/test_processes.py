@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -132,25 +133,93 @@ def test_a_killed_process_ends_the_job_which_resumes(one, tmp_path):
 
 
 JOIN = """
+import sys
 import jax
 from gradtx.parallel.processes import from_first, is_first, join
-assert join()
+assert join(options={"--lr": sys.argv[1], "--out": "ü" * int(sys.argv[1])})
 index = jax.process_index()
 print("joined", index, jax.process_count(), from_first(7 + index), is_first())
 """
 
 
-def test_tasks_of_slurm_find_each_other():
+def join_by_slurm(*rates):
     job = str(os.getpid())  # it decides the port
     step = {"SLURM_JOB_ID": job, "SLURM_STEP_ID": "0", "SLURM_STEP_NODELIST": "localhost"}
-    tasks = [
-        start(["-c", JOIN], SLURM_NTASKS="2", SLURM_PROCID=str(i), SLURM_LOCALID="0", **step)
-        for i in range(2)
-    ]
-    first, second = end(tasks)
+    step |= {"SLURM_NTASKS": str(len(rates)), "SLURM_LOCALID": "0"}
+    tasks = [start(["-c", JOIN, x], SLURM_PROCID=str(i), **step) for i, x in enumerate(rates)]
+    return end(tasks)
+
+
+def test_tasks_of_slurm_find_each_other():
+    first, second = join_by_slurm("1", "1")
     assert first[0] == second[0] == 0, first[2] + second[2]
     assert "joined 0 2 7 True\n" in first[1]
     assert "joined 1 2 7 False\n" in second[1]
+
+
+@pytest.mark.thorough
+def test_tasks_of_slurm_with_other_options_are_told_so():
+    for status, _, error in join_by_slurm("1", "20"):
+        assert status == 1
+        assert "JoinError: join: all processes must be started with the same options" in error
+        assert "process 1 was started with --lr 20 (process 0: 1), --out üü" in error
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    ("more", "count", "said"),
+    [
+        (["--lr .1", "--lr .001"], 2, "process 1 was started with --lr 0.001 (process 0: 0.1)."),
+        (["--out {}/a", "--out {}/b --epochs 2"], 2, "with --epochs 2 (process 0: 3), --out "),
+        (["", ""], 3, "3 processes must come within 12 s; got 2, without number 2."),
+        (["", "--process-id 0"], 2, "got 0 twice"),
+    ],
+)
+def test_a_job_that_cannot_be_joined_is_one_line_in_all_processes(tmp_path, more, count, said):
+    where = ["--coordinator", f"localhost:{free_port()}", "--processes", count]
+    limits = ["--model", "mlp", "--join-timeout", 12, "--out", tmp_path / "run"]
+    begin = time.monotonic()
+    job = [
+        start(["train.py", *limits, *where, "--process-id", i, *words.format(tmp_path).split()])
+        for i, words in enumerate(more)
+    ]
+    ended = end(job)
+    assert time.monotonic() - begin < 60  # with the start of the processes
+    for status, _, error in ended:
+        assert status == 1 and error.count("\n") == 1, error
+        assert error.startswith("error: join: ") and said in error
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_process_that_is_killed_ends_the_others_soon(tmp_path, lost):
+    endless = [*RUN, "--epochs", 10_000, "--out", tmp_path / "run"]
+    job = start_both(*endless)
+    while not (tmp_path / "run" / "metrics.jsonl").exists():
+        assert all(process.poll() is None for process in job)
+        time.sleep(0.1)
+    job[lost].kill()
+    begin = time.monotonic()
+    status, _, error = end([job[1 - lost]], timeout=60)[0]
+    job[lost].communicate()
+    assert time.monotonic() - begin < 10
+    if lost == 1:
+        assert status == 1 and "error: process 0 of 2 has lost another one" in error
+    else:  # JAX may be first, and aborts
+        assert status in (1, -signal.SIGABRT)
+
+
+@pytest.mark.thorough
+def test_a_process_that_waits_to_join_heeds_sigterm():
+    where = f"--coordinator localhost:{free_port()} --processes 2 --process-id 1".split()
+    process = start(["train.py", "--model", "mlp", *where])
+    time.sleep(15)  # by now it waits
+    assert process.poll() is None
+    process.terminate()
+    begin = time.monotonic()
+    ((status, _, error),) = end([process], timeout=30)
+    assert time.monotonic() - begin < 5 and status != 0 and "Traceback" not in error
 
 
 def test_one_task_and_a_login_shell_are_alone(monkeypatch):
