@@ -22,9 +22,9 @@ from jax.experimental.multihost_utils import (
     sync_global_devices,
 )
 
-from gradtx.parallel.roll_call import Call, JoinError, call_roll, differences
-
 from gradtx.output import lossy
+from gradtx.parallel.call import Call, JoinError, differences
+from gradtx.parallel.roll_call import call_roll
 
 # What the runtimes say when a process is gone: gloo, NCCL, JAX's coordination service.
 LOST = re.compile(

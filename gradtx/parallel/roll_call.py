@@ -7,74 +7,29 @@ says who it is, and all are told the same: go on, or the one line that says why 
 
 import errno
 import ipaddress
-import json
 import selectors
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-HELLO = "gradtx roll-call 1"
-MOST = 2**20  # bytes of a call
-PAUSE = 0.2  # seconds from one try to the next
+from gradtx.parallel.call import (
+    MOST,
+    PAUSE,
+    Call,
+    JoinError,
+    answer,
+    differences,
+    exchange,
+    parsed,
+    resolve,
+    split_address,
+)
+
 GRACE = 1.0  # seconds for which process 0 listens when all have come, for one too many
 REFUSING = 10.0  # seconds for which it tells those who come later that it has refused the job
-
-
-class JoinError(RuntimeError):
-    """The processes of a job can't be joined; the message is the same in all that could hear it."""
-
-
-@dataclass(frozen=True)
-class Call:
-    """What a process says of itself.
-
-    Args:
-        process_id: its number, from 0 on.
-        processes: how many it was told that there are.
-        options: what must be the same in all processes, by name.
-    """
-
-    process_id: int
-    processes: int
-    options: Mapping[str, str] = field(default_factory=dict)
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Host and port of "HOST:PORT"; an IPv6 address is in brackets.
-
-    >>> split_address("[::1]:8476")
-    ('::1', 8476)
-
-    Args:
-        address: of this form.
-    """
-    host, _, port = address.rpartition(":")
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-def differences(calls: Mapping[int, Call]) -> str:
-    """What of the calls by number contradicts the first process's; "" if nothing does.
-
-    Args:
-        calls: one of each process, that of number 0 among them.
-    """
-    first = calls[0]
-    for number, call in sorted(calls.items()):
-        if call.processes != first.processes:
-            return (
-                f"process {number} was started with --processes {call.processes} and process 0 with"
-                f" {first.processes}"
-            )
-        names = [*first.options, *(name for name in call.options if name not in first.options)]
-        both = [(x, call.options.get(x, "none"), first.options.get(x, "none")) for x in names]
-        if differ := [
-            f"{name} {got} (process 0: {want})" for name, got, want in both if got != want
-        ]:
-            return f"process {number} was started with {', '.join(differ)}"
-    return ""
 
 
 def call_roll(
@@ -111,7 +66,7 @@ def _listening(
     address: str, own: Call, deadline: float, say: Callable[[str], None]
 ) -> Iterator[tuple[socket.socket, str]]:
     host, port = split_address(address)
-    found = _resolve(address, deadline)
+    found = resolve(address, deadline)
     everywhere = _is_name(host) and all(ipaddress.ip_address(ip).is_loopback for _, ip in found)
     if everywhere:
         say(
@@ -160,22 +115,11 @@ def _everywhere() -> list[tuple[int, str]]:
 def _ask_who_listens(address: str, own: Call, deadline: float) -> None:
     """If another process 0 of the job has the port, both are told so."""
     with suppress(OSError, ValueError):
-        for family, ip in _resolve(address, deadline):
+        for family, ip in resolve(address, deadline):
             soon = min(deadline, time.monotonic() + 2)
-            found = _exchange(family, ip, split_address(address)[1], own, soon)
+            found = exchange(family, ip, split_address(address)[1], own, soon)
             if found:
                 raise JoinError(found)
-
-
-def _parsed(data: bytes) -> Call | None:
-    """What a process says of itself; None if it is another kind of program that calls."""
-    try:
-        found = json.loads(data)
-        hello, own = found.pop("hello"), Call(**found)
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        return None
-    numbers = isinstance(own.process_id, int) and isinstance(own.processes, int)
-    return own if hello == HELLO and numbers and isinstance(own.options, dict) else None
 
 
 @dataclass
@@ -240,7 +184,7 @@ class _Roll:
                 self.calls.pop(number)
             connection.close()
         elif data.endswith(b"\n") and connection not in self.numbers:
-            if found := _parsed(self.heard[connection]):
+            if found := parsed(self.heard[connection]):
                 self._note(connection, found)
 
     def _note(self, connection: socket.socket, call: Call) -> None:
@@ -280,9 +224,7 @@ class _Roll:
             with suppress(OSError):
                 connection.setblocking(True)
                 connection.settimeout(5)
-                connection.sendall(
-                    json.dumps({"hello": HELLO, "problem": problem}).encode() + b"\n"
-                )
+                connection.sendall(answer(problem))
                 if problem:
                     connection.setblocking(False)
                     del self.numbers[connection]
@@ -307,9 +249,9 @@ def _answer(address: str, own: Call, deadline: float, timeout: float) -> None:
     port = split_address(address)[1]
     why = "nobody there"
     while time.monotonic() < deadline:
-        for family, ip in _resolve(address, deadline):
+        for family, ip in resolve(address, deadline):
             try:
-                found = _exchange(family, ip, port, own, deadline)
+                found = exchange(family, ip, port, own, deadline)
             except (OSError, ValueError) as error:
                 refused = isinstance(error, ConnectionRefusedError)
                 why = "nobody there" if refused else "no answer of a process 0"
@@ -322,44 +264,3 @@ def _answer(address: str, own: Call, deadline: float, timeout: float) -> None:
         f"join: process 0 must answer at {address} within {timeout:g} s; got {why}. Start it there,"
         " or wait longer by --join-timeout."
     )
-
-
-def _resolve(address: str, deadline: float) -> list[tuple[int, str]]:
-    """The families and IP addresses of a host, IPv4 first; a name may become known in time."""
-    host, port = split_address(address)
-    while True:
-        try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            return sorted({(family, str(where[0])) for family, *_, where in found})
-        except (OSError, UnicodeError) as error:
-            if time.monotonic() + PAUSE > deadline:
-                raise JoinError(
-                    f"join: coordinator must be HOST:PORT of process 0; got {address}, whose host"
-                    " has no address. Correct the name, in all processes."
-                ) from error
-            time.sleep(PAUSE)
-
-
-def _exchange(family: int, ip: str, port: int, own: Call, deadline: float) -> str:
-    """Call, and hear the answer: what is wrong with the job, or "".
-
-    Raises:
-        OSError, ValueError: if there is none.
-    """
-    left = lambda: max(deadline - time.monotonic(), 0.01)
-    with socket.socket(family, socket.SOCK_STREAM) as connection:
-        connection.settimeout(min(left(), 5))
-        connection.connect((ip, port))
-        call = {"hello": HELLO, "process_id": own.process_id, "processes": own.processes}
-        connection.sendall(json.dumps(call | {"options": dict(own.options)}).encode() + b"\n")
-        heard = b""
-        while not heard.endswith(b"\n"):
-            connection.settimeout(left())
-            data = connection.recv(2**16)
-            if not data or len(heard) > MOST:
-                raise ValueError("no answer")
-            heard += data
-        found = json.loads(heard)
-        if not isinstance(found, dict) or found.get("hello") != HELLO:
-            raise ValueError("another program")
-        return str(found["problem"])

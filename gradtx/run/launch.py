@@ -9,8 +9,8 @@ from gradtx.config import check_ignored, parse
 from gradtx.data.errors import DataError
 from gradtx.observers import Interrupted, MetricsError
 from gradtx.output import counted, lossy_output
+from gradtx.parallel.call import JoinError
 from gradtx.parallel.processes import is_lost, join, say
-from gradtx.parallel.roll_call import JoinError
 from gradtx.run.compiled import keep_compiled
 from gradtx.run.devices import mesh_for
 from gradtx.run.directory import resumed_config

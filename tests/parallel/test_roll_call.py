@@ -9,8 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from gradtx.parallel import call as calls_module
 from gradtx.parallel import roll_call
-from gradtx.parallel.roll_call import Call, JoinError, call_roll, differences, split_address
+from gradtx.parallel.call import Call, JoinError, differences, split_address
+from gradtx.parallel.roll_call import call_roll
 
 
 def free_port():
@@ -25,7 +27,8 @@ def free_port():
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch):
     monkeypatch.setattr(roll_call, "GRACE", 0.3)
-    monkeypatch.setattr(roll_call, "PAUSE", 0.02)
+    for module in (roll_call, calls_module):
+        monkeypatch.setattr(module, "PAUSE", 0.02)
     monkeypatch.setattr(roll_call, "REFUSING", 0.5)
 
 
