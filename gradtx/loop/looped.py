@@ -21,7 +21,7 @@ def looped(step: Callable[..., Any]) -> Callable[..., Any]:
     def run(loop: Any, state: Any, batch: Any) -> Any:
         if jax.default_backend() == "cpu":
             jaxpr: Any = inlined.trace(loop, state, batch).jaxpr  # which the call below finds again
-            if "conv_general_dilated" in _primitives(jaxpr.jaxpr):
+            if any(_is_slow(equation) for equation in _equations(jaxpr.jaxpr)):
                 warnings.warn(
                     "gradtx.loop: XLA runs plain convolutions many times slower inside a loop on a"
                     " CPU, and the model has some. Train it by `fit` with steps_per_execution=1,"
@@ -33,11 +33,22 @@ def looped(step: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def _primitives(jaxpr: Any) -> Iterator[str]:
-    """The names of what is computed, in all of a program."""
+def _is_slow(equation: Any) -> bool:
+    """Whether it is a convolution that is not channels-last, as the gradient by a kernel is not."""
+    if equation.primitive.name != "conv_general_dilated":
+        return False
+    image, kernel, out = equation.params["dimension_numbers"]
+    last = len(image) - 1
+    around, inside = tuple(range(1, last)), tuple(range(last - 1))
+    channels_last = (0, last, *around), (last, last - 1, *inside), (0, last, *around)
+    return (image, kernel, out) != channels_last
+
+
+def _equations(jaxpr: Any) -> Iterator[Any]:
+    """What a program computes, with the programs inside it."""
     for equation in jaxpr.eqns:
-        yield equation.primitive.name
+        yield equation
         for part in jax.tree.leaves(equation.params, is_leaf=lambda x: hasattr(x, "jaxpr")):
             inner = getattr(part, "jaxpr", part)
             if hasattr(inner, "eqns"):
-                yield from _primitives(inner)
+                yield from _equations(inner)

@@ -167,7 +167,7 @@ def train(kind, *argv):
 
 
 def test_train_py_terminated_and_killed_ends_as_if_it_had_not_been(tmp_path, capsys):
-    """In the second epoch by SIGTERM, and while the third is saved by SIGKILL; then in blocks."""
+    """In the second epoch by SIGTERM, and while the third is saved by SIGKILL."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert script.main([*TRAIN, "--out", str(whole)]) == 0
     want = table_of(capsys.readouterr().out, 4)
@@ -181,7 +181,7 @@ def test_train_py_terminated_and_killed_ends_as_if_it_had_not_been(tmp_path, cap
     assert status == -signal.SIGKILL, errors
     assert hidden(parts)
 
-    assert script.main(["--resume", str(parts), "--steps-per-execution", "3"]) == 0
+    assert script.main(["--resume", str(parts)]) == 0
     shown = capsys.readouterr().out
     assert "Going on from" in shown and table_of(shown, 4) == want
     metrics = [(run / "metrics.jsonl").read_bytes() for run in (whole, parts)]

@@ -8,10 +8,23 @@ import pytest
 
 import gradtx
 from gradtx.hooks import clip_gradients, skip_nonfinite
-from gradtx.loop import Observer, Request, Rows, execution, fit, never
+from gradtx.loop import (
+    Loop,
+    Observer,
+    Request,
+    Rows,
+    accuracy,
+    cross_entropy,
+    execution,
+    fit,
+    from_linen,
+    never,
+    take,
+)
 from gradtx.loop import pace as paces
 from gradtx.observers import checkpoint, jsonl
 from gradtx.observers.checkpoint import Interrupted
+from models import MLP, resnet_tiny
 from tests.loop import small
 from tests.loop.script_loop import LOOP, first_state, with_script
 
@@ -160,3 +173,26 @@ def test_plain_convolutions_run_outside_a_loop_on_a_cpu_or_with_a_warning():
         fit(loop, small.start(loop), MANY, epochs=1, steps_per_execution=2)
     with pytest.warns(UserWarning, match=slow):
         small.run_compiled(loop)
+
+
+@pytest.mark.thorough  # compiled as users do: unoptimized, XLA rounds differently in a loop
+@pytest.mark.parametrize(
+    "model", [MLP(num_classes=10), resnet_tiny(num_classes=10)], ids=["mlp", "resnet"]
+)
+def test_our_models_train_in_blocks_to_the_same_bits(model, slow):
+    rng = np.random.default_rng(0)
+    image = rng.standard_normal((24, 12, 12, 3)).astype(np.float32)
+    data = {"image": image, "label": rng.integers(0, 10, 24).astype(np.int32)}
+    batches = [take(data, rng.permutation(24)[:8]) for _ in range(10)]
+    variables = model.init(jax.random.key(0), image[:8], train=True)
+    hooks = [skip_nonfinite(), clip_gradients(1.0)]
+    tx = gradtx.adamw(0.01)
+    loop = Loop(from_linen(model), cross_entropy, tx, {"accuracy": accuracy}, hooks)
+    start = loop.init(variables.pop("params"), variables)
+    ends = [
+        fit(loop, start, batches, batches[:4], epochs=2, steps_per_execution=steps)
+        for steps in (1, 3)
+    ]
+    small.assert_same(ends[0][0].params, ends[1][0].params)
+    small.assert_same(ends[0][0].opt_state, ends[1][0].opt_state)
+    jax.tree.map(np.testing.assert_array_equal, ends[0][1].steps, ends[1][1].steps)
