@@ -2,6 +2,7 @@
 
 import logging
 import re
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -114,12 +115,29 @@ def _silent() -> Iterator[None]:
     """Keep Orbax from logging what is raised anyway, stack and all."""
     # asyncio reports tasks that nobody has asked for their error, some time later.
     logging.getLogger("asyncio").addFilter(_foreign)
+    if not isinstance(sys.unraisablehook, _Unraised):
+        sys.unraisablehook = _Unraised(sys.unraisablehook)
     logger = logging.getLogger("absl")
     logger.addFilter(_foreign)
     try:
         yield
     finally:
         logger.removeFilter(_foreign)
+
+
+class _Unraised:
+    """`sys.unraisablehook` without what TensorStore has to say after a failed write.
+
+    Orbax closes the loop of events that its other writes still report to, from threads of their
+    own, some time later. The failure itself is raised, and said in one line.
+    """
+
+    def __init__(self, before: Callable[[Any], Any]) -> None:
+        self.before = before
+
+    def __call__(self, unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            self.before(unraisable)
 
 
 def _foreign(record: logging.LogRecord) -> bool:

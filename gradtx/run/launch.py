@@ -105,7 +105,11 @@ def _ended(run: Runner) -> int:
     if not run.missing:
         return 0
     lacks = "; ".join(run.missing)
-    return fail(f"{run.out} must have all of the run; it lacks {lacks}. Make room.", NOT_SAVED)
+    return fail(
+        f"{run.out} must have all of the run; it lacks {lacks}. Put right what was said of that,"
+        f" and go on: python {run.options.PROG} --resume {shlex.quote(str(run.out))}",
+        NOT_SAVED,
+    )
 
 
 def _stopped(cls: type[RunOptions], stopped: Interrupted) -> int:

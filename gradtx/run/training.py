@@ -105,8 +105,8 @@ def unsaved(state: TrainState, out: Path) -> list[str]:
     saved, done = entries(out / "checkpoints"), int(state.step)
     if saved and saved[-1].step == done:
         return []
-    newest = f"that of step {saved[-1].step:,}" if saved else "none"
-    return [f"the state after {counted(done, 'step')} (the newest checkpoint is {newest})"]
+    newest = f"the newest checkpoint has {saved[-1].step:,}" if saved else "there is no checkpoint"
+    return [f"the state after {counted(done, 'step')} ({newest})"]
 
 
 def report(

@@ -1,6 +1,8 @@
 """Where checkpoints are: under any name; and a save counts only if it can be opened again."""
 
 import os
+import sys
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import pytest
@@ -42,3 +44,14 @@ def test_a_checkpoint_that_cannot_be_opened_again_does_not_count(tmp_path, monke
         with pytest.raises(OSError, match=said):
             save(tmp_path / "c", state, step=1)
         assert not list((tmp_path / "c").iterdir())
+
+
+def test_what_tensorstore_says_after_a_failed_write_is_kept_back(tmp_path, monkeypatch):
+    """Tracebacks from its threads; those of others are shown as before."""
+    shown = []
+    monkeypatch.setattr(sys, "unraisablehook", shown.append)
+    for step in (1, 2):
+        save(tmp_path, {"w": jnp.ones(3)}, step=step)
+    for said in ("Event loop is closed", "another"):
+        sys.unraisablehook(SimpleNamespace(exc_value=RuntimeError(said)))
+    assert [str(each.exc_value) for each in shown] == ["another"]

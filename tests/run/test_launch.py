@@ -11,7 +11,7 @@ import pytest
 import gradtx
 from gradtx.checkpoint import newest_intact
 from gradtx.config import option
-from gradtx.loop import Loop, fit
+from gradtx.loop import Loop, Observer, fit
 from gradtx.observers import read_jsonl
 from gradtx.run import BatchSource, RunOptions, launch, with_guards
 
@@ -37,7 +37,7 @@ def loss(pred, batch):
     return (pred - batch["label"]) ** 2
 
 
-def train(options, run, *, arrays=None):
+def train(options, run, *, arrays=None, recipe=fit):
     steps = len(X) // options.batch_size
 
     def batches(epoch, start):
@@ -55,7 +55,7 @@ def train(options, run, *, arrays=None):
     elif options.sweep:
         run.sweep(loop, state, source)
     else:
-        history = run.fit(fit, loop, state, source)
+        history = run.fit(recipe, loop, state, source)
         print(f"Loss {history.rows[-1]['valid_loss']:.3f}.")
 
 
@@ -140,3 +140,80 @@ def test_what_the_script_refuses_is_status_2_until_the_run_has_begun(tmp_path, c
     assert not (tmp_path / "a").exists()
     with pytest.raises(ValueError, match="a defect"):
         run(capsys, *argv, train=fails)
+
+
+def test_what_is_not_on_the_disk_at_the_end_is_said_and_status_3(tmp_path, capsys, monkeypatch):
+    """Whatever keeps it from there; all that can be written is."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "checkpoints").write_text("no directory")
+    status, said, error = run(capsys, "--epochs", 1, "--out", tmp_path / "a")
+    assert status == 3 and error.splitlines()[-1].startswith(f"error: {tmp_path / 'a'} must have")
+    assert "lacks the state after 4 steps (there is no checkpoint). Put right" in error
+    assert "report.html" in said.splitlines()[-1] and "checkpoints" not in said.splitlines()[-1]
+
+    def full(*args, **options):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("gradtx.files.Appending.write", full)
+        status, said, error = run(capsys, "--epochs", 1, "--out", tmp_path / "b")
+        assert status == 2 and not (tmp_path / "b" / "metrics.jsonl").exists()  # at the start
+    with monkeypatch.context() as patch:
+        patch.setattr("gradtx.report.page.write_report", full)
+        patch.setattr("gradtx.run.artifacts.write_report", full)
+        status, said, error = run(capsys, "--epochs", 1, "--out", tmp_path / "c")
+    assert status == 3 and "lacks report.html" in error
+    assert "checkpoints (newest and best)" in said.splitlines()[-1]
+    assert weights(tmp_path / "c")
+
+
+def test_metrics_that_cannot_be_written_do_not_end_a_training(tmp_path, capsys):
+    """Here from the first epoch on; the checkpoint comes all the same, and the status is 3."""
+
+    def full(options, run):
+        def unwritable(loop, state, train, valid, *, observers, **arguments):
+            lose = Observer({"before_epoch": lambda report: swap(run.out / "metrics.jsonl")})
+            return fit(loop, state, train, valid, observers=[*observers, lose], **arguments)
+
+        train(options, run, recipe=unwritable)
+
+    def swap(path):
+        if not path.is_dir():
+            path.unlink(missing_ok=True)
+            path.mkdir()
+
+    status, _, error = run(capsys, "--epochs", 2, "--out", tmp_path / "a", train=full)
+    assert status == 3 and "lacks metrics.jsonl (Is a directory)" in error.splitlines()[-1]
+    assert weights(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    "error, status, said",
+    [
+        (MemoryError(), 1, "memory: what is trained must fit into it; got no more. Lower --batch"),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes."), 1, "memory: "),
+        (OSError(36, "File name too long", "x" * 5000), 2, "xxx... must be a file or a directory"),
+        (KeyboardInterrupt(), 130, "interrupted; what was written before is kept."),
+        (RuntimeError("a\nb"), 2, "error: a b\n"),
+    ],
+)
+def test_each_end_is_a_line_and_a_status(capsys, error, status, said):
+    def ends(options, run):
+        raise error
+
+    got, _, line = run(capsys, train=ends)
+    assert got == status and said in line and line.count("\n") == 1 and len(line) < 400
+
+
+def test_numbers_that_are_too_large_are_refused(tmp_path, capsys):
+    for argv, said in [
+        (["--limit-batches", 2**63 - 1], "`--limit-batches` must be in [1, 2147483648)"),
+        (["--save-every", 2**31], "`--save-every` must be in [1, 2147483648)"),
+        (["--epochs", 2**30], "`--epochs` times the steps of an epoch must be below 2,147,483,648"),
+        (["--out", "x" * 5000], "File name too long"),
+        (["--out", "y/" * 2000], "File name too long"),
+        (["--resume", "x" * 5000], "must be the directory of a run; got xxx"),
+    ]:
+        status, _, line = run(capsys, "--out", tmp_path / "a", *argv)
+        assert status == 2 and said in line and len(line) < 500, line
+    assert not list(tmp_path.iterdir())
