@@ -29,6 +29,7 @@ from gradtx.data.order import Order, only_readable, steps_per_epoch, train_order
 from gradtx.data.pipeline import device_arrays, train_batches, valid_batches
 from gradtx.data.reading import Batch, bytes_of
 from gradtx.data.skipped import SkippedImages
+from gradtx.data.subset import limit_valid
 
 __all__ = [
     "Batch",
@@ -44,6 +45,7 @@ __all__ = [
     "embedded",
     "folder",
     "imagenette",
+    "limit_valid",
     "load",
     "on_canvas",
     "only_readable",

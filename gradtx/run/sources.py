@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -10,6 +11,7 @@ from jax.sharding import Mesh
 from gradtx import data
 from gradtx.augment import Augmentation
 from gradtx.data.text import Text, count_batches, moby_dick, text_batches
+from gradtx.files import CACHE, as_path
 from gradtx.parallel.mesh import own_rows
 from gradtx.parallel.processes import first_before_others, say
 from gradtx.run.placement import Cache, Resident, on_device
@@ -43,16 +45,21 @@ class BatchSource(NamedTuple):
 def load_images(options: TrainOptions) -> data.Dataset:
     """The data set that `--dataset` names; prints which it is.
 
-    Of several processes the first loads it alone, to fill the caches, and then the others.
+    Of several processes the first loads it alone, to fill the caches, and then the others. Photos
+    are on canvases, from a cache unless there is to be none: with `--cache none`, or to try
+    something with `--limit-batches`.
 
     Args:
-        options: the options of the run; `dataset`, `data_dir`, `archive` and `size` decide.
+        options: the options of the run.
 
     Raises:
         DataError: as `gradtx.data.load`.
     """
     with first_before_others():
-        dataset = data.load(options.dataset, data_dir=options.data_dir, archive=options.archive)
+        where: Any = {"data_dir": options.data_dir, "archive": options.archive}
+        folder = cache_folder(options)
+        dataset = data.load(options.dataset, cache=folder, **where)
+    data.steps_per_epoch(dataset, options.batch_size)  # nothing is decoded in vain
     done = options.augmentation.describe(photos=options.dataset in PHOTOS)
     title = "Fashion-MNIST (embedded subset)" if dataset.name == "embedded" else dataset.name
     line = (
@@ -63,7 +70,44 @@ def load_images(options: TrainOptions) -> data.Dataset:
     hint = f"python {options.PROG} --dataset imagenette [--archive imagenette2-160.tgz]"
     other = f" This is not Imagenette; to train on that: {hint}"
     say(line + other if dataset.name == "embedded" else line)
-    return dataset
+    if options.size is None and (remark := resizing(dataset, options.image_size)):
+        say(remark)
+    return data.on_canvas(
+        dataset,
+        size=options.image_size,
+        scale=options.augmentation.scale[0],
+        cache=folder if options.keeps_photos else None,
+        limit=options.cache_limit * 1e9,
+        say=say,
+    )
+
+
+def cache_folder(options: TrainOptions) -> Path | None:
+    """Where decoded photos and digests of files are kept: beside prepared Imagenette, else in ours.
+
+    None where there is no home directory.
+    """
+    if options.dataset == "imagenette" and options.data_dir is not None:
+        return options.data_dir
+    try:
+        return as_path(CACHE)
+    except ValueError:
+        return None
+
+
+def resizing(dataset: data.Dataset, size: int) -> str | None:
+    """What to say where images are enlarged, or arrays resized, though nobody has asked for it."""
+    if dataset.photos:
+        largest = dataset.largest or size
+        if largest >= size:
+            return None
+        what, own = f"The photos' short sides are at most {largest} px: they are enlarged", largest
+    else:
+        height, width, _ = dataset.train[0]["image"].shape
+        if height == width == size:
+            return None
+        what, own = f"The images are {height} x {width} px: they are resized", max(height, width)
+    return f"{what} to {size} px. `--size {own}` takes them as they are."
 
 
 def load_text() -> Text:
@@ -98,7 +142,8 @@ def image_source(
         size: pixels a side, that the model gets.
         seed: of the order.
         augmentation: what training images undergo, for `spec.prepare`.
-        limit: the most batches of an epoch, and of a validation; None: all.
+        limit: the most batches of an epoch, and of a validation, whose images are then spread over
+            the classes; None: all.
         cache: where the images live: "device": all of them on each device; "host" and "none":
             batches travel; "auto": as `gradtx.run.placement.on_device` decides.
         mesh: the devices of the run; None for the default one.
@@ -109,6 +154,8 @@ def image_source(
     steps = data.steps_per_epoch(dataset, batch_size)
     steps = min(steps, limit or steps)
     dataset = data.on_canvas(dataset, size=size, scale=augmentation.scale[0])
+    if limit is not None:
+        dataset = data.limit_valid(dataset, limit * batch_size)
     spec = data.ImageSpec.of(dataset, size=size, augmentation=augmentation)
     skipped = data.SkippedImages(dataset)
     shared: dict[str, Any] = {
@@ -125,7 +172,7 @@ def image_source(
             return islice(resident.batches("train", order), steps - start)
 
         def valid_rows() -> Iterable[Any]:
-            return islice(resident.batches("valid", data.valid_order(dataset, **shared)), limit)
+            return resident.batches("valid", data.valid_order(dataset, **shared))
 
         return BatchSource(train_rows, valid_rows, *about)
 
@@ -136,7 +183,7 @@ def image_source(
         )
 
     def valid() -> Iterable[Any]:
-        return islice(data.valid_batches(dataset, skipped=skipped, **shared), limit)
+        return data.valid_batches(dataset, skipped=skipped, **shared)
 
     return BatchSource(train, valid, *about)
 

@@ -21,14 +21,17 @@ IGNORED = {  # the options that a model or an optimizer ignores
     "resnet18": ("length",),
     "resnet_tiny": ("length",),
     "mlp": ("length", "head"),
-    "lstm": ("dataset", "head", "size", "data_dir", "archive", "cache", "augment", *AUGMENTING),
+    "lstm": (
+        *("dataset", "head", "size", "data_dir", "archive", "cache", "cache_limit", "augment"),
+        *AUGMENTING,
+    ),
     "adamw": (),
     "adam": ("weight_decay",),
     "sgd": ("momentum", "weight_decay"),
     "momentum": (),
     "rmsprop": (),
-    "embedded": ("data_dir", "archive", *CROPPING),
-    "arrays": ("archive", *CROPPING),
+    "embedded": ("data_dir", "archive", "cache_limit", *CROPPING),
+    "arrays": ("archive", "cache_limit", *CROPPING),
     "imagenette": ("shift",),
     "folder": ("archive", "shift"),
 }
@@ -68,6 +71,7 @@ class TrainOptions(RunOptions):
         size: pixels a side of the images; None: 128 for photos, else 28.
         cache: where images are kept: "device", "host", "none" (photos are decoded in each epoch
             anew) or "auto", which is "device" if a quarter of its free memory holds them.
+        cache_limit: the most that a cache of decoded photos may take, in GB.
         augment: "none" for nothing random, "crop", or "rand" for RandAugment too.
         crop_scale: "LOW:HIGH", of photos: the share of the area that a random crop has.
         crop_ratio: "LOW:HIGH", of photos: the width of a random crop over its height.
@@ -112,6 +116,12 @@ class TrainOptions(RunOptions):
         "auto",
         "where images are kept: whole on the device, if a quarter of its memory holds them, or on"
         " the host; none: photos are decoded in each epoch anew",
+        overridable=True,
+    )
+    cache_limit: float = option(
+        20.0,
+        "photos: the most GB that the cache of decoded ones may take",
+        least=0,
         overridable=True,
     )
     augment: Literal["none", "crop", "rand"] = option(
@@ -186,6 +196,10 @@ class TrainOptions(RunOptions):
             kinds["--dataset"] = self.dataset
         if self.augment == "none":
             found["--augment none"] = AUGMENTING
+        if self.cache == "none":
+            found["--cache none"] = ("cache_limit",)
+        if self.limit_batches is not None:
+            found["--limit-batches"] = ("cache_limit",)
         return {f"{flag} {kind}": IGNORED[kind] for flag, kind in kinds.items()} | found
 
     @property
@@ -228,6 +242,11 @@ class TrainOptions(RunOptions):
             erasing=self.erasing,
             mix=self.mix,
         )
+
+    @property
+    def keeps_photos(self) -> bool:
+        """Whether decoded photos are kept for other epochs and runs."""
+        return self.cache != "none" and self.limit_batches is None
 
     @property
     def image_size(self) -> int:
