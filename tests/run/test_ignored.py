@@ -20,6 +20,7 @@ HEEDED = {
     "head": lambda m, d, o, s, c: m.startswith("resnet"),
     "size": lambda m, d, o, s, c: m != "lstm",
     "cache": lambda m, d, o, s, c: m != "lstm" and s != "sweep",
+    "cache_limit": lambda m, d, o, s, c: m != "lstm" and d in PHOTOS,
     "augment": lambda m, d, o, s, c: m != "lstm",
     "crop_scale": lambda m, d, o, s, c: m != "lstm" and d in PHOTOS and c["augment"] != "none",
     "crop_ratio": lambda m, d, o, s, c: m != "lstm" and d in PHOTOS and c["augment"] != "none",
