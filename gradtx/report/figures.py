@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gradtx.files import as_path
+from gradtx.files import as_path, printable
 
 try:
     import matplotlib
@@ -72,20 +72,36 @@ def draw(
             marker = "o" if name in marked or len(x) <= 12 else None
             line = np.where(np.isfinite(y), y, np.nan)
             # Matplotlib gives names that begin with an underscore no entry in a legend.
-            ax.plot(x, line, label=name.lstrip("_"), color=colors[name], marker=marker, ms=4, lw=1)
+            ax.plot(
+                x,
+                line,
+                label=_plain(name).lstrip("_"),
+                color=colors[name],
+                marker=marker,
+                ms=4,
+                lw=1,
+            )
             handles.setdefault(name, ax.lines[-1])
-        ax.set(ylabel=label, ylim=limits([y for name, (_, y) in lines.items() if name in bright]))
+        ax.set(
+            ylabel=_plain(label),
+            ylim=limits([y for name, (_, y) in lines.items() if name in bright]),
+        )
         ax.grid(alpha=0.3)
         ax.spines[["top", "right"]].set_visible(False)
     if len(names) > 1:
         add_legend(figure, handles, width)
-    axes[-1].set(xlabel=xlabel)
+    axes[-1].set(xlabel=_plain(xlabel))
     if log_x:
         # Of points that are all left out Matplotlib cannot tell where a logarithmic axis ends.
         x = np.concatenate([x for lines in panels.values() for x, _ in lines.values()])
         x = x[x > 0]
         axes[-1].set(xscale="log", xlim=(x.min() / LOG_MARGIN, x.max() * LOG_MARGIN))
     return figure
+
+
+def _plain(text: str) -> str:
+    """A text as it is: Matplotlib would take what is between two dollars for a formula."""
+    return printable(text).replace("$", r"\$")
 
 
 def add_legend(figure: Figure, handles: Mapping[str, Artist], width: float) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from gradtx import schedules
 from gradtx.loop import History
-from gradtx.report import plot_losses, plot_lr_find, plot_schedule, plot_sweep
+from gradtx.report import Run, comparison_page, plot_losses, plot_lr_find, plot_schedule, plot_sweep
 from gradtx.tuning.lr_find import LrFind
 
 
@@ -128,3 +128,12 @@ def test_nothing_to_plot_is_an_error(tmp_path):
         plot_schedule({}, 10, tmp_path / "x.png")
     with pytest.raises(FileNotFoundError):
         plot_losses(tmp_path / "missing.jsonl", tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("name", ["b$x_{$", "$$", r"\$\frac{$", "two\nlines", "caf\udce9", "_x"])
+def test_a_name_is_drawn_as_it_is(tmp_path, name):
+    """Whatever Matplotlib could take it for."""
+    history = History([], {"loss": np.ones(3), "train_loss": np.ones(3)})
+    run = Run(name=name, config={}, history=history)
+    assert "<img" in comparison_page({name: run, "other": run})
+    assert plot_schedule({name: lambda t: t * 1.0}, 3, tmp_path / "x.png").exists()
