@@ -11,7 +11,10 @@ XLA's own convolutions are slow on a CPU in three ways that were measured on Res
 
 The `fast` form says the same in matrix products and plain NHWC convolutions; three by three kernels
 at stride 1 have a form of their own with fewer multiplications (`models.winograd`). On an
-accelerator XLA's own form is the better one.
+accelerator XLA's own form is the better one, but for one thing: on a GPU a kernel's gradient comes
+in cuDNN's layout, [outputs, size, size, inputs]. XLA turns it into the parameter's where it is
+used, that is in the optimizer's update, which then can't be made in place: three copies of each
+kernel. So it is turned first.
 """
 
 from functools import partial
@@ -30,18 +33,14 @@ FORMS = ("auto", "native", "fast")
 SMALL_IMAGE = 4 * 4
 
 
-def use_fast(form: str) -> bool:
-    """Say whether `form` means the CPU form here: "auto" asks for the default backend.
-
-    It is asked while tracing. Either form is right on every device, so a program that is traced
-    for another device than the default one is at worst slow.
+def check_form(form: str) -> None:
+    """Require one of `FORMS`.
 
     Raises:
-        ValueError: if `form` is not one of `FORMS`.
+        ValueError: if `form` is not one of them.
     """
     if form not in FORMS:
         raise ValueError(f"convolution: `form` is one of {FORMS}; got {form!r}.")
-    return form == "fast" or (form == "auto" and jax.default_backend() == "cpu")
 
 
 def convolution(
@@ -55,9 +54,9 @@ def convolution(
     Shapes: `x` [batch, height, width, inputs] and `kernel` [size, size, inputs, outputs] of one
     dtype, to [batch, rows, columns, outputs], rows = (height + 2 padding - size) // stride + 1.
 
-    `form` is "native" (XLA's own), "fast" (for a CPU) or "auto" (by platform). Values and
-    gradients agree to rounding. "fast" has no forward-mode derivative: take "native" for `jax.jvp`
-    and `jax.hessian`.
+    `form` is "native" (XLA's own), "fast" (for a CPU) or "auto": by the platform that the program
+    is lowered for, which need not be the one that it is traced on. Values and gradients agree to
+    rounding. Only "native" has a forward-mode derivative: take it for `jax.jvp` and `jax.hessian`.
 
     Raises:
         ValueError: if `form` is unknown, or the kernel is not square.
@@ -66,8 +65,12 @@ def convolution(
         raise ValueError(
             f"convolution: `kernel` must be square; got shape {kernel.shape}. Pad it with zeros."
         )
-    if not use_fast(form):
-        return _native(x, kernel, stride, padding)
+    check_form(form)
+    forms = {"native": _native, "fast": _for_cpu, "auto": _by_platform}
+    return forms[form](x, kernel, stride, padding)
+
+
+def _for_cpu(x, kernel, stride, padding):
     # In lower precision the sums of a tile would lose digits.
     if (kernel.shape[0], stride, padding) == (3, 1, 1) and x.dtype.itemsize >= 4:
         return winograd.convolve(x, kernel)
@@ -84,6 +87,54 @@ def _native(x, kernel, stride, padding):
         padding=((padding, padding), (padding, padding)),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
+
+
+# Traced once for all layers of one size, and written into the program where they stand.
+_once = partial(jax.jit, static_argnames=("stride", "padding"), inline=True)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _by_platform(x, kernel, stride, padding):
+    return _values(x, kernel, stride=stride, padding=padding)
+
+
+def _by_platform_forward(x, kernel, stride, padding):
+    return _by_platform(x, kernel, stride, padding), (x, kernel)
+
+
+def _by_platform_backward(stride, padding, residuals, dy):
+    return _gradients(*residuals, dy, stride=stride, padding=padding)
+
+
+_by_platform.defvjp(_by_platform_forward, _by_platform_backward)
+
+
+@_once
+def _values(x, kernel, *, stride, padding):
+    sizes = {"stride": stride, "padding": padding}
+    cpu, others = (partial(form, **sizes) for form in (_for_cpu, _native))
+    return lax.platform_dependent(x, kernel, cpu=cpu, default=others)
+
+
+@_once
+def _gradients(x, kernel, dy, *, stride, padding):
+    def of(form, x, kernel, dy):
+        return jax.vjp(partial(form, stride=stride, padding=padding), x, kernel)[1](dy)
+
+    def on_gpu(x, kernel, dy):
+        dx, dkernel = of(_native, x, kernel, dy)
+        return dx, _in_rows(dkernel)
+
+    cpu, others = (partial(of, form) for form in (_for_cpu, _native))
+    return lax.platform_dependent(x, kernel, dy, cpu=cpu, cuda=on_gpu, rocm=on_gpu, default=others)
+
+
+def _in_rows(x):
+    """`x`, written in the order of its axes before anything is made of it.
+
+    A vector has one layout only, and behind the barrier nothing is fused with the turn.
+    """
+    return lax.optimization_barrier(x.ravel()).reshape(x.shape)
 
 
 def one_product(x: jax.Array, kernel: jax.Array, *, stride: int, padding: int) -> jax.Array:

@@ -45,10 +45,14 @@ def _is_slow(equation: Any) -> bool:
 
 
 def _equations(jaxpr: Any) -> Iterator[Any]:
-    """What a program computes, with the programs inside it."""
+    """What a program for a CPU computes, with the programs inside it."""
     for equation in jaxpr.eqns:
         yield equation
-        for part in jax.tree.leaves(equation.params, is_leaf=lambda x: hasattr(x, "jaxpr")):
+        inside: Any = equation.params
+        if platforms := inside.get("branches_platforms"):  # of `platform_dependent`: one is run
+            pairs = zip(platforms, inside["branches"], strict=True)
+            inside = [branch for names, branch in pairs if names is None or "cpu" in names][:1]
+        for part in jax.tree.leaves(inside, is_leaf=lambda x: hasattr(x, "jaxpr")):
             inner = getattr(part, "jaxpr", part)
             if hasattr(inner, "eqns"):
                 yield from _equations(inner)

@@ -25,6 +25,7 @@ from gradtx.loop import pace as paces
 from gradtx.observers import checkpoint, jsonl
 from gradtx.observers.checkpoint import Interrupted
 from models import MLP, resnet_tiny
+from models.convolution import convolution
 from tests.loop import small
 from tests.loop.script_loop import LOOP, first_state, with_script
 
@@ -196,3 +197,14 @@ def test_our_models_train_in_blocks_to_the_same_bits(model, slow):
     small.assert_same(ends[0][0].params, ends[1][0].params)
     small.assert_same(ends[0][0].opt_state, ends[1][0].opt_state)
     jax.tree.map(np.testing.assert_array_equal, ends[0][1].steps, ends[1][1].steps)
+
+
+def test_convolutions_of_our_form_need_no_warning():
+    """Those of other platforms, which a program for a CPU leaves out, don't count either."""
+
+    def apply(params, model_state, batch, *, key, training):
+        image, kernel = batch["x"][:, None, :, None], params["w1"][None, None]
+        features = convolution(image.repeat(kernel.shape[2], axis=-1), kernel, stride=2)
+        return features.sum((1, 2, 3)), model_state
+
+    small.run_compiled(small.make(apply=apply, tx=gradtx.sgd(0.1)))  # warnings are errors in tests

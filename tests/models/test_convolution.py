@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from jax import export
 
 from models import resnet_tiny
-from models.convolution import Conv, convolution, use_fast
+from models.convolution import Conv, convolution
 from models.pooling import max_pool
 
 # size, stride, padding, height, width; images below and above SMALL_IMAGE, odd and even, down to
@@ -171,7 +172,7 @@ def test_fast_max_pool_is_xlas(height, width, values, dtype):
     if values == "nan":
         x[1, 0, 0] = np.nan
     weights = rng.standard_normal((2, -(-height // 2), -(-width // 2), 3)).astype(dtype)
-    fast, native = pool("fast", x, weights), pool("native", x, weights)
+    fast, native = pool("auto", x, weights), pool("native", x, weights)
     # NumPy's comparison knows no NaN of bfloat16.
     np.testing.assert_array_equal(fast[0].astype(jnp.float32), native[0].astype(jnp.float32))
     if values != "nan":
@@ -214,11 +215,37 @@ def test_forms_of_the_network_agree(image):
     assert_close(run("fast"), run("native"), tolerance=1e-4)
 
 
-def test_auto_is_fast_on_a_cpu_only(monkeypatch):
-    for backend, fast in (("cpu", True), ("gpu", False), ("tpu", False)):
-        monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
-        assert use_fast("auto") is fast
-        assert use_fast("fast") and not use_fast("native")
+@pytest.mark.parametrize("image", [4, 18])
+def test_auto_is_what_the_platform_of_the_program_needs(image):
+    """Whatever platform it is traced on."""
+    x, kernel = inputs(3, image, image)
+
+    def made_for(form, *platforms):
+        run = partial(with_gradients, form, stride=2, padding=1)
+        return export.export(jax.jit(run), platforms=platforms)(x, kernel)
+
+    text = lambda *made: made_for(*made).mlir_module()
+    count = lambda what, *made: text(*made).count(f"stablehlo.{what}")
+    for what in ("convolution", "dot_general", "optimization_barrier"):
+        assert count(what, "auto", "cpu") == count(what, "fast", "cpu")
+        assert count(what, "auto", "tpu") == count(what, "native", "tpu")
+    for gpu in ("cuda", "rocm"):
+        assert count("convolution", "auto", gpu) == 3
+        # The kernel's gradient is turned before it is used.
+        assert count("optimization_barrier", "auto", gpu) == 1
+    want = reference(x, kernel, stride=2, padding=1)
+    assert_close(made_for("auto", "cpu", "cuda").call(x, kernel), want, tolerance=1e-5)
+
+
+def test_the_gpus_way_computes_the_same(monkeypatch):
+    x, kernel = inputs(3, 9, 8)
+    monkeypatch.setattr(
+        jax.lax,
+        "platform_dependent",
+        lambda *args, cuda=None, **others: (cuda or others["default"])(*args),
+    )
+    got = jax.jit(partial(with_gradients, "auto", stride=3, padding=2))(x, kernel)
+    assert_close(got, reference(x, kernel, stride=3, padding=2), tolerance=1e-5)
 
 
 def test_bad_input_is_named():
