@@ -11,7 +11,10 @@ from gradtx.output import lossy
 
 WIDTH = 10
 MEAN = "train_loss_mean"
-FOOT = f"train_loss is a running average over the whole fit; {MEAN}, in metrics.jsonl, the epoch's."
+FOOT = (
+    "train_loss is a running average over the whole fit; an epoch's mean is"
+    f" {MEAN}, in metrics.jsonl."
+)
 
 
 def table(*, file: TextIO | None = None) -> Observer:

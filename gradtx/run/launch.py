@@ -8,6 +8,7 @@ from gradtx.checkpoint import CheckpointError
 from gradtx.config import check_ignored, parse
 from gradtx.data.errors import DataError
 from gradtx.observers import Interrupted, MetricsError
+from gradtx.observers.table import FOOT
 from gradtx.output import counted, lossy_output
 from gradtx.parallel.call import JoinError
 from gradtx.parallel.processes import is_lost, join, say
@@ -64,7 +65,8 @@ def launch(
     keep_compiled()
     run = None
     try:
-        options = parse(cls, argv, prog=cls.PROG, description=description)
+        about = f"{description.rstrip()}\n\n{FOOT}".lstrip()
+        options = parse(cls, argv, prog=cls.PROG, description=about)
         resuming = options.resume is not None and not options.params_only
         if options.resume is not None:
             options = resumed_config(cls, options, argv)

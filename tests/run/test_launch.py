@@ -106,6 +106,13 @@ def test_a_loss_that_is_not_finite_is_status_1_or_skipped(tmp_path, capsys):
 
 
 @pytest.mark.thorough
+def test_help_says_what_the_tables_train_loss_is(capsys):
+    with pytest.raises(SystemExit):
+        run(capsys, "--help")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "train_loss is a running average" in said and "mean is train_loss_mean" in said
+
+
 def test_searches(tmp_path, capsys):
     with_arrays = partial(train, arrays=lambda split: DATA)
     argv = ["--sweep", "learning_rate=0.001:0.1:3", "--out", tmp_path / "a"]
