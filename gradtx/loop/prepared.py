@@ -10,6 +10,7 @@ from gradtx.loop.loop import Loop
 from gradtx.loop.naming import named
 from gradtx.loop.rows import gathered
 from gradtx.loop.state import TrainState
+from gradtx.loop.weights import weight_of
 
 # Folded into the state's key first. No step has this number, so no key of a step is the same.
 PREPARE = np.uint32(0xFFFF_5EED)
@@ -42,8 +43,12 @@ def prepared(loop: Loop, state: TrainState, batch: Any, *, training: bool) -> An
         state: as it is before the step.
         batch: a batch, or `Rows`.
         training: whether it is one of the training phase.
+
+    Raises:
+        ValueError: unless there is one weight for each example.
     """
     batch = gathered(batch)
+    weight_of(batch)  # its shape is checked before it is used
     if loop.prepare is None:
         return batch
     # The same by the bit, whether rows were gathered here or the batch has come from the host.

@@ -90,7 +90,7 @@ COLUMN = [
         r"`metrics\['m'\]` got shape \(\)",
     ),
     ({"loss": lambda p, b: small.loss(p, b)[:3]}, {}, r"a vector of 8; `loss` got shape \(3,\)"),
-    ({}, {"weight": KEPT[:, None]}, r'batch\["weight"\] must be float\[8\].*got shape \(8, 1\)'),
+    ({}, {"weight": KEPT[:, None]}, r'batch\["weight"\] must be float\[n\].*got shape \(8, 1\)'),
     ({}, {"weight": jnp.ones(())}, r"the entry 'weight' of a batch must have one value for each"),
     ({"examples": "n"}, {}, r"must have the entry 'n', which `examples` names; got \['x', 'y'\]"),
 ]
@@ -103,6 +103,13 @@ def test_what_is_not_one_value_for_each_example_is_refused(parts, more, message)
     with pytest.raises(ValueError, match=message):
         jax.eval_shape(lambda state: train_step(loop, state, batch), state)
         jax.eval_shape(lambda state: eval_step(loop, state, batch), state)
+
+
+def test_a_column_of_weights_is_refused_before_a_hook_uses_it():
+    loop = small.make(hooks.mixup(classes=3, inputs="x", label="y"))
+    batch = BATCH | {"y": jnp.zeros(8, jnp.int32), "weight": KEPT[:, None]}
+    with pytest.raises(ValueError, match=r'batch\["weight"\] must be float\[n\]'):
+        jax.eval_shape(lambda state: train_step(loop, state, batch), small.start(loop))
 
 
 # --- the size of a batch ---
