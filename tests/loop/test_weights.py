@@ -91,7 +91,7 @@ COLUMN = [
     ),
     ({"loss": lambda p, b: small.loss(p, b)[:3]}, {}, r"a vector of 8; `loss` got shape \(3,\)"),
     ({}, {"weight": KEPT[:, None]}, r'batch\["weight"\] must be float\[n\].*got shape \(8, 1\)'),
-    ({}, {"weight": jnp.ones(())}, r"the entry 'weight' of a batch must have one value for each"),
+    ({}, {"weight": jnp.ones(())}, r"must be float\[n\], one weight .*got shape \(\)"),
     ({"examples": "n"}, {}, r"must have the entry 'n', which `examples` names; got \['x', 'y'\]"),
 ]
 
