@@ -112,9 +112,18 @@ def rewritten(path, change):
     (path / "meta.json").write_text(text)
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", "null", "[[[", '{"meta": 1}', "\x00" * 50])
+OTHER = ("", "{}", "[]", "null", "[[[", '{"meta": 1}', "\x00" * 50, "[" * 100_000, "ÿ")
+
+
+@pytest.mark.parametrize("text", OTHER)
 def test_metadata_that_is_something_else_is_damage(two, text):
-    (two[1] / "meta.json").write_text(text)
+    (two[1] / "meta.json").write_text(text, "latin-1")
+    assert_older_is_used(two[0], "meta.json")
+
+
+def test_a_folder_in_the_place_of_a_file_is_damage(two):
+    (two[1] / "meta.json").unlink()
+    (two[1] / "meta.json").mkdir()
     assert_older_is_used(two[0], "meta.json")
 
 
