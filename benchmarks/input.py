@@ -75,12 +75,12 @@ def make_step(model, spec, args):
     variables = dict(jax.jit(partial(model.init, train=False))(jax.random.key(args.seed), example))
     parts = {"loss": cross_entropy, "tx": gradtx.adamw(1e-4), "prepare": spec.prepare}
     loop = Loop(apply=from_linen(model), **parts)
-    run, state = prepare(loop.init(variables.pop("params"), variables, seed=args.seed))
+    run, state = prepare(loop, loop.init(variables.pop("params"), variables, seed=args.seed))
     state = run.open_epoch(loop, run.open_fit(loop, state))
 
     def step(batch):
         nonlocal state
-        state, log = run.train_step(loop, state, batch)
+        state, log = run.train_step(state, batch)
         return log["loss"]
 
     return step

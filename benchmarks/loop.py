@@ -72,11 +72,11 @@ def ten_hooks(args):
 
 def bare(loop, state, batches):
     """The jitted step alone, with the start and the end of the fit that it needs."""
-    run, state = prepare(state)
+    run, state = prepare(loop, state)
     state = run.open_fit(loop, jax.tree.map(jnp.copy, state))
     state = run.open_epoch(loop, state)
     for batch in batches:
-        state, _ = run.train_step(loop, state, batch)
+        state, _ = run.train_step(state, batch)
     state = run.close_train(loop, state, validate=False)
     return run.close_fit(loop, run.close_epoch(loop, state))
 

@@ -12,6 +12,7 @@ import gradtx
 from gradtx.loop import Hook, Loop, Observer, Request, fit
 from gradtx.optimizers.presets import fastai_adam
 from gradtx.recipes import fine_tune, fit_flat_cos, fit_one_cycle
+from gradtx.tuning import lr_find
 
 RNG = np.random.default_rng(0)
 STEPS = 6
@@ -332,3 +333,27 @@ def test_the_given_state_can_be_used_again():
     second, _ = fit_one_cycle(loop, state, BATCHES, epochs=1, learning_rate=0.02)
     np.testing.assert_array_equal(first.params["w"], second.params["w"])
     fit(loop, state, BATCHES, epochs=1)
+
+
+def test_a_fit_with_equal_arguments_compiles_nothing_anew():
+    """Neither a recipe nor lr_find: their hooks and schedules are made again, but are alike."""
+    traces = []
+
+    def counted(pred, batch):
+        traces.append(1)
+        return squares(pred, batch)
+
+    loop, state = make_deep()
+    loop = replace(loop, loss=counted)
+    rates = {"body": 0.1, "head": 0.2}
+    calls = [
+        lambda: fit_one_cycle(loop, state, BATCHES, epochs=1, learning_rate=0.1, weight_decay=0.1),
+        lambda: fit_flat_cos(loop, state, BATCHES, epochs=1, learning_rate=rates),
+        lambda: fine_tune(loop, state, BATCHES, groups=GROUPS, epochs=1),
+        lambda: lr_find(loop, state, BATCHES, steps=10),
+    ]
+    for call in calls:
+        call()
+        before = len(traces)
+        call()
+        assert len(traces) == before

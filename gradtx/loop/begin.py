@@ -70,15 +70,15 @@ def check_parts(
     """
     check_batch("train", batch)
     check_batch("valid", valid_batch)
-    parts: dict[str, Callable[[], Any]] = {"open_fit": lambda: run.open_fit.eval_shape(loop, state)}
-    parts["open_epoch"] = lambda: run.open_epoch.eval_shape(loop, state)
+    parts: dict[str, Callable[[], Any]] = {"open_fit": lambda: run.open_fit.eval_shape(state)}
+    parts["open_epoch"] = lambda: run.open_epoch.eval_shape(state)
     if batch is not None:
-        parts["train_step"] = lambda: run.train_step.eval_shape(loop, state, batch)[0]
-    parts["close_train"] = lambda: run.close_train.eval_shape(loop, state, validate=validate)
+        parts["train_step"] = lambda: run.train_step.eval_shape(state, batch)[0]
+    parts["close_train"] = lambda: run.close_train.eval_shape(state, validate=validate)
     if valid_batch is not None:
-        parts["eval_step"] = lambda: run.eval_step.eval_shape(loop, state, valid_batch)
-    parts["close_epoch"] = lambda: run.close_epoch.eval_shape(loop, state)
-    parts["close_fit"] = lambda: run.close_fit.eval_shape(loop, state)
+        parts["eval_step"] = lambda: run.eval_step.eval_shape(state, valid_batch)
+    parts["close_epoch"] = lambda: run.close_epoch.eval_shape(state)
+    parts["close_fit"] = lambda: run.close_fit.eval_shape(state)
     for name, trace in parts.items():
         problem = difference(trace(), state)
         if problem:

@@ -96,9 +96,9 @@ class Execution:
         """
         for block in blocks(batches, self.steps_per_execution):
             if block.length == 1:
-                state = self.run.eval_step(self.loop, state, *block.batches)
+                state = self.run.eval_step(state, *block.batches)
             else:
-                state = self.run.eval_block(self.loop, state, *_stacked(block))
+                state = self.run.eval_block(state, *_stacked(block))
         return state
 
     def _most(self) -> int:
@@ -106,9 +106,9 @@ class Execution:
 
     def _start(self, state: TrainState, block: Block) -> tuple[TrainState, Started]:
         if block.length == 1:
-            state, log = self.run.train_step(self.loop, state, *block.batches)
+            state, log = self.run.train_step(state, *block.batches)
             return state, Started(log, 1, False)
-        state, logs = self.run.train_block(self.loop, state, *_stacked(block))
+        state, logs = self.run.train_block(state, *_stacked(block))
         return state, Started(logs, len(block.batches), True)
 
     def _look(self, ready: list[Started], seen: TrainState | None, deliver: Deliver) -> bool:

@@ -72,7 +72,7 @@ def fit(
     """
     check_kinds(loop, state, train, valid, epochs, observers)
     check_steps_per_execution(steps_per_execution)
-    run, state = prepare(state)
+    run, state = prepare(loop, state)
     state, history = (state, History()) if resume is None else resume(state)
     at = Position(*map(int, read(_position(state))))
     check_position(at, train, valid, epochs)
@@ -101,30 +101,30 @@ def _run(
     """The fit itself; the training batches of its first epoch are `first`."""
     run, loop = execution.run, execution.loop
     if at.level == Level.OUTSIDE:
-        state = run.open_fit(loop, state)
+        state = run.open_fit(state)
         at = _opened(loop, state, at, Level.FIT)._replace(epoch=0, batch=0)
     told.of("before_fit", state, at, history=history)
     while at.epoch < told.epochs and goes_on(loop, at.requested, "fit"):
         began = time.perf_counter()
         if at.level == Level.FIT:
-            state = run.open_epoch(loop, state)
+            state = run.open_epoch(state)
             at = _opened(loop, state, at, Level.TRAIN)._replace(batch=0)
         told.of("before_epoch", state, at)
         if at.level == Level.TRAIN and goes_on(loop, at.requested, "train"):
             batches = first or _batches(train, at)
             state, at = _train_phase(execution, state, at, batches, history, told)
         first = None
-        state = run.close_train(loop, state, validate=valid is not None)
+        state = run.close_train(state, validate=valid is not None)
         if valid is not None:
             told.of("before_validate", state, at)
             state = execution.validate(state, _valid_batches(valid))
         row = _epoch_row(state)
-        state = run.close_epoch(loop, state)
+        state = run.close_epoch(state)
         row, position = read((row, _position(state)))
         at = Position(*map(int, position))
         history.rows.append(_row(loop, row, began))
         told.of("after_epoch", state, at, row=history.rows[-1])
-    return run.close_fit(loop, state), at
+    return run.close_fit(state), at
 
 
 def _valid_batches(valid: Any) -> Any:

@@ -82,8 +82,9 @@ class Hook:
             where = f"Hook {self.name!r}: `{name}`"
             check_signature(where, getattr(self, name), "the state", 0)
         for constraint in ("run_before", "run_after"):
-            if isinstance(getattr(self, constraint), str):
-                object.__setattr__(self, constraint, (getattr(self, constraint),))
+            names = getattr(self, constraint)
+            names = (names,) if isinstance(names, str) else tuple(names)
+            object.__setattr__(self, constraint, names)
 
     @property
     def seed(self) -> int:

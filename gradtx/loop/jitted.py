@@ -1,20 +1,24 @@
 """The jitted parts of a fit."""
 
 from collections.abc import Callable
-from functools import lru_cache, wraps
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
 
 from gradtx.loop import phases
 from gradtx.loop.blocks import eval_block, train_block
+from gradtx.loop.likeness import LoopKey
+from gradtx.loop.loop import Loop
 from gradtx.loop.state import TrainState
 from gradtx.loop.step import eval_step, train_step
 from gradtx.parallel.mesh import place, shardings_of
 
+KEPT = 8
+
 
 class Jitted(NamedTuple):
-    """Jitted functions; each takes (loop, state, ...), of which the state is donated."""
+    """Jitted functions of one loop; each takes (state, ...), of which the state is donated."""
 
     train_step: Any
     train_block: Any
@@ -27,20 +31,25 @@ class Jitted(NamedTuple):
     close_fit: Any
 
 
-def prepare(state: TrainState) -> tuple[Jitted, TrainState]:
+def prepare(loop: Loop, state: TrainState) -> tuple[Jitted, TrainState]:
     """The jitted parts for this state; if it is on a mesh, what is not comes there too.
 
+    They are those of `loop`, or of one before it that does the same, so that nothing is compiled
+    anew.
+
     Args:
+        loop: what is trained.
         state: that a fit begins with.
     """
     shardings = shardings_of(state)
-    if shardings is None:
-        return _jitted(()), state
-    return _jitted(tuple(jax.tree.leaves(shardings))), place(state, shardings)
+    leaves = () if shardings is None else tuple(jax.tree.leaves(shardings))
+    state = state if shardings is None else place(state, shardings)
+    return _jitted(LoopKey(loop), leaves), state
 
 
-@lru_cache(maxsize=16)
-def _jitted(shardings: tuple[Any, ...]) -> Jitted:
+# The programs of the loops that were used last; with a loop that is forgotten go its programs.
+@lru_cache(maxsize=KEPT)
+def _jitted(key: LoopKey, shardings: tuple[Any, ...]) -> Jitted:
     """The parts that return states with these shardings, a leaf each, or none as XLA likes.
 
     On a mesh that matters: XLA may give a leaf another sharding than it came with, and the next
@@ -56,15 +65,15 @@ def _jitted(shardings: tuple[Any, ...]) -> Jitted:
         return jax.tree.unflatten(structure, leaves)
 
     def jitted(part: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-        @wraps(part)
         def run(*args: Any, **kwargs: Any) -> Any:
-            out = part(*args, **kwargs)
+            out = part(key.loop, *args, **kwargs)
             if isinstance(out, TrainState):
                 return settled(out)
             return settled(out[0]), *out[1:]
 
-        # The loop is static: functions and hooks, compared by identity.
-        return jax.jit(run, static_argnums=0, donate_argnums=1, **options)
+        # The loop is no argument: JAX would keep it, and what it holds, in caches of its own.
+        run.__name__ = part.__name__
+        return jax.jit(run, donate_argnums=0, **options)
 
     return Jitted(
         train_step=jitted(train_step),

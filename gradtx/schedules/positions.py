@@ -31,7 +31,7 @@ def phases(curves: Sequence[Curve], boundaries: Sequence[float]) -> Schedule:
     """
     bounds = [snap(b) for b in boundaries]
     all_spans = zip(curves, bounds[:-1], bounds[1:], strict=True)
-    spans = [(curve, begin, end) for curve, begin, end in all_spans if begin < end]
+    spans = tuple((curve, begin, end) for curve, begin, end in all_spans if begin < end)
 
     def schedule(count: jax.Array) -> jax.Array:
         count = jnp.asarray(count)

@@ -133,10 +133,12 @@ def lr_find(
 
 def _sweep(rates: np.ndarray, stop: float) -> Hook:
     """Set the rate of each batch; end the fit when the loss has blown up or the rates are over."""
-    table = jnp.asarray(rates, jnp.float32)
+    table = rates.astype(np.float32)
 
     def before_batch(sweep: _Sweep, context: StepContext):
-        opt_state = set_hyperparams(context.opt_state, learning_rate=table[sweep.count])
+        opt_state = set_hyperparams(
+            context.opt_state, learning_rate=jnp.asarray(table)[sweep.count]
+        )
         return sweep, context.replace(opt_state=opt_state)
 
     def after_batch(sweep: _Sweep, context: StepContext):

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +12,8 @@ import numpy as np
 from gradtx.core.examples import count_examples, has_rows
 from gradtx.core.runtime_hyperparams import set_hyperparams
 from gradtx.loop import Loop, TrainState, compiled_epoch, with_nan
+from gradtx.loop.jitted import KEPT
+from gradtx.loop.likeness import LoopKey
 from gradtx.loop.phases import close_fit, open_fit
 
 MOST_COPIES = 1000
@@ -69,13 +71,14 @@ def sweep(
         raise ValueError(f'sweep: `how` must be "map" or "vmap"; got {how!r}. Choose one.')
     if not len(orders):
         raise ValueError("sweep: `orders` must have an epoch at least; got none. Add some.")
-    states, rows = _open(loop, spread(state, **hyperparams)), []
+    run = _programs(LoopKey(loop), how)
+    states, rows = run.open_fit(spread(state, **hyperparams)), []
     for order in orders:
-        states, row = _epoch(loop, states, train, order, valid, valid_order, how=how)
+        states, row = run.epoch(states, train, order, valid, valid_order)
         rows.append(jax.device_get(row))
         if each is not None:
             each(_so_far(loop, states, rows))
-    return _so_far(loop, _close(loop, states), rows)
+    return _so_far(loop, run.close_fit(states), rows)
 
 
 def _so_far(loop: Loop, states: TrainState, rows: Sequence[Mapping[str, Any]]) -> Sweep:
@@ -84,25 +87,26 @@ def _so_far(loop: Loop, states: TrainState, rows: Sequence[Mapping[str, Any]]) -
     return Sweep(states, columns, np.asarray(loop.failed(states)))
 
 
-@partial(jax.jit, static_argnums=0, donate_argnums=1)
-def _open(loop: Loop, states: TrainState) -> TrainState:
-    return jax.vmap(partial(open_fit, loop))(states)
+class _Programs(NamedTuple):
+    """Jitted functions of the copies of one loop's states, which are donated."""
+
+    open_fit: Callable[..., Any]
+    epoch: Callable[..., Any]
+    close_fit: Callable[..., Any]
 
 
-@partial(jax.jit, static_argnums=0, static_argnames="how", donate_argnums=1)
-def _epoch(
-    loop: Loop, states: TrainState, *data: Any, how: str
-) -> tuple[TrainState, dict[str, jax.Array]]:
-    def run(state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
-        state, _, row = compiled_epoch(loop, state, *data)
-        return state, row
+@lru_cache(maxsize=KEPT)
+def _programs(key: LoopKey, how: str) -> _Programs:
+    def epoch(states: TrainState, *data: Any) -> tuple[TrainState, dict[str, jax.Array]]:
+        def run(state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
+            state, _, row = compiled_epoch(key.loop, state, *data)
+            return state, row
 
-    return jax.lax.map(run, states) if how == "map" else jax.vmap(run)(states)
+        return jax.lax.map(run, states) if how == "map" else jax.vmap(run)(states)
 
-
-@partial(jax.jit, static_argnums=0, donate_argnums=1)
-def _close(loop: Loop, states: TrainState) -> TrainState:
-    return jax.vmap(partial(close_fit, loop))(states)
+    each = lambda part: jax.vmap(partial(part, key.loop))
+    parts = each(open_fit), epoch, each(close_fit)
+    return _Programs(*(jax.jit(part, donate_argnums=0) for part in parts))
 
 
 def spread(state: Any, **hyperparams: Any) -> Any:

@@ -67,10 +67,10 @@ def steps_on(mesh, loop, *, count=3):
     if mesh is not None:
         mesh = make_mesh(mesh)
         state, train = shard_state(state, mesh), place_batches(train, mesh)
-    run, state = prepare(jax.tree.map(jnp.copy, state))
+    run, state = prepare(loop, jax.tree.map(jnp.copy, state))
     losses = []
     for batch in train:
-        state, log = run.train_step(loop, state, batch)
+        state, log = run.train_step(state, batch)
         losses.append(float(log["loss"]))
     return state, losses
 

@@ -54,8 +54,8 @@ def test_batch_statistics_and_the_gradients_norm_are_those_of_the_whole_batch():
     first = problem.start(loop)
     mesh = make_mesh("data=8")
     batch = problem.batches(1)[0]
-    run, state = prepare(shard_state(jax.tree.map(jnp.copy, first), mesh))
-    state, _ = run.train_step(loop, state, place_batch(batch, mesh))
+    run, state = prepare(loop, shard_state(jax.tree.map(jnp.copy, first), mesh))
+    state, _ = run.train_step(state, place_batch(batch, mesh))
     hidden = batch["image"].astype(np.float64) @ np.float64(first.params["dense"]["kernel"])
     got = state.model_state["batch_stats"]["norm"]
     np.testing.assert_allclose(got["mean"], 0.1 * hidden.mean(0), rtol=1e-5, atol=1e-6)
