@@ -18,8 +18,8 @@ AT_ONCE = 2**20  # pixels
 def arrays(path: str | Path) -> Dataset:
     """Read a data set from an .npz file of x_train, y_train, x_test and y_test.
 
-    x: uint8[n, h, w] or uint8[n, h, w, c] with 1 or 3 channels; y: any integer [n], from 0. The
-    number of classes is that of the training labels, and each class needs an image. `mean` and
+    x: uint8[n, h, w] or uint8[n, h, w, c] with any number of channels; y: any integer [n], from 0.
+    The number of classes is that of the training labels, and each class needs an image. `mean` and
     `std` are those of x_train.
 
     Args:
@@ -56,10 +56,10 @@ def arrays(path: str | Path) -> Dataset:
 def check_split(path: str, found: dict[str, np.ndarray], split: str) -> None:
     """Raise an error unless a split has images, and an integer for each."""
     x, y = found[f"x_{split}"], found[f"y_{split}"]
-    if x.dtype != np.uint8 or x.ndim not in (3, 4) or (x.ndim == 4 and x.shape[3] not in (1, 3)):
+    if x.dtype != np.uint8 or x.ndim not in (3, 4):
         raise DataError(
-            f"arrays: x_{split} of {path} must be uint8 [n, h, w] or [n, h, w, c] with 1 or 3 "
-            f"channels; got {x.dtype} {list(x.shape)}. Convert it."
+            f"arrays: x_{split} of {path} must be uint8 [n, h, w] or [n, h, w, c]; got {x.dtype}"
+            f" {list(x.shape)}. Convert it."
         )
     if 0 in x.shape:
         raise DataError(f"arrays: x_{split} of {path} has no images; got {list(x.shape)}.")

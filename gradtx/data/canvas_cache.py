@@ -152,8 +152,7 @@ class CanvasCache:
         """Draw all canvases, and give the directory its name when it is whole."""
         count, began = self.shape[0], time.monotonic()
         self.say(
-            f"Decoding {count:,} photos, once, into {printable(self.path)}"
-            f" ({self.bytes / 1e9:.2g} GB)."
+            f"Decoding {count:,} photos, once, into {printable(self.path)} ({amount(self.bytes)})."
         )
         unfinished = self.place / UNFINISHED
         try:
@@ -177,6 +176,15 @@ class CanvasCache:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
         self.say(f"Decoded in {time.monotonic() - began:.1f} s.")
+
+
+def amount(size: float) -> str:
+    """A number of bytes, rounded.
+
+    >>> amount(1.54e9), amount(2e7), amount(999)
+    ('1.54 GB', '20 MB', '0.000999 MB')
+    """
+    return f"{size / 1e9:.3g} GB" if size >= 1e9 else f"{size / 1e6:.3g} MB"
 
 
 def read_rows(path: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gradtx.data.canvas import canvas_side
-from gradtx.data.canvas_cache import CanvasCache
+from gradtx.data.canvas_cache import CanvasCache, amount
 from gradtx.data.dataset import Dataset
 from gradtx.data.errors import DataError
 from gradtx.data.photo_source import PhotoSource
@@ -65,8 +65,8 @@ def on_canvas(
     without = "Photos are decoded whenever they are read."
     if store.bytes > limit:
         say(
-            f"No cache of decoded photos: it would take {store.bytes / 1e9:.3g} GB, above the limit"
-            f" of {limit / 1e9:g} GB. {without}"
+            f"No cache of decoded photos: it would take {amount(store.bytes)}, above the limit of"
+            f" {amount(limit)}. {without}"
         )
         return direct
     try:

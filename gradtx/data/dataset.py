@@ -54,7 +54,7 @@ class Dataset:
         classes: the names of the classes, by label.
         train: the training examples.
         valid: the validation examples.
-        channels: 1 for gray images, 3 for RGB.
+        channels: 1 for gray images, 3 for RGB, of arrays any number.
         mean: of each channel, of images in [0, 1].
         std: the standard deviation of each channel, of images in [0, 1].
         fingerprint: names the content, not the place: equal fingerprints mean equal data, so it

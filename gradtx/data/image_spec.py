@@ -29,7 +29,7 @@ class ImageSpec:
         name: of the data set.
         fingerprint: names the data set's content; equal fingerprints mean equal data.
         classes: the names of the classes, by label.
-        channels: 1 for gray images, 3 for RGB.
+        channels: 1 for gray images, 3 for RGB, of arrays any number.
         mean: of each channel, of images in [0, 1].
         std: the standard deviation of each channel, of images in [0, 1].
         size: the side in pixels that the model gets.
@@ -123,7 +123,7 @@ def _problem(found: dict[str, Any]) -> str:
         "name": text,
         "fingerprint": text,
         "classes": lambda x: all_of(x, text),
-        "channels": lambda x: x in (1, 3),
+        "channels": lambda x: type(x) is int and x > 0,
         "mean": numbers,
         "std": lambda x: numbers(x) and all(value > 0 for value in x),
         "size": lambda x: type(x) is int and 0 < x < 2**14,
@@ -172,8 +172,14 @@ def read_rows(path: str | Path, spec: ImageSpec) -> dict[str, np.ndarray]:
         spec: what the model was trained on.
 
     Raises:
-        DataError: naming the file, if it cannot be read.
+        DataError: naming the file, if it cannot be read; for a model of images of other than 1 or 3
+            channels.
     """
+    if spec.channels not in (1, 3):
+        raise DataError(
+            f"predict: a model must be of images of 1 or 3 channels to be asked about image files;"
+            f" got one of {spec.channels}. Ask it about arrays, in code."
+        )
     try:
         photo = open_image(as_path(path)).decode("L" if spec.channels == 1 else "RGB")
     except ImageError as error:

@@ -24,7 +24,7 @@ class Validation:
         labels: int32[n], the class of each image.
         probabilities: float32[n, C], of each class for each image.
         worst: int32[k], which images have the least probability for their class, the least first.
-        images: uint8[k, h, w, c] with 1 or 3 channels, the worst ones.
+        images: uint8[k, h, w, 1 or 3], the worst ones; of other channels the first are shown.
     """
 
     labels: np.ndarray
@@ -85,7 +85,8 @@ def validate(
         found = sorted(found, key=lambda item: (-1.0 if np.isnan(item[0]) else item[0], item[1]))
         found = found[:worst]
     mean, std = (np.array(list(x), np.float32) for x in (mean, std))
-    pixels = [np.clip(np.rint(255 * (x * std + mean)), 0, 255).astype(np.uint8) for *_, x in found]
+    levels = [np.clip(np.rint(255 * (x * std + mean)), 0, 255).astype(np.uint8) for *_, x in found]
+    pixels = [x[..., : 3 if x.shape[-1] >= 3 else 1] for x in levels]  # what can be shown
     return Validation(
         np.concatenate(labels).astype(np.int32),
         np.concatenate(probabilities),

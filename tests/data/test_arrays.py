@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from gradtx.data import DataError, arrays, embedded, load
+from gradtx.data import DataError, ImageSpec, arrays, embedded, load, read_rows
 from gradtx.data.arrays import moments
 from gradtx.data.embedded import FILE
 
@@ -72,6 +72,21 @@ def test_gray_images_get_a_channel_and_equal_content_an_equal_fingerprint(tmp_pa
     assert arrays(saved(tmp_path, **gray)).fingerprint != first.fingerprint
 
 
+@pytest.mark.parametrize("channels", [2, 5])
+def test_any_number_of_channels(tmp_path, channels):
+    rng = np.random.default_rng(0)
+    new = {k: rng.integers(0, 256, (*v.shape[:3], channels), np.uint8)
+           for k, v in good().items() if k[0] == "x"}  # fmt: skip
+    dataset = arrays(saved(tmp_path, **new))
+    assert dataset.channels == len(dataset.mean) == channels
+    np.testing.assert_allclose(dataset.mean, new["x_train"].mean((0, 1, 2)) / 255)
+    spec = ImageSpec.of(dataset, size=5)
+    spec.write(tmp_path / "data.json")
+    assert ImageSpec.read(tmp_path / "data.json") == spec
+    with pytest.raises(DataError, match=rf"of 1 or 3 channels .* got one of {channels}\. Ask"):
+        read_rows(tmp_path / "x.png", spec)
+
+
 def test_a_constant_channel_is_only_centered(tmp_path):
     dataset = arrays(saved(tmp_path, x_train=np.full((12, 5, 6, 3), 51, np.uint8)))
     np.testing.assert_allclose(dataset.mean, 0.2)
@@ -86,7 +101,7 @@ x, y = good()["x_train"], good()["y_train"]
     [
         ({"y_test": None}, "must hold x_train, y_train, x_test, y_test; it has no y_test"),
         ({"x_train": x / 255}, r"x_train of .* must be uint8 .*got float64 \[12, 5, 6, 3\]"),
-        ({"x_train": x[..., :2]}, r"1 or 3 channels; got uint8 \[12, 5, 6, 2\]"),
+        ({"x_train": x[..., None]}, r"\[n, h, w, c\]; got uint8 \[12, 5, 6, 3, 1\]"),
         ({"x_train": x[0, 0]}, r"must be uint8 \[n, h, w\].*got uint8 \[6, 3\]"),
         ({"x_test": x[:0], "y_test": y[:0]}, "x_test of .* has no images"),
         ({"x_test": x[:4, :4]}, r"must all have one shape; got \(5, 6, 3\) .*\(4, 6, 3\)"),

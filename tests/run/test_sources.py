@@ -66,7 +66,7 @@ def test_photos_are_decoded_once_unless_something_is_only_tried(folder, cache):
     dataset, lines = loaded(folder, "--size", "16")
     assert isinstance(dataset.train, CanvasSource) and len(lines) == 1
     dataset, lines = loaded(folder, "--size", "16", "--cache-limit", "0.0001")
-    assert isinstance(dataset.train, PhotoSource) and "above the limit of 0.0001 GB" in lines[1]
+    assert isinstance(dataset.train, PhotoSource) and "above the limit of 0.1 MB" in lines[1]
     assert set(folder.rglob("*")) == before
 
 
