@@ -13,6 +13,7 @@ from gradtx.output import counted, lossy_output
 from gradtx.parallel.call import JoinError
 from gradtx.parallel.processes import is_lost, join, say
 from gradtx.run.compiled import keep_compiled
+from gradtx.run.deterministic import be_deterministic
 from gradtx.run.devices import mesh_for
 from gradtx.run.directory import resumed_config
 from gradtx.run.errors import BAD_INPUT, FAILED, NOT_SAVED, RunFailed, fail, out_of_memory
@@ -71,6 +72,8 @@ def launch(
         if options.resume is not None:
             options = resumed_config(cls, options, argv)
         check_ignored(argv, options.ignored, cls.PROG)
+        if options.deterministic:
+            be_deterministic()  # before anything uses a device
         join(
             **options.processes_named,
             detect=options.distributed,

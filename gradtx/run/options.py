@@ -28,6 +28,7 @@ class RunOptions:
         precision: "f32", "bf16" or "f16", of the model's arithmetic.
         nonfinite: at a loss that is not finite, "stop" the run or "skip" the batch.
         log_gradient_norm: whether every step's log has the gradient's norm.
+        deterministic: whether a GPU must give the same bits in each run, which costs time.
         find_lr: a search for a learning rate instead of a training.
         sweep: "NAME=LOW:HIGH:N": a training of N copies instead, with that hyperparameter spread.
         save_every: steps from one checkpoint to the next; None: one at the end of each epoch.
@@ -64,6 +65,9 @@ class RunOptions:
         "stop", "at a loss that is not finite: end the run, or skip the batch (also for gradients)"
     )
     log_gradient_norm: bool = option(False, "write the gradient's norm at every step")
+    deterministic: bool = option(
+        False, "on a GPU: the same bits in each run, at some cost (elsewhere they are anyway)"
+    )
     find_lr: bool = option(False, "raise the learning rate step by step, plot the losses, and stop")
     sweep: str | None = option(
         None,

@@ -49,6 +49,7 @@ class TrainOptions(RunOptions):
         precision: see there.
         nonfinite: see there.
         log_gradient_norm: see there.
+        deterministic: see there.
         find_lr: see there.
         sweep: see there.
         save_every: see there.
