@@ -54,5 +54,6 @@ def prepared(loop: Loop, state: TrainState, batch: Any, *, training: bool) -> An
     # The same by the bit, whether rows were gathered here or the batch has come from the host.
     batch = jax.lax.optimization_barrier(batch)
     key = prepare_key(state, batch) if training else None
-    with named("Loop.prepare", f"the batch {spec(batch)}", own=True):
+    without = "" if training else " and no key, as in validation"
+    with named("Loop.prepare", f"the batch {spec(batch)}{without}", own=True):
         return loop.prepare(batch, key)
