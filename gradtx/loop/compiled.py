@@ -145,7 +145,8 @@ def population(
         states: a `TrainState` with a leading axis [n], as `jax.vmap` over `loop.init` and
             `set_hyperparams` makes it.
         data: `compiled_fit`'s further arguments, shared by all.
-        how: "map" trains one after another in one program, and is bit-identical to separate fits;
+        how: "map" trains one after another in one program, with the bits of separate fits as far as
+            the backend rounds alike (docs/exactness.md);
             "vmap" trains all side by side, which is quicker on accelerators and, on CPU, for small
             models; there it is several times slower for wide convolutions.
 
