@@ -150,12 +150,14 @@ def workers(count: int, path: Path, side: int) -> Iterator[list[Callable[..., An
     root = str(Path(gradtx.__file__).parents[1])
     search = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-P", "-m", "gradtx.data.canvas_worker"]
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    # A session of their own: Ctrl-C is for this process, with which they end.
+    how: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    how |= {"start_new_session": True}
     env = os.environ | {"PYTHONPATH": search, "JAX_PLATFORMS": "cpu"}
     started = []
     try:
         for _ in range(count):
-            started.append(subprocess.Popen(command, env=env, **pipes))
+            started.append(subprocess.Popen(command, env=env, **how))
             send(started[-1], {"pixels": str(path), "side": side})
         yield [lambda known, process=process: ask(process, known) for process in started]
     except BaseException:

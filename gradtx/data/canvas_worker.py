@@ -16,26 +16,35 @@ An answer has `size`, the photo's [height, width], and `digest`, that of its can
 
 import json
 import os
-import signal
 import sys
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from gradtx.data.canvas_row import draw_row
 
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
-    """Answer requests until there are no more."""
-    head = json.loads(requests.readline())
+    """Answer requests until there are no more; one that is cut off is none."""
+    if (head := next_line(requests)) is None:
+        return
     pixels = os.open(head["pixels"], os.O_WRONLY)
-    while line := requests.readline():
-        ask = json.loads(line)
-        photo = Path(ask["path"]) if ask["path"] is not None else requests.read(ask["bytes"])
+    while (ask := next_line(requests)) is not None:
+        photo = Path(ask["path"]) if ask["path"] else requests.read(ask["bytes"])
+        if isinstance(photo, bytes) and len(photo) < ask["bytes"]:
+            return
         answer = draw_row(photo, ask["row"], side=head["side"], pixels=pixels)
         answers.write(json.dumps(answer).encode() + b"\n")
         answers.flush()
 
 
+def next_line(requests: BinaryIO) -> dict[str, Any] | None:
+    """The JSON object of the next line, or None at the end."""
+    line = requests.readline()
+    return json.loads(line) if line.endswith(b"\n") else None
+
+
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
-    serve(sys.stdin.buffer, sys.stdout.buffer)
+    try:
+        serve(sys.stdin.buffer, sys.stdout.buffer)
+    except BrokenPipeError:  # nobody waits for the answer any more
+        os._exit(0)

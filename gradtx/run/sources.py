@@ -107,7 +107,7 @@ def resizing(dataset: data.Dataset, size: int) -> str | None:
         if height == width == size:
             return None
         what, own = f"The images are {height} x {width} px: they are resized", max(height, width)
-    return f"{what} to {size} px. `--size {own}` takes them as they are."
+    return f"{what} to {size} px. `--size {own}` keeps them as large as they are."
 
 
 def load_text() -> Text:

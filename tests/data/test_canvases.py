@@ -195,8 +195,9 @@ canvases.on_canvas(
 
 
 def start(tree, cache, *, pause, processes):
+    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     command = [sys.executable, "-c", SLOW, str(tree), str(cache), str(pause), str(processes)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, cwd=ROOT, text=True, **pipes)
 
 
 @pytest.mark.thorough
@@ -219,7 +220,7 @@ def test_workers_end_with_a_killed_parent_and_the_next_run_cleans_up(
         assert time.monotonic() < deadline
         time.sleep(0.02)
     child.send_signal(signal.SIGKILL)
-    child.communicate()
+    assert not child.communicate()[1]
     while any(Path(f"/proc/{pid}").exists() for pid in workers):
         assert time.monotonic() < deadline
         time.sleep(0.02)
