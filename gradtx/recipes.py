@@ -10,6 +10,7 @@ same arguments; `fine_tune` can't be resumed so.
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import jax
@@ -21,7 +22,7 @@ from gradtx.core.hyperparams import Schedule
 from gradtx.core.runtime_hyperparams import hyperparams, names_with_role
 from gradtx.hooks.schedule_hyperparams import schedule_hyperparams
 from gradtx.loop import History, Hook, Level, Loop, TrainState, fit
-from gradtx.schedules import constant, flat_cos, one_cycle
+from gradtx.schedules import constant, flat_cos, one_cycle, sgdr
 
 Rates = float | Mapping[str, float]
 ENDED = "asked_to_end"
@@ -133,6 +134,64 @@ def fit_flat_cos(
     scheduled = {"learning_rate": _by_group(fall, learning_rate)} | _fixed(state, weight_decay)
     hooks = [schedule_hyperparams(**scheduled)]
     return _fit_with("fit_flat_cos", loop, state, hooks, train, valid, epochs=epochs, **options)
+
+
+def fit_sgdr(
+    loop: Loop,
+    state: TrainState,
+    train: Any,
+    valid: Any = None,
+    *,
+    cycles: int,
+    learning_rate: Rates,
+    cycle_len: int = 1,
+    cycle_mult: int = 2,
+    steps_per_epoch: int | None = None,
+    weight_decay: Rates | None = None,
+    **options: Any,
+) -> tuple[TrainState, History]:
+    """Fit with warm restarts: the learning rate falls to 0 along a cosine, again and again.
+
+        cycle i, from 0, takes cycle_len cycle_mult^i epochs: learning_rate -> 0
+
+    There are cycle_len (1 + cycle_mult + ... + cycle_mult^(cycles - 1)) epochs. A cycle begins with
+    the whole rate, on its first batch; its last batch is one step before 0. Momentum stays as it
+    is.
+
+    Args:
+        loop: what is trained.
+        state: one outside any fit, or one that this recipe has saved; it stays as it is.
+        train: batches, as `fit` takes them.
+        valid: validation batches, as `fit` takes them, or None.
+        cycles: their number, at least 1.
+        learning_rate: at the start of each cycle, or a dict of them by group.
+        cycle_len: epochs of the first cycle, at least 1.
+        cycle_mult: how many times as long each cycle is as the one before it, at least 1.
+        steps_per_epoch: batches in an epoch; may be left out where `train` has a length.
+        weight_decay: of this fit, as in `fit_one_cycle`.
+        options: `fit`'s: observers and so on.
+
+    Raises:
+        ValueError: as `fit_one_cycle`, or if there is no cycle or epoch.
+        TypeError: if the numbers of cycles or epochs are not whole.
+
+    Source: Loshchilov and Hutter (2017), section 3; fastai's `fit_sgdr`, whose `cycle_mult=1` is
+    an error and whose third cycle may begin with a rate of 0, by rounding.
+    """
+    whole = {"cycles": cycles, "cycle_len": cycle_len, "cycle_mult": cycle_mult}
+    for name, value in whole.items():
+        if not isinstance(value, Integral):
+            raise TypeError(
+                f"fit_sgdr: `{name}` must be a whole number; got {value!r}. Pass for example 2."
+            )
+        if value < 1:
+            raise ValueError(f"fit_sgdr: `{name}` must be at least 1; got {value}. Pass 1 or more.")
+    first = cycle_len * _steps_per_epoch("fit_sgdr", train, steps_per_epoch)
+    fall = lambda rate: sgdr(rate, first, cycles=cycles, multiplier=cycle_mult)
+    scheduled = {"learning_rate": _by_group(fall, learning_rate)} | _fixed(state, weight_decay)
+    hooks = [schedule_hyperparams(**scheduled)]
+    epochs = cycle_len * sum(cycle_mult**i for i in range(cycles))
+    return _fit_with("fit_sgdr", loop, state, hooks, train, valid, epochs=epochs, **options)
 
 
 def fine_tune(

@@ -11,7 +11,7 @@ import pytest
 import gradtx
 from gradtx.loop import Hook, Loop, Observer, Request, fit
 from gradtx.optimizers.presets import fastai_adam
-from gradtx.recipes import fine_tune, fit_flat_cos, fit_one_cycle
+from gradtx.recipes import fine_tune, fit_flat_cos, fit_one_cycle, fit_sgdr
 from gradtx.tuning import lr_find
 
 RNG = np.random.default_rng(0)
@@ -99,6 +99,31 @@ def test_flat_cos_is_the_reference_trajectory_and_leaves_momentum():
     state, history = fit_flat_cos(loop, state, BATCHES, epochs=2, learning_rate=0.02)
     np.testing.assert_allclose(history.steps["learning_rate"], rates, rtol=1e-5)
     np.testing.assert_allclose(state.params["w"], numpy_sgd(rates, [0.9] * 12), rtol=2e-5)
+
+
+@pytest.mark.parametrize(("cycles", "length", "mult"), [(2, 1, 2), (3, 1, 1), (2, 2, 3)])
+def test_sgdr_is_the_reference_trajectory_and_leaves_momentum(cycles, length, mult):
+    """fastai's SchedCos(lr, 0) over each cycle, by whole batches and not by float32 positions."""
+    lengths = [STEPS * length * mult**i for i in range(cycles)]
+    rates = [cosine(0.02, 0.0, k / n) for n in lengths for k in range(n)]
+    loop, state = make(gradtx.sgd(0.5, 0.9))
+    options = {"cycles": cycles, "cycle_len": length, "cycle_mult": mult, "learning_rate": 0.02}
+    after, history = fit_sgdr(loop, state, BATCHES, **options)
+    assert len(history.rows) == sum(lengths) // STEPS
+    np.testing.assert_allclose(history.steps["learning_rate"], rates, rtol=1e-5, atol=1e-9)
+    momenta = [0.9] * len(rates)
+    np.testing.assert_allclose(after.params["w"], numpy_sgd(rates, momenta), rtol=1e-4)
+    assert float(gradtx.hyperparams(after.opt_state)["learning_rate"]) == 0.5
+
+
+def test_sgdr_needs_whole_cycles_of_whole_epochs():
+    loop, state = make(gradtx.sgd(0.5))
+    for name in ("cycles", "cycle_len", "cycle_mult"):
+        options = {"cycles": 1, "learning_rate": 0.1}
+        with pytest.raises(ValueError, match=f"fit_sgdr: `{name}` must be at least 1; got 0"):
+            fit_sgdr(loop, state, BATCHES, **options | {name: 0})
+        with pytest.raises(TypeError, match=f"fit_sgdr: `{name}` must be a whole number; got 1.5"):
+            fit_sgdr(loop, state, BATCHES, **options | {name: 1.5})
 
 
 def test_hyperparameters_are_the_fits_own():

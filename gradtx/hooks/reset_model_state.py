@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from gradtx.core.tree import path_name
 from gradtx.loop import Hook, StepContext
 
 EVENTS = ("before_train", "before_validate", "after_fit")
@@ -28,7 +29,10 @@ def reset_model_state(reset: str | Callable[[Any], Any] = "carry") -> Hook:
     """
 
     def zero(model_state: Any) -> Any:
-        return {**model_state, reset: jax.tree.map(jnp.zeros_like, model_state[reset])}
+        is_reset = lambda path: path_name(path[:1]) == reset
+        return jax.tree.map_with_path(
+            lambda path, x: jnp.zeros_like(x) if is_reset(path) else x, model_state
+        )
 
     def init(state: Any) -> tuple:
         if isinstance(reset, str) and reset not in state.model_state:

@@ -10,7 +10,13 @@ import pytest
 from flax.core import FrozenDict
 
 import gradtx
-from gradtx.hooks import best_params, ema_params, save_best, terminate_on_nan
+from gradtx.hooks import (
+    best_params,
+    ema_params,
+    reset_model_state,
+    save_best,
+    terminate_on_nan,
+)
 from gradtx.loop import Loop, compiled_fit, fit
 from tests.loop import small
 
@@ -56,6 +62,22 @@ def test_a_model_state_keeps_its_container(kind):
         assert jax.tree.structure(whole) == jax.tree.structure(state)
     small.assert_same(host.params, want.params)
     small.assert_same(dict(host.model_state), want.model_state)
+
+
+@pytest.mark.parametrize("kind", [FrozenDict, OrderedDict, dict])
+def test_a_reset_keeps_the_container_too(kind):
+    def apply(params, model_state, batch, *, key, training):
+        pred, _ = small.apply(params, model_state["a"], batch, key=key, training=training)
+        return pred, {name: {"mean": x["mean"] + 1} for name, x in model_state.items()}
+
+    loop = small.make(reset_model_state("carry"), apply=apply)
+    state = loop.init(
+        small.params(), kind({"carry": small.model_state(), "a": small.model_state()})
+    )
+    got, _ = fit(loop, state, small.batches(), epochs=1)
+    assert jax.tree.structure(got) == jax.tree.structure(state)
+    assert got.model_state["carry"]["mean"].tolist() == [0.0] * 4
+    assert got.model_state["a"]["mean"].tolist() == [3.0] * 4
 
 
 def test_frozen_parameters_train():
