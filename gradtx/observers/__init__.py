@@ -6,6 +6,7 @@ Those that need more than JAX say so when they are made: `progress` on a termina
 
 from gradtx.observers.checkpoint import Interrupted, checkpoint
 from gradtx.observers.jsonl import MetricsError, jsonl, read_jsonl
+from gradtx.observers.profile import profile
 from gradtx.observers.progress import progress
 from gradtx.observers.signals import stop_on_signals
 from gradtx.observers.table import table
@@ -16,6 +17,7 @@ __all__ = [
     "MetricsError",
     "checkpoint",
     "jsonl",
+    "profile",
     "progress",
     "read_jsonl",
     "stop_on_signals",

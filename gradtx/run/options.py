@@ -11,7 +11,12 @@ from gradtx.parallel.mesh import parse_mesh
 from gradtx.parallel.processes import check_processes
 from gradtx.tuning.sweep import parse_spread
 
-SEARCHING = ("save_every", "steps_per_execution", "log_gradient_norm")  # what searches ignore
+SEARCHING = (
+    "save_every",
+    "steps_per_execution",
+    "log_gradient_norm",
+    "profile",
+)  # what searches ignore
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,7 @@ class RunOptions:
         nonfinite: at a loss that is not finite, "stop" the run or "skip" the batch.
         log_gradient_norm: whether every step's log has the gradient's norm.
         deterministic: whether a GPU must give the same bits in each run, which costs time.
+        profile: how many steps to trace by `jax.profiler`; None: none.
         find_lr: a search for a learning rate instead of a training.
         sweep: "NAME=LOW:HIGH:N": a training of N copies instead, with that hyperparameter spread.
         save_every: steps from one checkpoint to the next; None: one at the end of each epoch.
@@ -67,6 +73,14 @@ class RunOptions:
     log_gradient_norm: bool = option(False, "write the gradient's norm at every step")
     deterministic: bool = option(
         False, "on a GPU: the same bits in each run, at some cost (elsewhere they are anyway)"
+    )
+    profile: int | None = option(
+        None,
+        "trace so many steps by jax.profiler, into OUT/profile, and say what took the time",
+        least=1,
+        below=2**15,
+        resumable=False,
+        overridable=True,
     )
     find_lr: bool = option(False, "raise the learning rate step by step, plot the losses, and stop")
     sweep: str | None = option(

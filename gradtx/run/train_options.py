@@ -50,6 +50,7 @@ class TrainOptions(RunOptions):
         nonfinite: see there.
         log_gradient_norm: see there.
         deterministic: see there.
+        profile: see there.
         find_lr: see there.
         sweep: see there.
         save_every: see there.

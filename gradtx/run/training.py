@@ -13,7 +13,7 @@ from gradtx.data import ImageSpec
 from gradtx.data.errors import DataError
 from gradtx.files import as_path
 from gradtx.loop import Loop, Observer, Report, TrainState
-from gradtx.observers import checkpoint, jsonl, progress, tensorboard
+from gradtx.observers import checkpoint, jsonl, profile, progress, tensorboard
 from gradtx.output import counted
 from gradtx.parallel.mesh import place, shardings_of
 from gradtx.parallel.processes import is_first, say
@@ -85,7 +85,12 @@ def observers_for(
     best = ("accuracy", "max") if "accuracy" in loop.metrics else ("valid_loss", "min")
     saving |= {"every": options.save_every, "best": best}
     saves = checkpoint(out / "checkpoints", flush=[log, events] if is_first() else [], **saving)
-    return [progress(steps_per_epoch=steps), log, events, saves] if is_first() else [saves]
+    if not is_first():
+        return [saves]
+    shown = [progress(steps_per_epoch=steps)]
+    if options.profile is not None:
+        shown.append(profile(out / "profile", options.profile, say=say))
+    return [*shown, log, events, saves]
 
 
 def _noting(observer: Observer, name: str, missing: list[str]) -> Observer:

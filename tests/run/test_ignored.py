@@ -37,6 +37,7 @@ HEEDED = {
     "save_every": lambda m, d, o, s, c: s == "fit",
     "steps_per_execution": lambda m, d, o, s, c: s == "fit",
     "log_gradient_norm": lambda m, d, o, s, c: s == "fit",
+    "profile": lambda m, d, o, s, c: s == "fit",
 }
 FIELDS = [field.name for field in dataclasses.fields(TrainOptions)]
 
