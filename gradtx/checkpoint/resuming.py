@@ -1,5 +1,6 @@
 """Resuming a fit from its newest checkpoint."""
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import jax
 
+from gradtx.checkpoint.errors import CheckpointError
 from gradtx.checkpoint.layout import entries
 from gradtx.checkpoint.restoring import restore
 from gradtx.loop import History, TrainState
@@ -37,6 +39,11 @@ def resume(
     """
 
     def begin(state: TrainState) -> tuple[TrainState, History]:
+        if os.path.lexists(directory) and not Path(directory).is_dir():
+            raise CheckpointError(
+                f"checkpoint: {directory} must be a directory of checkpoints; got something else."
+                " Put it back, or remove that to begin anew."
+            )
         if not entries(directory):
             say(f"No checkpoint yet in {directory}: the run begins anew.")
             return state, History()

@@ -1,5 +1,6 @@
 """What a training leaves in its directory: configuration, metrics, events, checkpoints, report."""
 
+import errno
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,11 @@ from gradtx.run.directory import write_config
 from gradtx.run.errors import short
 from gradtx.run.options import RunOptions
 from gradtx.run.sources import BatchSource
+
+FILES = (
+    *("config.json", "data.json", "skipped.jsonl", "metrics.jsonl"),
+    *("faults.json", "validation.npz", "report.html"),
+)
 
 
 def begin_new(options: RunOptions, loop: Loop, state: TrainState, out: Path) -> TrainState:
@@ -46,7 +52,14 @@ def begin_new(options: RunOptions, loop: Loop, state: TrainState, out: Path) -> 
 def describe_run(
     options: RunOptions, state: TrainState, source: BatchSource, out: Path, *, resuming: bool
 ) -> list[str]:
-    """Write what the run is made of, before it begins; returns the files' names."""
+    """Write what the run is made of, before it begins; returns the files' names.
+
+    Raises:
+        IsADirectoryError: if there is a directory where a file of the run is to be.
+    """
+    for name in FILES:
+        if (out / name).is_dir():  # found out now, not after the training
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(out / name))
     if not resuming:
         beside = {
             "data": source.fingerprint,

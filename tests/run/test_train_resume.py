@@ -84,6 +84,23 @@ def test_with_no_intact_checkpoint_it_ends_with_an_error(run, capsys):
     assert "must have an intact checkpoint" in refused(capsys, "--resume", run)
 
 
+def test_a_file_for_a_folder_and_a_folder_for_a_file_are_refused_before_training(run, capsys):
+    """Nothing of the run changes: its metrics are as long as they were."""
+    want = (run / "metrics.jsonl").read_bytes()
+    (run / "checkpoints").rename(run / "aside")
+    (run / "checkpoints").write_text("")
+    assert "must be a directory of checkpoints; got something" in refused(capsys, "--resume", run)
+    (run / "checkpoints").unlink()
+    (run / "aside").rename(run / "checkpoints")
+    for name in ("faults.json", "report.html", "metrics.jsonl"):
+        (run / name).rename(run / "aside")
+        (run / name).mkdir()
+        assert name in refused(capsys, "--resume", run)
+        (run / name).rmdir()
+        (run / "aside").rename(run / name)
+    assert (run / "metrics.jsonl").read_bytes() == want
+
+
 def test_no_option_may_contradict_the_run(run, capsys):
     said = refused(capsys, "--resume", run, "--epochs", 5, "--lr=1")
     assert "got --epochs, --lr too" in said and "--params-only" in said
