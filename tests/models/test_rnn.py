@@ -405,3 +405,11 @@ def test_another_batch_size_than_the_carry_is_named():
     model, params, state = make()
     with pytest.raises(ValueError, match=r"carried state must be \[2, 7\].*got \[3, 7\]"):
         run(model, params, state, tokens_of(0)[:2])
+
+
+def test_logits_of_places_that_are_left_out_are_not_in_the_derivative():
+    label = jnp.asarray([[0, 1], [2, -1]])
+    logits = jnp.zeros((2, 2, 3)).at[1, 1].set(jnp.nan)
+    loss, grad = jax.value_and_grad(lambda x: sequence_loss(x, label).sum())(logits)
+    assert float(loss) == pytest.approx(2 * np.log(3)) and np.isfinite(grad).all()
+    assert not np.any(grad[1, 1]) and np.any(grad[1, 0])
