@@ -122,7 +122,11 @@ def hook_only_raises_the_request(hook: Hook, fixture: Fixture) -> None:
         return on
 
     start = lambda state: (hook.init(state), {event: jnp.array(True) for event in hook.on})
-    watch = replace(hook, on={event: watched(event) for event in hook.on}, init=start)
+    told = {
+        name: lambda state, tell=getattr(hook, name): tell(state[0])
+        for name in ("log", "faults", "failed", "reason")
+    }
+    watch = replace(hook, on={event: watched(event) for event in hook.on}, init=start, **told)
     asks = requesting(run_before=(hook.name,))
     # Requests at different times, so that each event meets one that is pending.
     skips = [("before_batch", 0, Request.SKIP_BACKWARD), ("before_batch", 1, Request.SKIP_STEP)]

@@ -22,6 +22,7 @@ def switched(hooks: Sequence[Hook]) -> list[Hook]:
             on={event: _switched(act) for event, act in hook.on.items()},
             init=lambda state, init=hook.init: (jnp.asarray(False), init(state)),
             log=lambda state: {},
+            failed=lambda state, failed=hook.failed: failed(state[1]),
         )
         for i, hook in enumerate(hooks)
     ]
