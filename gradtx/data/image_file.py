@@ -6,7 +6,7 @@
 | 1 bit | 0 and 255 |
 | a palette | its colors |
 | CMYK, YCbCr or LAB | as Pillow makes RGB of them, without the file's color profile |
-| alpha, of any kind | laid on white |
+| alpha, or one transparent color | laid on white |
 | 16 bits, or integers of 32 | v >> 8; refused if one is outside 0..65535 |
 | floating-point numbers | round(255 v); refused if one is outside [0, 1] |
 | anything else | refused |
@@ -25,6 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -35,6 +36,7 @@ SUFFIXES = frozenset(
 )
 MOST_PIXELS = 2**26  # 8192 x 8192; decoding takes up to 13 bytes a pixel
 MOST_BYTES = 2**30  # of a file
+LEVELS = {"L;2": 85, "L;4": 17}  # from one level of gray to the next, of 255
 WHITE = (255, 255, 255)
 ORIENTATION = 0x0112  # the EXIF tag
 UPRIGHT = {
@@ -79,7 +81,10 @@ class ImageFile:
             ImageError: if that is not possible.
         """
         with decoding():
+            tiles = getattr(self.opened, "tile", None)  # gone once it is decoded
+            kind = tiles[0][3] if tiles else None
             self.opened.load()
+            mend_transparency(self.opened, kind)
             return as_8_bits(upright(self.opened), mode)
 
     def verify(self) -> None:
@@ -140,10 +145,23 @@ def decoding() -> Iterator[None]:
 def reason(error: Exception) -> str:
     """The first line of the error's message, or a better one."""
     if isinstance(error, UnidentifiedImageError):
-        return f"not an image of the formats {', '.join(FORMATS)}"
+        kinds = ", ".join(FORMATS)
+        return f"not an image of the formats {kinds}, or of a kind in them that Pillow cannot read"
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         return f"more pixels than the limit of {MOST_PIXELS:,}"
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def mend_transparency(image: Image.Image, kind: Any) -> None:
+    """Make the one transparent color of a PNG one of 8 bits, as Pillow has made the pixels.
+
+    `kind` is how the file has them, by Pillow's name, such as "L;2" for gray of 2 bits.
+    """
+    color = image.info.get("transparency")
+    if isinstance(kind, str) and kind in LEVELS and isinstance(color, int):
+        image.info["transparency"] = color * LEVELS[kind]
+    if kind == "RGB;16B" and color is not None:
+        raise ImageError("one transparent color of 3 x 16 bits, which Pillow cannot tell")
 
 
 def upright(image: Image.Image) -> Image.Image:

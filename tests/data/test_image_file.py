@@ -20,13 +20,14 @@ def encoded(image, form, **how):
     return out.getvalue()
 
 
-def png(width, height, bits, color, rows):
+def png(width, height, bits, color, rows, transparent=b""):
     """A PNG written by hand: what Pillow does not write itself."""
     chunk = lambda name, data: (
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
     )
     header = struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0)
-    parts = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")
+    key = chunk(b"tRNS", transparent) if transparent else b""
+    parts = chunk(b"IHDR", header), key, chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
@@ -67,6 +68,9 @@ TRANSPARENT = array(HALF, np.uint8)
         (png(2, 1, 16, 2, struct.pack(">x6H", 0, 256, 65535, 300, 20000, 255)),
          [(0, 1, 255), (1, 78, 0)]),
         (png(2, 1, 16, 4, struct.pack(">x4H", 256, 65535, 20000, 0)), [*gray(1), WHITE]),
+        (png(4, 1, 2, 0, b"\0\x1b", b"\0\1"), gray(0, 255, 170, 255)),
+        (png(2, 1, 4, 0, b"\0\x12", b"\0\1"), gray(255, 34)),
+        (png(2, 1, 1, 0, b"\0\x40", b"\0\0"), gray(255, 255)),
         (encoded(TRANSPARENT, "PNG"), ON_WHITE),
         (encoded(TRANSPARENT, "TIFF"), ON_WHITE),
         (encoded(TRANSPARENT, "WEBP", lossless=True, exact=True), ON_WHITE),
@@ -126,6 +130,14 @@ def test_the_orientation_of_the_exif_data_is_applied(form):
         image = open_image(data)
         assert image.short_side == 16
         np.testing.assert_allclose(np.asarray(image.decode("L"), int), want, atol=8)
+
+
+def test_a_transparent_color_that_pillow_loses_is_refused():
+    data = png(
+        2, 1, 16, 2, struct.pack(">x6H", *[300] * 3, 4, 5, 6), struct.pack(">3H", *[300] * 3)
+    )
+    with pytest.raises(ImageError, match="one transparent color of 3 x 16 bits"):
+        open_image(data).decode()
 
 
 def test_damaged_exif_data_turn_nothing():
