@@ -61,6 +61,16 @@ def middle_box(height: Any, width: Any) -> jax.Array:
     return jnp.stack([(height - side) / 2, (width - side) / 2, side, side])
 
 
+def whole_box(height: Any, width: Any) -> jax.Array:
+    """All of an image: float32[4], (top, left, height, width) = (0, 0, height, width).
+
+    Args:
+        height: of the image, positive, in pixels.
+        width: of the image.
+    """
+    return jnp.stack([jnp.asarray(x, jnp.float32) for x in (0, 0, height, width)])
+
+
 def inside(box: jax.Array, height: int, width: int) -> jax.Array:
     """The pixels whose centers are in a box: bool[height, width].
 

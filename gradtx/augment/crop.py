@@ -3,11 +3,10 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
-from gradtx.augment.boxes import middle_box, random_box
+from gradtx.augment.boxes import middle_box, random_box, whole_box
 from gradtx.augment.checks import require
-from gradtx.augment.examples import Batch, Prepare, example_keys
+from gradtx.augment.examples import Batch, Prepare, example_keys, on_canvas
 from gradtx.augment.resample import resample, resample_canvas
 
 SCALE, RATIO = (0.35, 1.0), (3 / 4, 4 / 3)
@@ -64,7 +63,8 @@ def center_crop(size: int, *, inputs: str = "image") -> Prepare:
 def resize(size: int, *, inputs: str = "image") -> Prepare:
     """Each image as a whole, squeezed into a square, with or without a key.
 
-    Images of that size already stay as they are; others come out in float32.
+    Images of that size already stay as they are; others, and photos on canvases, come out in
+    float32.
 
     Args:
         size: the side of the result, in pixels.
@@ -74,16 +74,12 @@ def resize(size: int, *, inputs: str = "image") -> Prepare:
         ValueError: if `size` is not positive.
     """
     require("resize", "size", size, lambda n: n >= 1, must="be positive", do="Pass pixels.")
+    squeeze = _cropped(size, None, inputs, plain=whole_box)
 
     def prepare(batch: Batch, key: jax.Array | None) -> Batch:
         del key
-        images = batch[inputs]
-        height, width = images.shape[1:3]
-        if (height, width) == (size, size):
-            return batch
-        whole = jnp.array([0, 0, height, width], jnp.float32)
-        images = jax.vmap(lambda image: resample(image, whole, size=size))(images)
-        return {**batch, inputs: images}
+        same = not on_canvas(batch) and batch[inputs].shape[1:3] == (size, size)
+        return batch if same else squeeze(batch, None)
 
     return prepare
 
@@ -98,15 +94,15 @@ def check_crop(where: str, size: Any, scale: Any, ratio: Any) -> None:
     require(where, "ratio", ratio, in_order, must=must, do=do)
 
 
-def _cropped(size: int, draw: Any, inputs: str) -> Prepare:
-    """The box that `draw(key, height, width)` gives of each image, or the middle without a key."""
+def _cropped(size: int, draw: Any, inputs: str, plain: Any = middle_box) -> Prepare:
+    """The box that `draw(key, height, width)` gives of each image; without a key `plain`'s."""
 
     def prepare(batch: Batch, key: jax.Array | None) -> Batch:
         images = batch[inputs]
-        box_of = lambda key, h, w: middle_box(h, w) if key is None else draw(key, h, w)
+        box_of = lambda key, h, w: plain(h, w) if key is None else draw(key, h, w)
         keys = None if key is None else example_keys(batch, key, inputs=inputs)
         over_keys = None if key is None else 0
-        if "size" not in batch:
+        if not on_canvas(batch):
 
             def one(image: jax.Array, key: Any) -> jax.Array:
                 return resample(image, box_of(key, *image.shape[:2]), size=size)

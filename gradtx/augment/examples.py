@@ -37,6 +37,32 @@ def batch_key(batch: Batch, key: jax.Array) -> jax.Array:
     return jax.random.fold_in(key, batch["id"][0]) if "id" in batch else key
 
 
+def on_canvas(batch: Batch) -> bool:
+    """Whether the images are photos on canvases: then there is an entry "size", int32[B, 2].
+
+    Args:
+        batch: any.
+    """
+    return "size" in batch and jnp.ndim(batch["size"]) == 2
+
+
+def require_images(where: str, batch: Batch) -> None:
+    """Require images that fill their arrays, not photos on canvases.
+
+    Args:
+        where: how the message begins.
+        batch: any.
+
+    Raises:
+        ValueError: for photos on canvases.
+    """
+    if on_canvas(batch):
+        raise ValueError(
+            f"{where}: images must fill their arrays; got photos on canvases (the batch has an"
+            " entry 'size'). Put `random_resized_crop` or `center_crop` before it."
+        )
+
+
 def each_image(f: Callable[[jax.Array, jax.Array], jax.Array], *, inputs: str = "image") -> Prepare:
     """An augmentation from a function of one image and a key.
 
@@ -52,9 +78,13 @@ def each_image(f: Callable[[jax.Array, jax.Array], jax.Array], *, inputs: str = 
     Args:
         f: a function of an image [H, W, C] and a key to an image, which `jax.vmap` is put around.
         inputs: the batch's entry of images, [B, H, W, C].
+
+    Raises:
+        ValueError: when it is called, for photos on canvases, which must be cropped first.
     """
 
     def prepare(batch: Batch, key: jax.Array | None) -> Batch:
+        require_images(f"each_image: {getattr(f, '__name__', 'function')}", batch)
         if key is None:
             return batch
         keys = example_keys(batch, key, inputs=inputs)

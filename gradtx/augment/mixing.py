@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from gradtx.augment.boxes import inside
 from gradtx.augment.checks import require
-from gradtx.augment.examples import Batch, Prepare, batch_key, example_keys
+from gradtx.augment.examples import Batch, Prepare, batch_key, example_keys, require_images
 
 
 def mixup(
@@ -92,6 +92,7 @@ def _mixing(where: str, mix: Callable[..., Any], classes: int, inputs: str, labe
     """An augmentation by `mix(x, other, key) -> (x', share of x in it)`, a function of examples."""
 
     def prepare(batch: Batch, key: jax.Array | None) -> Batch:
+        require_images(where, batch)
         if key is None:
             return batch
         x, y = batch[inputs], batch[label]

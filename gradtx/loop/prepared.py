@@ -56,4 +56,19 @@ def prepared(loop: Loop, state: TrainState, batch: Any, *, training: bool) -> An
     key = prepare_key(state, batch) if training else None
     without = "" if training else " and no key, as in validation"
     with named("Loop.prepare", f"the batch {spec(batch)}{without}", own=True):
-        return loop.prepare(batch, key)
+        new = loop.prepare(batch, key)
+    _check(batch, new)
+    return new
+
+
+def _check(batch: Any, new: Any) -> None:
+    """Find what would go wrong far from here, or not at all."""
+    if new is None:
+        raise TypeError(
+            "Loop: `prepare` must return the batch; got None. End it with `return {**batch, ...}`."
+        )
+    if isinstance(batch, dict) and isinstance(new, dict) and "weight" in batch.keys() - new.keys():
+        raise ValueError(
+            "Loop: `prepare` must keep the entry 'weight', or rows that only fill up a batch would"
+            f" count; got {', '.join(map(str, new))}. Return {{**batch, ...}}."
+        )

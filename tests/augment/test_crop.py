@@ -102,6 +102,33 @@ def test_an_image_is_its_own_canvas_without_a_size():
     assert augment.resize(20)(square, None) is square
 
 
+def test_resize_takes_the_whole_photo_of_a_canvas():
+    batch = batch_of(SIZES)
+    got = augment.resize(16)(batch, None)
+    assert "size" not in got
+    for i, size in enumerate(SIZES):
+        part = upright(np.asarray(batch["image"][i]), size)
+        want = by_pillow(part, size, (0, 0, *size), 16)
+        np.testing.assert_allclose(got["image"][i], want, atol=1.5)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        augment.flip,
+        augment.shift,
+        augment.rand_augment,
+        augment.random_erasing,
+        lambda: augment.mixup(classes=9),
+        lambda: augment.cutmix(classes=9),
+    ],
+)
+def test_what_takes_canvases_for_images_is_refused(make):
+    for key in (jax.random.key(0), None):
+        with pytest.raises(ValueError, match=r"images must fill their arrays; .*Put `random_res"):
+            make()(batch_of(SIZES), key)
+
+
 @pytest.mark.parametrize("new", [5, 28, 32, 61])
 @pytest.mark.parametrize("shape", [(28, 28), (17, 40)])
 def test_resize_agrees_with_pillow(new, shape):

@@ -18,7 +18,7 @@ def test_tiny_run_writes_its_json(tmp_path):
     for name, values in found["seconds_a_batch"].items():
         assert len(values) == 1
         assert found["images_per_s"][name] == pytest.approx(4 / values[0])
-    assert found["ratios"].keys() == {"both/step", "least both/step"}
+    assert found["ratios"].keys() == {"both/step", "least both/step", "processor both/step"}
 
 
 def test_the_photos_are_about_as_large_as_imagenettes(tmp_path):

@@ -79,10 +79,10 @@ def test_the_key_is_of_the_seed_and_the_epoch_and_of_no_step():
 
 def seen_in(loop, state, data):
     """The examples that a fit's steps saw, by their numbers: {(epoch, id): x}."""
-    found = {}
+    found = []  # a list: loops that close over equal dicts would share a program, and this one's
 
     def keep(x, ids, epoch):
-        found.update({(int(epoch), int(i)): np.array(row) for i, row in zip(ids, x, strict=True)})
+        found.extend(((int(epoch), int(i)), np.array(row)) for i, row in zip(ids, x, strict=True))
 
     def before_batch(own, context):
         if context.training:
@@ -93,7 +93,7 @@ def seen_in(loop, state, data):
     loop, state = loop.with_hooks(state, [Hook("keep", {"before_batch": before_batch})])
     fit(loop, state, data, epochs=2)
     jax.effects_barrier()
-    return found
+    return dict(found)
 
 
 def test_an_example_draws_the_same_whatever_the_batch_size_and_where_it_resumes():
@@ -124,3 +124,14 @@ def test_host_loop_and_compiled_fit_train_the_same():
 def test_what_is_no_function_is_refused():
     with pytest.raises(TypeError, match=r"Loop: `prepare` must be a function; got 3"):
         replace(small.make(), prepare=3)
+
+
+def test_a_batch_that_is_lost_or_loses_its_weight_is_named():
+    state, batch = small.start(small.make()), {**batches(0)[0], "weight": jnp.ones(small.BATCH)}
+    lose = lambda batch, key: {name: x for name, x in batch.items() if name != "weight"}
+    for prepare, kind, said in (
+        (lambda batch, key: None, TypeError, "must return the batch; got None"),
+        (lose, ValueError, "must keep the entry 'weight', .* got id, x, y"),
+    ):
+        with pytest.raises(kind, match=f"Loop: `prepare` {said}"):
+            prepared(replace(small.make(), prepare=prepare), state, batch, training=False)
