@@ -35,7 +35,7 @@ SUFFIXES = frozenset(
     ".jpg .jpeg .png .webp .gif .bmp .tif .tiff .ppm .pgm .pbm .pnm".split()  # in lower case
 )
 MOST_PIXELS = 2**26  # 8192 x 8192; decoding takes up to 13 bytes a pixel
-MOST_BYTES = 2**30  # of a file
+MOST_BYTES = 2**29  # of a file
 LEVELS = {"L;2": 85, "L;4": 17}  # from one level of gray to the next, of 255
 WHITE = (255, 255, 255)
 ORIENTATION = 0x0112  # the EXIF tag

@@ -20,7 +20,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gradtx.data import DataError, imagenette, load, on_canvas, train_batches, valid_batches
+from gradtx.data import (
+    DataError,
+    imagenette,
+    load,
+    on_canvas,
+    train_batches,
+    valid_batches,
+)
 from gradtx.data.imagenette import CLASSES, IMAGENETTE_160, UNFINISHED
 
 PREPARED = Path("imagenette/160px-v2/1.0.0")
@@ -328,6 +335,22 @@ def test_two_runs_that_start_at_once_prepare_once(tmp_path, small_archive):
     children = [subprocess.Popen([sys.executable, "-c", SLOW, *args], cwd=ROOT) for _ in range(2)]
     assert [child.wait() for child in children] == [0, 0]
     assert {p.split("/")[0] for p in leftovers(tmp_path)} == {"imagenette"}
+
+
+def test_prepared_photos_go_to_a_cache_beside_them(tmp_path, small_archive):
+    dataset = imagenette(tmp_path, archive=small_archive[0], expected=small_archive[1])
+    direct = on_canvas(dataset, size=128)
+    said = []
+    cached = on_canvas(dataset, size=128, cache=tmp_path, say=said.append, processes=0)
+    assert direct.canvas == 160 and "Decoding 90 photos" in said[0]
+    assert list((tmp_path / "canvases").glob("imagenette-*/*/pixels"))
+    for split in ("train", "valid"):
+        one, other = getattr(direct, split), getattr(cached, split)
+        np.testing.assert_array_equal(one.labels, other.labels)
+        got, want = (source.rows(np.arange(0, len(one), 7)).arrays for source in (other, one))
+        assert want["image"].shape[1:] == (160, 240, 3)
+        for name in want:
+            np.testing.assert_array_equal(got[name], want[name])
 
 
 def test_a_data_directory_that_is_a_file(tmp_path, small_archive):
