@@ -45,6 +45,7 @@ def leafwise(
     *,
     slots: Mapping[str, Slot] | None = None,
     needs_params: bool = False,
+    per_leaf: bool = False,
     **hyperparams: tuple[Any, Interval] | None,
 ) -> GradientTransformation:
     """Make a transformation from a rule for one leaf.
@@ -70,6 +71,8 @@ def leafwise(
         slots: by name what is remembered of each leaf: a function from the parameter to the first
             value, such as `zeros()`.
         needs_params: whether an update without parameters is an error.
+        per_leaf: whether the rule is not elementwise, as one that uses a leaf's norm or shape;
+            `flatten` refuses such a one.
         **hyperparams: pairs (number, schedule, JAX scalar or `by_group` of those; the interval that
             it must lie in), or None for one that is left out of the state: `h` has None for it.
 
@@ -86,7 +89,7 @@ def leafwise(
         )
     grouped = {key: spec for key, spec in specs.items() if isinstance(spec, PerGroup)}
     rule = _Rule(name, update, tuple(slots), grouped)
-    options: dict[str, Any] = {"needs_params": needs_params, **hyperparams}
+    options: dict[str, Any] = {"needs_params": needs_params, "per_leaf": per_leaf, **hyperparams}
     return transformation(
         name,
         lambda params: {slot: jax.tree.map(make, params) for slot, make in slots.items()},

@@ -129,6 +129,8 @@ class Structure:
         select: maps a tree of parameters to what each of `parts` sees of it, `None` for the leaves
             that it does not see; without it, every part sees all.
         needs_params: the name of the transformation that needs the parameters, itself or a part.
+        per_leaf: whether what becomes of a number depends on the others of its leaf, or on which
+            leaf it is in.
         check: check(updates, state) requires that `state` is one of this transformation for trees
             like `updates`.
         apply: apply(updates, state, params, count, extra) is the update without checks, of a state
@@ -142,6 +144,7 @@ class Structure:
     parts: tuple[Any, ...] = ()
     select: Callable[[PyTree], tuple[PyTree, ...]] | None = None
     needs_params: str | None = None
+    per_leaf: bool = False
     check: Callable[[PyTree, Any], None] = lambda updates, state: None
     apply: Callable[..., tuple[PyTree, Any]] = lambda *args: args[:2]
     update: Any = None

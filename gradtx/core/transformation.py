@@ -80,6 +80,7 @@ def transformation(
     *,
     needs_params: bool = False,
     per_group: bool = False,
+    per_leaf: bool = False,
     parts: tuple[Any, ...] = (),
     select: Callable[[PyTree], tuple[PyTree, ...]] | None = None,
     clock: Callable[[Any], jax.Array] | None = None,
@@ -99,6 +100,8 @@ def transformation(
         update: the rule; `extra` are the extra arguments of the call.
         needs_params: whether an update without parameters is an error.
         per_group: whether `update` understands values that differ between groups of parameters.
+        per_leaf: whether what becomes of a number depends on the others of its leaf, as where a
+            leaf's norm counts; `flatten` refuses such a one.
         parts: the transformations inside this one, for `describe`.
         select: maps the parameters to what each of `parts` sees of them; by default each sees all.
         clock: reads off the slots the count that schedules are given, in place of `h.count`.
@@ -127,7 +130,8 @@ def transformation(
     rule = _Rule(info, init, update, specs, domains, absent, grouped, clock, check)
     needing = [part.needs_params for part in map(structure_of, parts) if part and select is None]
     wants = name if needs_params else next(filter(None, needing), None)
-    structure = Structure(name, specs, parts, select, wants, rule.check_state, rule.apply)
+    unit = per_leaf or bool(grouped) or select is not None
+    structure = Structure(name, specs, parts, select, wants, unit, rule.check_state, rule.apply)
     start: Any = rule.init_state
     return GradientTransformation(start, _checked(structure))
 

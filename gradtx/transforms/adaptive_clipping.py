@@ -46,6 +46,7 @@ def adaptive_grad_clip(
         needs_params=True,
         clipping=(clipping, Interval(0, closed_high=True)),
         eps=(eps, NON_NEGATIVE),
+        per_leaf=True,
     )
 
 

@@ -33,4 +33,4 @@ def centralize(*, output_axis: int = 0) -> GradientTransformation:
         others = tuple(axis for axis in range(g.ndim) if axis != output_axis % g.ndim)
         return g - jnp.mean(g, axis=others, keepdims=True)
 
-    return leafwise("centralize", lambda h: lambda g, p: rule(g))
+    return leafwise("centralize", lambda h: lambda g, p: rule(g), per_leaf=True)

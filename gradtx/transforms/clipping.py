@@ -93,7 +93,10 @@ def clip_by_block_rms(threshold: ScalarOrSchedule) -> GradientTransformation:
         return g * at_most(rms, h.threshold)
 
     return leafwise(
-        "clip_by_block_rms", lambda h: lambda g, p: rule(h, g), threshold=(threshold, BOUND)
+        "clip_by_block_rms",
+        lambda h: lambda g, p: rule(h, g),
+        per_leaf=True,
+        threshold=(threshold, BOUND),
     )
 
 
@@ -116,5 +119,8 @@ def clip_by_block_norm(max_norm: ScalarOrSchedule) -> GradientTransformation:
         return g * at_most(size, h.max_norm)
 
     return leafwise(
-        "clip_by_block_norm", lambda h: lambda g, p: rule(h, g), max_norm=(max_norm, BOUND)
+        "clip_by_block_norm",
+        lambda h: lambda g, p: rule(h, g),
+        per_leaf=True,
+        max_norm=(max_norm, BOUND),
     )

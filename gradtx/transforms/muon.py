@@ -74,6 +74,7 @@ def scale_by_muon(
         slots={"mu": zeros(mu_dtype)},
         beta=(beta, MOMENTUM),
         eps=(eps, NON_NEGATIVE),
+        per_leaf=True,
     )
 
 
@@ -130,6 +131,7 @@ def scale_by_shape(consistent_rms: ScalarOrSchedule | None = None) -> GradientTr
         "scale_by_shape",
         lambda h: lambda g, p: rule(h, g),
         consistent_rms=optional(consistent_rms, NON_NEGATIVE),
+        per_leaf=True,
     )
 
 

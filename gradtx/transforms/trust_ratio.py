@@ -58,6 +58,7 @@ def scale_by_trust_ratio(
         trust_coefficient=(trust_coefficient, NON_NEGATIVE),
         eps=(eps, NON_NEGATIVE),
         max_ratio=optional(max_ratio, POSITIVE),
+        per_leaf=True,
     )
 
 
@@ -97,4 +98,5 @@ def scale_by_larc(
         needs_params=True,
         trust_coefficient=(trust_coefficient, NON_NEGATIVE),
         eps=(eps, NON_NEGATIVE),
+        per_leaf=True,
     )

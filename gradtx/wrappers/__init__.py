@@ -1,12 +1,14 @@
 """Accumulation, skipping, and what keeps low-precision parameters exact."""
 
 from gradtx.wrappers.accumulation import accumulate
+from gradtx.wrappers.flattening import flatten
 from gradtx.wrappers.rounding import kahan_summation, master_weights, stochastic_rounding
 from gradtx.wrappers.skipping import apply_if_finite, skip_if_not_finite
 
 __all__ = [
     "accumulate",
     "apply_if_finite",
+    "flatten",
     "kahan_summation",
     "master_weights",
     "skip_if_not_finite",

@@ -345,6 +345,12 @@ TRANSFORMS = [
         skips_nonfinite=True,
     ),
     row(
+        "flatten",
+        lambda: gradtx.flatten(gradtx.sgd(0.1, momentum=0.9)),
+        none_gradients=False,
+        linear=True,
+    ),
+    row(
         "skip_if_not_finite",
         lambda: gradtx.skip_if_not_finite(gradtx.sgd(0.1, momentum=0.9)),
         skips_nonfinite=True,
