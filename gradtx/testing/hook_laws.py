@@ -122,9 +122,11 @@ def hook_only_raises_the_request(hook: Hook, fixture: Fixture) -> None:
         return on
 
     start = lambda state: (hook.init(state), {event: jnp.array(True) for event in hook.on})
-    told = {
-        name: lambda state, tell=getattr(hook, name): tell(state[0])
-        for name in ("log", "faults", "failed", "reason")
+    told: dict[str, Any] = {
+        "log": lambda state: hook.log(state[0]),
+        "faults": lambda state: hook.faults(state[0]),
+        "failed": lambda state: hook.failed(state[0]),
+        "reason": lambda state: hook.reason(state[0]),
     }
     watch = replace(hook, on={event: watched(event) for event in hook.on}, init=start, **told)
     asks = requesting(run_before=(hook.name,))
@@ -151,6 +153,33 @@ def hook_resumes(hook: Hook, fixture: Fixture) -> None:
     """
     got = fixture.fit([hook], between=through_bytes)
     same_state(got, fixture.fit([hook]), 0.0, ("resumed", "uninterrupted"))
+
+
+@law(registry=HOOK_LAWS)
+def hook_tells_scalars(hook: Hook, fixture: Fixture) -> None:
+    """What a hook says of itself are scalars, and of many states it says what it says of each.
+
+        log(h): scalars by name     faults(h): whole numbers by kind     reason(h): text
+        failed([h, h']) = [failed(h), failed(h')]
+
+    Args:
+        hook: the hook.
+        fixture: the fit to try it in: see `gradtx.testing.fixture`.
+    """
+    loop = fixture.program([hook]).loop
+    first, last = fixture.start(loop), fixture.fit([hook])  # the log is looked at here
+    for kind, count in hook.faults(last.hooks[hook.name]).items():
+        whole = jnp.issubdtype(jnp.result_type(count), jnp.integer) and not jnp.shape(count)
+        require(whole, f"faults: {jnp.result_type(count)}{list(jnp.shape(count))} under {kind!r}")
+    reason = hook.reason(last.hooks[hook.name])
+    require(isinstance(reason, str), f"reason: {reason!r:.80}")
+    each = [hook.failed(state.hooks[hook.name]) for state in (first, last)]
+    both = jax.tree.map(lambda *x: jnp.stack(x), first.hooks[hook.name], last.hooks[hook.name])
+    many = hook.failed(both)
+    constant = isinstance(many, bool) or not jax.tree.leaves(last.hooks[hook.name])
+    want, got = jnp.asarray(each, bool), jnp.asarray(many, bool)
+    fine = constant or (got.shape == (2,) and bool((got == want).all()))
+    require(fine, f"failed: {got.tolist()} of two states at once, {want.tolist()} of each")
 
 
 @law(registry=HOOK_LAWS, when=lambda claims: claims["observes"])

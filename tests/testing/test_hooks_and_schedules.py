@@ -107,6 +107,22 @@ def meddles():
     return Hook("meddles", {"after_step": halve})
 
 
+def logs_a_vector():
+    return Hook("logs", {}, log=lambda state: {"norms": jnp.ones(3)})
+
+
+def counts_in_floats():
+    return Hook("counts", {}, scalar(), faults=lambda state: {"odd": jnp.float32(1)})
+
+
+def fails_for_all():
+    return Hook("fails", {}, scalar(), failed=lambda state: jnp.any(state > 0))
+
+
+def raises():
+    return Hook("raises", {"after_loss": lambda state, context: (state, context.nothing)})
+
+
 @pytest.mark.parametrize(
     ("law", "hook", "claims"),
     [
@@ -115,6 +131,10 @@ def meddles():
         ("hook_only_raises_the_request", lowers, {}),
         ("hook_compiles", branches, {}),
         ("hook_observes", meddles, {"observes": True}),
+        ("hook_tells_scalars", logs_a_vector, {}),
+        ("hook_tells_scalars", counts_in_floats, {}),
+        ("hook_tells_scalars", fails_for_all, {}),
+        ("hook_compiles", raises, {}),
     ],
 )
 def test_bad_hooks_are_caught(law, hook, claims):
