@@ -10,6 +10,7 @@ from typing import Any
 import jax
 
 from gradtx.checkpoint.layout import clean
+from gradtx.checkpoint.leaves import check_leaves, leaves_of
 from gradtx.checkpoint.orbax import require_orbax
 from gradtx.checkpoint.retention import remove_others
 from gradtx.checkpoint.saving import start_save
@@ -64,6 +65,7 @@ def checkpoint(
         ImportError: if Orbax is not installed.
         ValueError: if an argument is out of range; when the fit begins, if there will be no such
             column.
+        TypeError: when a fit begins, naming a leaf of the state that can't be saved.
         Interrupted: in the fit, when `stop` has said yes.
     """
     _check_arguments(every, best)
@@ -153,6 +155,7 @@ class _Writer:
         """A new fit, or one that goes on; what a killed process left half-written goes."""
         self.wait()  # for what a fit that raised may still be saving
         self.rows = list(report.history.rows) if report.history else []
+        check_leaves(leaves_of(report.state))  # now, not after an epoch
         if jax.process_index() == 0:
             clean(self.directory)
 

@@ -13,6 +13,7 @@ from gradtx.loop import History, Observer, Report, never
 from gradtx.observers.metrics_file import MetricsError, MetricsFile, intact, read
 from gradtx.observers.step_logs import StepLogs, map_values
 from gradtx.observers.throttle import Throttle
+from gradtx.output import lossy
 
 PERIOD = 1.0
 
@@ -20,7 +21,7 @@ PERIOD = 1.0
 def jsonl(
     path: str | Path,
     *,
-    say: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
+    say: Callable[[str], None] = lambda line: print(line, file=lossy(sys.stderr), flush=True),
 ) -> Observer:
     """Write the metrics of every step and epoch to `path`, one JSON object a line.
 

@@ -109,7 +109,8 @@ def join(
     }
     if coordinator is not None and processes is not None and process_id is not None:
         call = Call(process_id, processes, own)
-        where = call_roll(coordinator, call, timeout=start_timeout)
+        show = lambda line: print(line, file=lossy(sys.stdout), flush=True)
+        where = call_roll(coordinator, call, timeout=start_timeout, say=show)
         _initialize(
             coordinator_address=coordinator,
             num_processes=processes,

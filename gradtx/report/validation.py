@@ -124,7 +124,7 @@ def read_validation(path: str | Path) -> Validation:
         path = as_path(path)
         if not path.is_file():  # a pipe would be waited for
             raise FileNotFoundError
-        with np.load(path, allow_pickle=False) as file:
+        with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             found = {field.name: file[field.name] for field in fields(Validation)}
             saved = file["digest"] if "digest" in file.files else None
     # zipfile, zlib and NumPy raise errors of many kinds on damaged files, and what these say tells

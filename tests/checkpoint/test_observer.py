@@ -9,8 +9,10 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 import gradtx.checkpoint.saving as saving
@@ -121,6 +123,13 @@ def test_a_damaged_newest_checkpoint_is_said_and_passed_over(tmp_path):
     assert "000002-step-8 is damaged" in said[0] and "an older one is used" in said[0]
     assert said[1] == f"Going on from {tmp_path / '000001-step-4'}, after 4 steps."
     assert len(said) == 2
+
+
+def test_a_state_that_cannot_be_saved_is_refused_before_the_fit(tmp_path):
+    report = SimpleNamespace(state={"codes": jnp.zeros(3, jnp.uint4)}, history=None)
+    with pytest.raises(TypeError, match="'codes' must be of a dtype that Orbax can write"):
+        checkpoint(tmp_path).on["before_fit"](report)
+    assert not any(tmp_path.iterdir())
 
 
 def test_what_a_killed_process_left_is_cleaned_at_the_next_start(tmp_path):
