@@ -80,7 +80,8 @@ def whole_or_part(train, directory, stop=None):
         loop, state, BATCHES, BATCHES[:2], epochs=3, observers=[table(file=out), log, saves],
         resume=resume(directory / "c", say=lambda line: None),
     )  # fmt: skip
-    return state, history, [line.split()[:4] for line in out.getvalue().splitlines()[1:]]
+    rows = out.getvalue().splitlines()[1:-1]  # between the head and the foot
+    return state, history, [row.split()[:4] for row in rows]
 
 
 @pytest.mark.parametrize(
