@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from gradtx.core.tree import cast_like
+from gradtx.kinds import checked
 
 PyTree = Any
 NAMES = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
@@ -86,6 +87,7 @@ def cast_floating(tree: PyTree, dtype: Any) -> PyTree:
     return jax.tree.map(cast, tree)
 
 
+@checked
 def with_policy(apply: Callable[..., Any], policy: Policy) -> Callable[..., Any]:
     """A loop's `apply` that computes in the policy's dtype.
 

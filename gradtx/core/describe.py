@@ -8,7 +8,7 @@ import jax
 
 from gradtx.core.hyperparams import PerGroup, source_of
 from gradtx.core.state import structure_of
-from gradtx.core.transformation import as_transformation
+from gradtx.core.transformation import as_transformation, check_arrays
 from gradtx.core.tree import PyTree, dtype_of, is_none, path_name, shape_of
 
 
@@ -87,6 +87,7 @@ def describe(tx: Any, params: PyTree) -> Description:
         TypeError: if `tx` is no gradient transformation.
     """
     as_transformation("describe", "`tx`", tx)
+    check_arrays("describe", "params", params)
     steps: dict[str, list[str]] = {}
     for path, name in _visits(tx, params):
         steps.setdefault(path, []).append(name)

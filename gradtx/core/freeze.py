@@ -9,8 +9,10 @@ from gradtx.core.groups import matching, some
 from gradtx.core.partition import Mask, labels_of_mask, masked, partition_as, set_to_zero
 from gradtx.core.transformation import GradientTransformation
 from gradtx.core.tree import PyTree, path_name
+from gradtx.kinds import checked
 
 
+@checked
 def freeze(
     tx_or_mask: Any = None, frozen: Mask | None = None, *, mask: Mask | None = None
 ) -> GradientTransformation:
@@ -45,6 +47,7 @@ def freeze(
     return _that_matches("freeze", partition_as("freeze", parts, grouping), frozen)
 
 
+@checked
 def freeze_gradients(mask: Mask) -> GradientTransformation:
     """Zero the gradients where `mask` is True; Optax's `freeze`.
 
@@ -61,6 +64,7 @@ def freeze_gradients(mask: Mask) -> GradientTransformation:
     return _that_matches("freeze", masked(set_to_zero(), mask), mask)
 
 
+@checked
 def selective_transform(
     optimizer: optax.GradientTransformation, *, freeze_mask: Mask
 ) -> GradientTransformation:

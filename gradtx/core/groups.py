@@ -13,6 +13,7 @@ import jax
 
 from gradtx.core.hyperparams import OneValue, PerGroup, Schedule, source_of
 from gradtx.core.tree import PyTree, dtype_of, is_none, path_name, shape_of
+from gradtx.kinds import checked, takes
 
 Predicate = Callable[[str, Any], bool]
 Rule = str | tuple[str, ...] | list[str] | Predicate
@@ -140,6 +141,7 @@ def label_by(rules: Mapping[str, Rule] | None = None, /, **more: Rule) -> LabelB
     return LabelBy(rules)
 
 
+@checked
 def matching(*rules: Rule) -> Callable[[PyTree], PyTree]:
     """A mask: a function from a tree to a tree of bools, True where any of `rules` fits.
 
@@ -161,19 +163,26 @@ def matching(*rules: Rule) -> Callable[[PyTree], PyTree]:
     return mask
 
 
-def labels_for(grouping: Grouping, tree: PyTree) -> PyTree:
+def labels_for(where: str, grouping: Grouping, tree: PyTree) -> PyTree:
     """The tree of labels that `grouping` is or, if it is none, makes of `tree`.
 
     A tree first: a module with `__call__` whose leaves are labels is a tree.
     """
     leaves = jax.tree.leaves(grouping)
     own = not isinstance(grouping, jax.tree_util.Partial) and all(map(_is_label, leaves))
-    return grouping(tree) if callable(grouping) and not (own and leaves) else grouping
+    if not callable(grouping) or (own and leaves):
+        return grouping
+    if not takes(grouping, 1):
+        raise TypeError(
+            f"{where}: the function that groups must take one argument, the parameters; got"
+            f" {grouping!r:.60}. Write lambda params: ..., or use label_by or matching."
+        )
+    return grouping(tree)
 
 
 def _is_label(leaf: Any) -> bool:
     if hasattr(leaf, "dtype"):
-        return shape_of(leaf) == () and dtype_of(leaf).kind == "b"
+        return shape_of(leaf) == () and str(dtype_of(leaf)) == "bool"
     return isinstance(leaf, Hashable) and not callable(leaf)
 
 
@@ -183,7 +192,7 @@ def labels_of(where: str, grouping: Grouping, tree: PyTree, allowed: Any) -> PyT
     Raises:
         ValueError: if the labels do not fit the tree, or one is not in `allowed`.
     """
-    labels = labels_for(grouping, tree)
+    labels = labels_for(where, grouping, tree)
     if not any(leaf is not None for leaf in jax.tree.leaves(tree)):
         return jax.tree.map(lambda x: None, tree)  # no leaf here, or JAX's own placeholder
     try:
@@ -207,7 +216,7 @@ def labels_of(where: str, grouping: Grouping, tree: PyTree, allowed: Any) -> PyT
         jax.tree.leaves(tree, is_leaf=is_none),
         strict=True,
     ):
-        if x is not None and label not in allowed:
+        if x is not None and not (_is_label(label) and label in allowed):
             raise ValueError(
                 f"{where}: every parameter must have one of the labels {list(allowed)}; got"
                 f" {label!r} at {path_name(path)}. Add that group; for patterns use label_by."
@@ -215,6 +224,7 @@ def labels_of(where: str, grouping: Grouping, tree: PyTree, allowed: Any) -> PyT
     return spread
 
 
+@checked
 def by_group(
     grouping: Grouping,
     values: Mapping[str, OneValue] | None = None,

@@ -10,15 +10,43 @@ import math
 import numbers
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from gradtx.kinds import Kind, as_number, is_real, takes
+
 Schedule = Callable[[jax.Array], Any]
-OneValue = float | jax.Array | Schedule
+
+
+def source_of(spec: Any) -> str:
+    """How a hyperparameter was given: as a "number", an "array" or a "schedule"."""
+    if isinstance(spec, jax.Array):
+        return "array" if is_real(spec.dtype) else ""
+    if isinstance(spec, np.ndarray | np.generic):
+        return "number" if spec.dtype.kind in "fiu" else ""
+    if isinstance(spec, numbers.Real):
+        return "number"
+    if callable(spec):
+        return "schedule"
+    return ""
+
+
+def _is_value(spec: Any) -> bool:
+    return bool(source_of(spec)) and not isinstance(spec, bool)
+
+
+def _is_no_nan(spec: Any) -> bool:
+    if isinstance(spec, PerGroup) or source_of(spec) == "schedule" or isinstance(spec, Tracer):
+        return True
+    return jnp.shape(spec) != () or not math.isnan(as_number(spec))  # shapes are checked later
+
+
+VALUE = "a number, a schedule or a JAX scalar"
+OneValue = Annotated[float | jax.Array | Schedule, Kind(VALUE, _is_value, _is_no_nan)]
 
 
 class Interval(NamedTuple):
@@ -42,7 +70,7 @@ class Interval(NamedTuple):
     role: str = ""
 
     def __contains__(self, value: Any) -> bool:
-        above = self.low < value if self.open_low else self.low <= value
+        above = self.low < value if self.open_low or math.isinf(self.low) else self.low <= value
         below = value <= self.high if self.closed_high else value < self.high
         return bool(above and below)
 
@@ -93,7 +121,10 @@ class PerGroup:
     values: Mapping[str, OneValue]
 
 
-ScalarOrSchedule = OneValue | PerGroup
+ScalarOrSchedule = Annotated[
+    OneValue | PerGroup,
+    Kind(VALUE, lambda spec: isinstance(spec, PerGroup) or _is_value(spec), _is_no_nan),
+]
 
 
 class Origin(NamedTuple):
@@ -105,19 +136,6 @@ class Origin(NamedTuple):
 
     source: str
     domain: Interval
-
-
-def source_of(spec: Any) -> str:
-    """How a hyperparameter was given: as a "number", an "array" or a "schedule"."""
-    if isinstance(spec, jax.Array):
-        return "array"
-    if isinstance(spec, np.ndarray | np.generic):
-        return "number" if spec.dtype.kind in "fiu" else ""
-    if isinstance(spec, numbers.Real):
-        return "number"
-    if callable(spec):
-        return "schedule"
-    return ""
 
 
 def check_hyperparam(where: str, name: str, spec: Any, domain: Interval) -> None:
@@ -146,22 +164,12 @@ def check_hyperparam(where: str, name: str, spec: Any, domain: Interval) -> None
         )
     if source != "schedule":
         check_domain(where, name, spec, domain)
-    elif not _takes_one_argument(spec):
+    elif not takes(spec, 1):
         raise TypeError(
             f"{where}: `{name}` as a schedule must take one argument, the step; got"
             f" {getattr(spec, '__name__', type(spec).__name__)}{inspect.signature(spec)}. Write for"
             f" example {name}=lambda step: 0.1."
         )
-
-
-def _takes_one_argument(spec: Any) -> bool:
-    try:
-        inspect.signature(spec).bind(0)
-    except TypeError:
-        return False
-    except ValueError:  # it has no signature to look at
-        return True
-    return True
 
 
 def check_domain(where: str, name: str, value: Any, domain: Interval) -> None:
@@ -170,9 +178,10 @@ def check_domain(where: str, name: str, value: Any, domain: Interval) -> None:
     Raises:
         ValueError: naming the value and the interval.
     """
-    if not isinstance(value, Tracer) and float(value) not in domain:
+    if not isinstance(value, Tracer) and as_number(value) not in domain:
         raise ValueError(
-            f"{where}: `{name}` must be in {domain}; got {float(value):g}. Choose a value inside."
+            f"{where}: `{name}` must be in {domain}; got {as_number(value):g}. Choose a value"
+            " inside."
         )
 
 

@@ -24,11 +24,13 @@ from gradtx.core.tree import (
     shape_of,
 )
 from gradtx.core.values import Values
+from gradtx.kinds import Dtype, checked
 
 Slot = Callable[[Any], Any]
 
 
-def zeros(dtype: Any = None) -> Slot:
+@checked
+def zeros(dtype: Dtype | None = None) -> Slot:
     """A slot that starts as zeros like the parameter.
 
     slot = 0

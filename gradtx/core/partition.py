@@ -1,7 +1,7 @@
 """Different transforms for different parameters."""
 
-from collections.abc import Callable, Hashable, Mapping
-from typing import Any
+from collections.abc import Hashable, Mapping
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -14,12 +14,27 @@ from gradtx.core.transformation import (
     GradientTransformation,
     as_transformation,
     identity,
-    is_array,
     transformation,
 )
-from gradtx.core.tree import PyTree, dtype_of, is_none, path_name, shape_of
+from gradtx.core.tree import PyTree, is_none, path_name, shape_of
+from gradtx.kinds import Kind, checked, takes
 
-Mask = str | PyTree | Callable[[PyTree], PyTree]
+
+def _is_bool(leaf: Any) -> bool:
+    if hasattr(leaf, "dtype") and not isinstance(leaf, Tracer):
+        return shape_of(leaf) == () and str(leaf.dtype).startswith(BOOLS)
+    return isinstance(leaf, int) and leaf in (0, 1)
+
+
+def _is_mask(mask: Any) -> bool:
+    return isinstance(mask, str) or takes(mask, 1) or all(map(_is_bool, jax.tree.leaves(mask)))
+
+
+BOOLS = ("bool", "int", "uint")  # as which dtypes a bool may come
+Mask = Annotated[
+    Any,  # str | PyTree | Callable[[PyTree], PyTree]
+    Kind("a tree of bools, a function that makes one of the parameters, or a pattern", _is_mask),
+]
 
 
 def set_to_zero() -> GradientTransformation:
@@ -31,6 +46,7 @@ def set_to_zero() -> GradientTransformation:
     return transformation("set_to_zero", lambda params: {}, zero)
 
 
+@checked
 def partition(
     transforms: Mapping[Any, optax.GradientTransformation],
     param_labels: Grouping,
@@ -135,6 +151,7 @@ def _merge(like: PyTree, trees: list[PyTree]) -> PyTree:
     return treedef.unflatten([next((x for x in row if x is not None), None) for row in rows])
 
 
+@checked
 def masked(
     inner: optax.GradientTransformation, mask: Mask, *, mask_compatible_extra_args: bool = False
 ) -> GradientTransformation:
@@ -175,13 +192,12 @@ def labels_of_mask(where: str, mask: Mask) -> Grouping:
         return matching(mask)
     if not callable(mask):
         return _bools(where, mask)
-    return lambda tree: _bools(where, labels_for(mask, tree))
+    return lambda tree: _bools(where, labels_for(where, mask, tree))
 
 
 def _bools(where: str, mask: PyTree) -> PyTree:
     for path, leaf in jax.tree_util.tree_leaves_with_path(mask):
-        whole = is_array(leaf) and shape_of(leaf) == () and dtype_of(leaf).kind in "biu"
-        if not whole or isinstance(leaf, Tracer):
+        if not _is_bool(leaf):
             raise TypeError(
                 f"{where}: every leaf of the mask must be True or False; got {leaf!r:.60} at"
                 f" {path_name(path)}. Pass a tree of bools, a function that makes one of the"

@@ -8,6 +8,7 @@ from jax.tree_util import DictKey
 
 from gradtx.core.hyperparams import Origin, check_domain, check_groups, source_of
 from gradtx.core.state import Named, named_hyperparams, states_in
+from gradtx.kinds import checked
 
 
 def hyperparams(state: Any) -> dict[str, Any]:
@@ -67,6 +68,7 @@ def set_hyperparams(state: Any, **values: Any) -> Any:
     return jax.tree_util.tree_map_with_path(lambda path, leaf: new.get(path, leaf), state)
 
 
+@checked
 def names_with_role(state: Any, role: str) -> list[str]:
     """The names of the hyperparameters in `state` that play `role`, such as "momentum".
 

@@ -153,7 +153,7 @@ class _Rule:
     def init_state(self, params: PyTree) -> TransformState:
         """The state before any update."""
         where = f"{self.info.name}.init"
-        _check_arrays(where, "params", params)
+        check_arrays(where, "params", params)
         for spec in self.specs.values():
             if isinstance(spec, PerGroup):
                 spec.labels(params)  # says which leaf has no group
@@ -184,7 +184,11 @@ class _Rule:
         step: Any = optax.safe_increment(count)
         step = step.astype(jnp.result_type(float))
         h = Values(self.info.name, own | dict.fromkeys(self.absent), count, step)
-        updates, slots = self.update(updates, state.slots, params, h, **extra)
+        out = self.update(updates, state.slots, params, h, **extra)
+        if not (isinstance(out, tuple) and len(out) == 2):
+            got = f"got {type(out).__name__}. Return both."
+            raise TypeError(f"{where}: the rule must return a pair, updates and slots; {got}")
+        updates, slots = out
         return updates, replace(state, counter={}, own_hyperparams=own, slots=slots)
 
     def check_state(self, updates: PyTree, state: Any) -> None:
@@ -203,7 +207,7 @@ def _checked(structure: Structure) -> Any:
 
     def update(updates: PyTree, state: Any, params: PyTree = None, **extra: Any):
         where = f"{name}.update"
-        _check_arrays(where, "updates", updates)
+        check_arrays(where, "updates", updates)
         check_floating(where, updates)
         if params is not None:
             do = "Pass gradients with respect to these same parameters."
@@ -249,7 +253,7 @@ def is_array(x: Any) -> bool:
     return hasattr(x, "dtype") or isinstance(x, Number)
 
 
-def _check_arrays(where: str, name: str, tree: PyTree) -> None:
+def check_arrays(where: str, name: str, tree: PyTree) -> None:
     """Require that all leaves are arrays or numbers.
 
     Raises:

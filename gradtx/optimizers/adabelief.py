@@ -3,10 +3,12 @@
 from gradtx.core.chain import chain
 from gradtx.core.hyperparams import ScalarOrSchedule
 from gradtx.core.transformation import GradientTransformation
+from gradtx.kinds import checked
 from gradtx.transforms.belief import scale_by_belief
 from gradtx.transforms.learning_rate import scale_by_learning_rate
 
 
+@checked
 def adabelief(
     learning_rate: ScalarOrSchedule,
     b1: ScalarOrSchedule = 0.9,

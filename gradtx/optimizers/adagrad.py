@@ -2,17 +2,20 @@
 
 from gradtx.core.chain import chain
 from gradtx.core.hyperparams import ScalarOrSchedule
+from gradtx.core.partition import Mask
 from gradtx.core.transformation import GradientTransformation
-from gradtx.optimizers.terms import Mask, optional
+from gradtx.kinds import NonNegative, checked
+from gradtx.optimizers.terms import optional
 from gradtx.transforms.adadelta import scale_by_adadelta
 from gradtx.transforms.learning_rate import scale_by_learning_rate
 from gradtx.transforms.rss import scale_by_rss
 from gradtx.transforms.weight_decay import add_decayed_weights
 
 
+@checked
 def adagrad(
     learning_rate: ScalarOrSchedule,
-    initial_accumulator_value: float = 0.1,
+    initial_accumulator_value: NonNegative = 0.1,
     eps: ScalarOrSchedule = 1e-7,
 ) -> GradientTransformation:
     """Adagrad: the gradient over the root of the sum of all squares so far.
@@ -37,12 +40,13 @@ def adagrad(
     )
 
 
+@checked
 def adadelta(
     learning_rate: ScalarOrSchedule | None = None,
     rho: ScalarOrSchedule = 0.9,
     eps: ScalarOrSchedule = 1e-6,
     weight_decay: ScalarOrSchedule = 0.0,
-    weight_decay_mask: Mask = None,
+    weight_decay_mask: Mask | None = None,
 ) -> GradientTransformation:
     """Adadelta: steps in proportion to the steps so far.
 

@@ -1,27 +1,28 @@
 """Adam, with decoupled weight decay, with Nesterov's step, and with both."""
 
-from typing import Any
-
 from gradtx.core.chain import chain
 from gradtx.core.hyperparams import ScalarOrSchedule
+from gradtx.core.partition import Mask
 from gradtx.core.transformation import GradientTransformation
-from gradtx.optimizers.terms import Mask, decayed, optional
+from gradtx.kinds import Dtype, checked
+from gradtx.optimizers.terms import decayed, optional
 from gradtx.transforms.adam import scale_by_adam
 from gradtx.transforms.learning_rate import scale_by_learning_rate
 from gradtx.transforms.weight_decay import add_l2
 
 
+@checked
 def adam(
     learning_rate: ScalarOrSchedule,
     b1: ScalarOrSchedule = 0.9,
     b2: ScalarOrSchedule = 0.999,
     eps: ScalarOrSchedule = 1e-8,
     eps_root: ScalarOrSchedule = 0.0,
-    mu_dtype: Any = None,
+    mu_dtype: Dtype | None = None,
     *,
     nesterov: bool = False,
     l2: ScalarOrSchedule | None = None,
-    nu_dtype: Any = None,
+    nu_dtype: Dtype | None = None,
 ) -> GradientTransformation:
     """Adam, without weight decay.
 
@@ -53,18 +54,19 @@ def adam(
     )
 
 
+@checked
 def adamw(
     learning_rate: ScalarOrSchedule,
     b1: ScalarOrSchedule = 0.9,
     b2: ScalarOrSchedule = 0.999,
     eps: ScalarOrSchedule = 1e-8,
     eps_root: ScalarOrSchedule = 0.0,
-    mu_dtype: Any = None,
+    mu_dtype: Dtype | None = None,
     weight_decay: ScalarOrSchedule | None = 1e-4,
-    mask: Mask = None,
+    mask: Mask | None = None,
     *,
     nesterov: bool = False,
-    nu_dtype: Any = None,
+    nu_dtype: Dtype | None = None,
 ) -> GradientTransformation:
     """Adam with decoupled weight decay.
 
@@ -110,17 +112,18 @@ def adamw(
     )
 
 
+@checked
 def nadam(
     learning_rate: ScalarOrSchedule,
     b1: ScalarOrSchedule = 0.9,
     b2: ScalarOrSchedule = 0.999,
     eps: ScalarOrSchedule = 1e-8,
     eps_root: ScalarOrSchedule = 0.0,
-    mu_dtype: Any = None,
+    mu_dtype: Dtype | None = None,
     *,
     nesterov: bool = True,
     l2: ScalarOrSchedule | None = None,
-    nu_dtype: Any = None,
+    nu_dtype: Dtype | None = None,
 ) -> GradientTransformation:
     """Adam whose first moment looks one step ahead: `adam` with `nesterov=True`.
 
@@ -153,18 +156,19 @@ def nadam(
     )
 
 
+@checked
 def nadamw(
     learning_rate: ScalarOrSchedule,
     b1: ScalarOrSchedule = 0.9,
     b2: ScalarOrSchedule = 0.999,
     eps: ScalarOrSchedule = 1e-8,
     eps_root: ScalarOrSchedule = 0.0,
-    mu_dtype: Any = None,
+    mu_dtype: Dtype | None = None,
     weight_decay: ScalarOrSchedule | None = 1e-4,
-    mask: Mask = None,
+    mask: Mask | None = None,
     *,
     nesterov: bool = True,
-    nu_dtype: Any = None,
+    nu_dtype: Dtype | None = None,
 ) -> GradientTransformation:
     """`nadam` with decoupled weight decay: `adamw` with `nesterov=True`.
 

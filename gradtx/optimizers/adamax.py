@@ -2,12 +2,15 @@
 
 from gradtx.core.chain import chain
 from gradtx.core.hyperparams import ScalarOrSchedule
+from gradtx.core.partition import Mask
 from gradtx.core.transformation import GradientTransformation
-from gradtx.optimizers.terms import Mask, decayed
+from gradtx.kinds import checked
+from gradtx.optimizers.terms import decayed
 from gradtx.transforms.adamax import scale_by_adamax
 from gradtx.transforms.learning_rate import scale_by_learning_rate
 
 
+@checked
 def adamax(
     learning_rate: ScalarOrSchedule,
     b1: ScalarOrSchedule = 0.9,
@@ -33,13 +36,14 @@ def adamax(
     return chain(scale_by_adamax(b1, b2, eps), scale_by_learning_rate(learning_rate))
 
 
+@checked
 def adamaxw(
     learning_rate: ScalarOrSchedule,
     b1: ScalarOrSchedule = 0.9,
     b2: ScalarOrSchedule = 0.999,
     eps: ScalarOrSchedule = 1e-8,
     weight_decay: ScalarOrSchedule | None = 1e-4,
-    mask: Mask = None,
+    mask: Mask | None = None,
 ) -> GradientTransformation:
     """`adamax` with decoupled weight decay.
 

@@ -1,21 +1,21 @@
 """Adam with a second moment that never falls."""
 
-from typing import Any
-
 from gradtx.core.chain import chain
 from gradtx.core.hyperparams import ScalarOrSchedule
 from gradtx.core.transformation import GradientTransformation
+from gradtx.kinds import Dtype, checked
 from gradtx.transforms.amsgrad import scale_by_amsgrad
 from gradtx.transforms.learning_rate import scale_by_learning_rate
 
 
+@checked
 def amsgrad(
     learning_rate: ScalarOrSchedule,
     b1: ScalarOrSchedule = 0.9,
     b2: ScalarOrSchedule = 0.999,
     eps: ScalarOrSchedule = 1e-8,
     eps_root: ScalarOrSchedule = 0.0,
-    mu_dtype: Any = None,
+    mu_dtype: Dtype | None = None,
     bias_correction_mu: bool = True,
     bias_correction_nu: bool = True,
 ) -> GradientTransformation:

@@ -2,13 +2,16 @@
 
 from gradtx.core.chain import chain
 from gradtx.core.hyperparams import ScalarOrSchedule
+from gradtx.core.partition import Mask
 from gradtx.core.transformation import GradientTransformation
-from gradtx.optimizers.terms import Mask, decayed
+from gradtx.kinds import checked
+from gradtx.optimizers.terms import decayed
 from gradtx.transforms.adam import scale_by_adam
 from gradtx.transforms.learning_rate import scale_by_learning_rate
 from gradtx.transforms.trust_ratio import scale_by_trust_ratio
 
 
+@checked
 def lamb(
     learning_rate: ScalarOrSchedule,
     b1: ScalarOrSchedule = 0.9,
@@ -16,7 +19,7 @@ def lamb(
     eps: ScalarOrSchedule = 1e-6,
     eps_root: ScalarOrSchedule = 0.0,
     weight_decay: ScalarOrSchedule | None = 0.0,
-    mask: Mask = None,
+    mask: Mask | None = None,
     *,
     max_ratio: ScalarOrSchedule | None = None,
 ) -> GradientTransformation:

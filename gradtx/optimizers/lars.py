@@ -4,14 +4,17 @@ from functools import partial
 
 from gradtx.core.chain import chain
 from gradtx.core.hyperparams import ScalarOrSchedule
+from gradtx.core.partition import Mask
 from gradtx.core.transformation import GradientTransformation
-from gradtx.optimizers.terms import Mask, decayed, masked_by, optional
+from gradtx.kinds import checked
+from gradtx.optimizers.terms import decayed, masked_by, optional
 from gradtx.transforms.learning_rate import scale_by_learning_rate
 from gradtx.transforms.momentum import momentum_of_steps, scale_by_momentum
 from gradtx.transforms.trust_ratio import scale_by_larc, scale_by_trust_ratio
 from gradtx.transforms.weight_decay import add_decayed_weights
 
 
+@checked
 def lars(
     learning_rate: ScalarOrSchedule,
     weight_decay: ScalarOrSchedule = 0.0,
@@ -55,6 +58,7 @@ def lars(
     )
 
 
+@checked
 def larc(
     learning_rate: ScalarOrSchedule,
     *,
@@ -64,7 +68,7 @@ def larc(
     clip: bool = True,
     nesterov: bool = False,
     weight_decay: ScalarOrSchedule | None = None,
-    mask: Mask = None,
+    mask: Mask | None = None,
 ) -> GradientTransformation:
     """LARS whose ratio is at most 1, so that layers only ever learn more slowly.
 

@@ -1,22 +1,23 @@
 """Lion: the sign of an interpolated momentum."""
 
-from typing import Any
-
 from gradtx.core.chain import chain
 from gradtx.core.hyperparams import ScalarOrSchedule
+from gradtx.core.partition import Mask
 from gradtx.core.transformation import GradientTransformation
-from gradtx.optimizers.terms import Mask, decayed
+from gradtx.kinds import Dtype, checked
+from gradtx.optimizers.terms import decayed
 from gradtx.transforms.learning_rate import scale_by_learning_rate
 from gradtx.transforms.lion import scale_by_lion
 
 
+@checked
 def lion(
     learning_rate: ScalarOrSchedule,
     b1: ScalarOrSchedule = 0.9,
     b2: ScalarOrSchedule = 0.99,
-    mu_dtype: Any = None,
+    mu_dtype: Dtype | None = None,
     weight_decay: ScalarOrSchedule | None = 1e-3,
-    mask: Mask = None,
+    mask: Mask | None = None,
 ) -> GradientTransformation:
     """Lion: the sign of momentum and gradient together, with decoupled weight decay.
 

@@ -8,23 +8,25 @@ import jax.numpy as jnp
 
 from gradtx.core.chain import chain
 from gradtx.core.hyperparams import ScalarOrSchedule
-from gradtx.core.partition import partition
+from gradtx.core.partition import Mask, partition
 from gradtx.core.transformation import GradientTransformation
-from gradtx.optimizers.terms import Mask, decayed
+from gradtx.kinds import Count, Dtype, checked
+from gradtx.optimizers.terms import decayed
 from gradtx.transforms.adam import scale_by_adam
 from gradtx.transforms.learning_rate import scale_by_learning_rate
 from gradtx.transforms.muon import QUINTIC, Coefficients, scale_by_muon, scale_by_shape
 
 
+@checked
 def muon(
     learning_rate: ScalarOrSchedule,
     ns_coeffs: Coefficients = QUINTIC,
-    ns_steps: int = 5,
+    ns_steps: Count = 5,
     beta: ScalarOrSchedule = 0.95,
     eps: ScalarOrSchedule = 1e-8,
     weight_decay: ScalarOrSchedule | None = 0.0,
-    weight_decay_mask: Mask = None,
-    mu_dtype: Any = None,
+    weight_decay_mask: Mask | None = None,
+    mu_dtype: Dtype | None = None,
     *,
     nesterov: bool = True,
     adam_b1: ScalarOrSchedule = 0.9,

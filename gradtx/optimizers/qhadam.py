@@ -2,12 +2,15 @@
 
 from gradtx.core.chain import chain
 from gradtx.core.hyperparams import ScalarOrSchedule
+from gradtx.core.partition import Mask
 from gradtx.core.transformation import GradientTransformation
-from gradtx.optimizers.terms import Mask, decayed
+from gradtx.kinds import checked
+from gradtx.optimizers.terms import decayed
 from gradtx.transforms.learning_rate import scale_by_learning_rate
 from gradtx.transforms.qhadam import scale_by_qhadam
 
 
+@checked
 def qhadam(
     learning_rate: ScalarOrSchedule,
     *,
@@ -17,7 +20,7 @@ def qhadam(
     nu2: ScalarOrSchedule = 1.0,
     eps: ScalarOrSchedule = 1e-8,
     weight_decay: ScalarOrSchedule | None = None,
-    mask: Mask = None,
+    mask: Mask | None = None,
 ) -> GradientTransformation:
     """Quasi-hyperbolic Adam: moments mixed with the gradient of this step.
 

@@ -3,18 +3,20 @@
 from gradtx.core.chain import chain
 from gradtx.core.hyperparams import ScalarOrSchedule
 from gradtx.core.transformation import GradientTransformation
+from gradtx.kinds import checked
 from gradtx.optimizers.terms import decayed
 from gradtx.transforms.learning_rate import scale_by_learning_rate
-from gradtx.transforms.radam import scale_by_radam
+from gradtx.transforms.radam import Length, scale_by_radam
 
 
+@checked
 def radam(
     learning_rate: ScalarOrSchedule,
     b1: ScalarOrSchedule = 0.9,
     b2: ScalarOrSchedule = 0.999,
     eps: ScalarOrSchedule = 1e-8,
     eps_root: ScalarOrSchedule = 0.0,
-    threshold: float = 5.0,
+    threshold: Length = 5.0,
     *,
     nesterov: bool = False,
     weight_decay: ScalarOrSchedule | None = None,
@@ -33,7 +35,8 @@ def radam(
         b2: decay of the second moment, in [0, 1).
         eps: added to the root, in [0, inf); keeps the step finite where the second moment is 0.
         eps_root: added under the root, in [0, inf).
-        threshold: length of the average `rho`, in updates, above which the second moment is used.
+        threshold: length of the average `rho`, in updates, above which the second moment is used;
+            at least 4.
         nesterov: whether the first moment looks one step ahead.
         weight_decay: decoupled decay, in [0, inf), which the learning rate multiplies too; `None`
             leaves it out.

@@ -3,6 +3,7 @@
 from gradtx.core.chain import chain
 from gradtx.core.hyperparams import ScalarOrSchedule
 from gradtx.core.transformation import GradientTransformation
+from gradtx.kinds import NonNegative, checked
 from gradtx.optimizers.terms import optional
 from gradtx.transforms.learning_rate import scale_by_learning_rate
 from gradtx.transforms.momentum import momentum_of_steps
@@ -10,11 +11,12 @@ from gradtx.transforms.rms import scale_by_rms
 from gradtx.transforms.weight_decay import add_decayed_weights, add_l2
 
 
+@checked
 def rmsprop(
     learning_rate: ScalarOrSchedule,
     decay: ScalarOrSchedule = 0.9,
     eps: ScalarOrSchedule = 1e-8,
-    initial_scale: float = 0.0,
+    initial_scale: NonNegative = 0.0,
     eps_in_sqrt: bool = True,
     centered: bool = False,
     momentum: ScalarOrSchedule | None = None,

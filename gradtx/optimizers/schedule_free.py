@@ -5,19 +5,21 @@ from typing import Any
 from gradtx.core.chain import chain
 from gradtx.core.hyperparams import ScalarOrSchedule
 from gradtx.core.transformation import GradientTransformation
+from gradtx.kinds import Dtype, checked
 from gradtx.optimizers.terms import decayed
 from gradtx.schedules.composite import warmup
 from gradtx.transforms.rms import scale_by_rms
 from gradtx.transforms.schedule_free import schedule_free
 
 
+@checked
 def schedule_free_sgd(
     learning_rate: ScalarOrSchedule = 1.0,
     warmup_steps: int | None = None,
     b1: ScalarOrSchedule = 0.9,
     weight_decay: ScalarOrSchedule | None = None,
     weight_lr_power: ScalarOrSchedule = 2.0,
-    state_dtype: Any = None,
+    state_dtype: Dtype | None = None,
 ) -> GradientTransformation:
     """SGD on one copy of the parameters, averaged into another: `schedule_free`.
 
@@ -54,6 +56,7 @@ def schedule_free_sgd(
     )
 
 
+@checked
 def schedule_free_adamw(
     learning_rate: ScalarOrSchedule = 0.0025,
     warmup_steps: int | None = None,
@@ -62,7 +65,7 @@ def schedule_free_adamw(
     eps: ScalarOrSchedule = 1e-8,
     weight_decay: ScalarOrSchedule | None = 0.0,
     weight_lr_power: ScalarOrSchedule = 2.0,
-    state_dtype: Any = None,
+    state_dtype: Dtype | None = None,
 ) -> GradientTransformation:
     """AdamW on one copy of the parameters, averaged into another: `schedule_free`.
 

@@ -1,22 +1,23 @@
 """Gradient descent, with momentum if it is given, or by the gradient's sign alone."""
 
 from functools import partial
-from typing import Any
 
 from gradtx.core.chain import chain
 from gradtx.core.hyperparams import ScalarOrSchedule
 from gradtx.core.transformation import GradientTransformation
+from gradtx.kinds import Dtype, checked
 from gradtx.optimizers.terms import decayed, optional
 from gradtx.transforms.learning_rate import scale_by_learning_rate, scale_by_sign
 from gradtx.transforms.momentum import ema, scale_by_momentum
 from gradtx.transforms.weight_decay import add_l2
 
 
+@checked
 def sgd(
     learning_rate: ScalarOrSchedule,
     momentum: ScalarOrSchedule | None = None,
     nesterov: bool = False,
-    accumulator_dtype: Any = None,
+    accumulator_dtype: Dtype | None = None,
     *,
     dampening: bool | ScalarOrSchedule = False,
     weight_decay: ScalarOrSchedule | None = None,
@@ -70,6 +71,7 @@ def sgd(
     )
 
 
+@checked
 def sign_sgd(learning_rate: ScalarOrSchedule) -> GradientTransformation:
     """Only the sign of each gradient.
 
@@ -86,8 +88,11 @@ def sign_sgd(learning_rate: ScalarOrSchedule) -> GradientTransformation:
     return chain(scale_by_sign(), scale_by_learning_rate(learning_rate))
 
 
+@checked
 def signum(
-    learning_rate: ScalarOrSchedule, beta: ScalarOrSchedule = 0.9, accumulator_dtype: Any = None
+    learning_rate: ScalarOrSchedule,
+    beta: ScalarOrSchedule = 0.9,
+    accumulator_dtype: Dtype | None = None,
 ) -> GradientTransformation:
     """The sign of an average of the gradients.
 

@@ -4,12 +4,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from gradtx.core.hyperparams import ScalarOrSchedule
-from gradtx.core.partition import masked
+from gradtx.core.partition import Mask, masked
 from gradtx.core.transformation import GradientTransformation
 from gradtx.transforms.weight_decay import add_decayed_weights
 
 T = TypeVar("T")
-Mask = Any  # a tree of bools like the parameters, or a function from parameters to one
 
 
 def optional(factory: Callable[[Any], T], value: ScalarOrSchedule | None) -> tuple[T, ...]:
@@ -23,7 +22,7 @@ def optional(factory: Callable[[Any], T], value: ScalarOrSchedule | None) -> tup
     return () if value is None else (factory(value),)
 
 
-def decayed(weight_decay: ScalarOrSchedule | None, mask: Mask = None) -> tuple:
+def decayed(weight_decay: ScalarOrSchedule | None, mask: Mask | None = None) -> tuple:
     """Decoupled weight decay where `mask` says so, or nothing if it is `None`.
 
     Args:

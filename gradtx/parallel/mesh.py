@@ -22,12 +22,14 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from gradtx.core.examples import count_examples, has_rows
 from gradtx.core.tree import PyTree
+from gradtx.kinds import checked
 
 AXES = ("data", "fsdp")
 # Leaves of fewer elements are whole on every device: a message costs more than what it saves.
 SMALL = 1024
 
 
+@checked
 def parse_mesh(text: str, where: str = "parse_mesh: text") -> dict[str, int]:
     """The sizes of the axes in "NAME=SIZE,NAME=SIZE"; an axis that is not named has 1.
 
@@ -55,6 +57,7 @@ def parse_mesh(text: str, where: str = "parse_mesh: text") -> dict[str, int]:
     return {name: sizes.get(name, 1) for name in AXES}
 
 
+@checked
 def make_mesh(axes: str | Mapping[str, int], where: str = "make_mesh: axes") -> Mesh:
     """A mesh of all devices of all processes, `fsdp` innermost, so that it stays within a host.
 

@@ -22,6 +22,7 @@ from jax.experimental.multihost_utils import (
     sync_global_devices,
 )
 
+from gradtx.kinds import checked
 from gradtx.output import lossy
 from gradtx.parallel.call import Call, JoinError, differences
 from gradtx.parallel.roll_call import call_roll
@@ -68,6 +69,7 @@ def check_processes(
         )
 
 
+@checked
 def join(
     *,
     coordinator: str | None = None,
@@ -172,6 +174,7 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
+@checked
 def say(*lines: str) -> None:
     """Print, in the first process.
 
@@ -242,6 +245,7 @@ def ending_together(remedy: str = "Start them all again.") -> Iterator[None]:
         leave(1)
 
 
+@checked
 def leave(status: int) -> None:
     """End this process; one that failed does not wait for the others of its job.
 

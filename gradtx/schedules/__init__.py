@@ -9,10 +9,11 @@ Beside gradtx's names there are Optax's (`cosine_decay_schedule` and so on), wit
 and values.
 """
 
-from gradtx.schedules import curves, optax_names
+from gradtx.schedules import curves, optax_names, optax_onecycle
 from gradtx.schedules.composite import combine, join, piecewise, sgdr, warmup
 from gradtx.schedules.cycles import OneCycle, flat_cos, one_cycle
 from gradtx.schedules.optax_names import *
+from gradtx.schedules.optax_onecycle import *
 from gradtx.schedules.simple import (
     constant,
     cosine,
@@ -39,4 +40,4 @@ __all__ = [
     "sgdr",
     "warmup",
 ]
-__all__ += optax_names.__all__
+__all__ += optax_names.__all__ + optax_onecycle.__all__

@@ -2,17 +2,19 @@
 
 import math
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
 
 from gradtx.core.hyperparams import Schedule
+from gradtx.kinds import Count, Positive, checked
 from gradtx.schedules.curves import Curve, cosine, like
 from gradtx.schedules.positions import as_float, before, check_steps, phases
 from gradtx.schedules.simple import constant
 
 
+@checked
 def combine(fractions: Sequence[float], curves: Sequence[Curve], steps: float) -> Schedule:
     """Follow each curve for its fraction of `steps`; then stay at the end of the last.
 
@@ -50,7 +52,8 @@ def combine(fractions: Sequence[float], curves: Sequence[Curve], steps: float) -
     return phases(curves, [*begins, steps])
 
 
-def join(schedules: Sequence[Schedule | float], boundaries: Sequence[int]) -> Schedule:
+@checked
+def join(schedules: Sequence[Schedule | float], boundaries: Sequence[float]) -> Schedule:
     """Follow each schedule up to its boundary; each one counts from where it begins.
 
         f(t) = schedules[i](t - boundaries[i - 1])   for boundaries[i - 1] <= t < boundaries[i]
@@ -90,7 +93,8 @@ def join(schedules: Sequence[Schedule | float], boundaries: Sequence[int]) -> Sc
     return schedule
 
 
-def piecewise(values: Sequence[float], boundaries: Sequence[int]) -> Schedule:
+@checked
+def piecewise(values: Sequence[float], boundaries: Sequence[float]) -> Schedule:
     """Constant between integer boundaries.
 
         f(t) = values[i]   for boundaries[i - 1] <= t < boundaries[i]
@@ -112,6 +116,7 @@ def piecewise(values: Sequence[float], boundaries: Sequence[int]) -> Schedule:
     return join([constant(v) for v in values], boundaries)
 
 
+@checked
 def warmup(schedule: Schedule | float, steps: int, *, start: float = 0.0) -> Schedule:
     """A straight line from `start` to the first value of `schedule`, which then begins.
 
@@ -137,8 +142,9 @@ def warmup(schedule: Schedule | float, steps: int, *, start: float = 0.0) -> Sch
     return join([rise, after], [steps])
 
 
+@checked
 def sgdr(
-    peak: float, steps: float, *, cycles: int, multiplier: float = 2.0, end: float = 0.0
+    peak: float, steps: float, *, cycles: Count, multiplier: Positive = 2.0, end: float = 0.0
 ) -> Schedule:
     """Warm restarts: a cosine from `peak` to `end`, again and again, each cycle longer.
 
@@ -159,21 +165,18 @@ def sgdr(
     Source: Loshchilov and Hutter (2017), section 3.
     """
     check_steps("sgdr", "steps", steps)
-    if not (cycles >= 1 and multiplier > 0):
-        raise ValueError(
-            f"sgdr: `cycles` must be at least 1 and `multiplier` positive; got {cycles} and"
-            f" {multiplier}. Pass for example cycles=3, multiplier=2."
-        )
-    ends = list(accumulate(steps * multiplier**i for i in range(cycles)))
-    check_steps("sgdr", "steps of all cycles", ends[-1])
-    return phases([cosine(peak, end)] * cycles, [0, *ends])
+    ends = [0.0]
+    for i in range(int(cycles)):
+        ends.append(ends[-1] + steps * multiplier**i)
+        check_steps("sgdr", "steps of all cycles", ends[-1])
+    return phases([cosine(peak, end)] * int(cycles), ends)
 
 
 def _schedule(value: Schedule | float) -> Schedule:
     return value if callable(value) else constant(value)
 
 
-def _check_boundaries(where: str, name: str, parts: int, boundaries: Sequence[int]) -> None:
+def _check_boundaries(where: str, name: str, parts: int, boundaries: Sequence[float]) -> None:
     if parts != len(boundaries) + 1:
         raise ValueError(
             f"{where}: there must be one boundary between each two {name}; got {parts} {name} and"

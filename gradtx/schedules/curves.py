@@ -12,9 +12,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from gradtx.kinds import NonNegative, checked
+
 Curve = Callable[[jax.Array, jax.Array], jax.Array]
 
 
+@checked
 def constant(value: float) -> Curve:
     """The same value throughout.
 
@@ -26,6 +29,7 @@ def constant(value: float) -> Curve:
     return lambda x, rest: jnp.full_like(x, value)
 
 
+@checked
 def linear(start: float, end: float) -> Curve:
     """A straight line.
 
@@ -38,6 +42,7 @@ def linear(start: float, end: float) -> Curve:
     return lambda x, rest: like(start, x) * rest + like(end, x) * x
 
 
+@checked
 def cosine(start: float, end: float) -> Curve:
     """Half a cosine wave: flat at both ends.
 
@@ -57,6 +62,7 @@ def cosine(start: float, end: float) -> Curve:
     return curve
 
 
+@checked
 def exponential(start: float, end: float) -> Curve:
     """A straight line on a logarithmic scale.
 
@@ -85,7 +91,8 @@ def exponential(start: float, end: float) -> Curve:
     return curve
 
 
-def polynomial(start: float, end: float, power: float) -> Curve:
+@checked
+def polynomial(start: float, end: float, power: NonNegative) -> Curve:
     """A power of the progress: with `power` above 1 it leaves `start` slowly.
 
         f = start + (end - start) x^power
@@ -95,7 +102,7 @@ def polynomial(start: float, end: float, power: float) -> Curve:
     Args:
         start: value at x = 0.
         end: value at x = 1.
-        power: exponent of the progress.
+        power: exponent of the progress, at least 0.
     """
     return lambda x, rest: like(start, x) + like(end - start, x) * jnp.power(x, like(power, x))
 
@@ -109,4 +116,5 @@ def like(value: Any, x: jax.Array) -> Any:
         value: a Python number or an array.
         x: the array whose dtype counts.
     """
-    return value if type(value) in (int, float) else jnp.asarray(value, x.dtype)
+    # An integer as a float: JAX takes no Python integer above 2^31.
+    return float(value) if type(value) in (int, float) else jnp.asarray(value, x.dtype)

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from gradtx.core.hyperparams import Schedule
+from gradtx.kinds import checked
 from gradtx.schedules import curves
 from gradtx.schedules.composite import combine
 from gradtx.schedules.positions import check_fraction, check_steps
@@ -20,6 +21,7 @@ class OneCycle(NamedTuple):
     momentum: Schedule
 
 
+@checked
 def one_cycle(
     peak: float,
     steps: float,
@@ -67,6 +69,7 @@ def one_cycle(
     return OneCycle(cycle(start * peak, peak, end * peak), cycle(*momentum))
 
 
+@checked
 def flat_cos(peak: float, steps: int, *, flat: float = 0.75, end: float = 1e-5) -> Schedule:
     """Hold `peak` for the fraction `flat` of the steps, then anneal to `end * peak`.
 

@@ -12,19 +12,18 @@ import jax
 import jax.numpy as jnp
 
 from gradtx.core.hyperparams import Schedule
+from gradtx.kinds import NonNegative, checked
 from gradtx.schedules import curves
 from gradtx.schedules.composite import join
 from gradtx.schedules.curves import Curve, like
-from gradtx.schedules.positions import as_float, check_steps, phases
+from gradtx.schedules.positions import LAST, as_float, check_steps, phases
 from gradtx.schedules.simple import constant as constant_schedule
 
 __all__ = [
     "constant_schedule",
     "cosine_decay_schedule",
-    "cosine_onecycle_schedule",
     "exponential_decay",
     "join_schedules",
-    "linear_onecycle_schedule",
     "linear_schedule",
     "piecewise_constant_schedule",
     "piecewise_interpolate_schedule",
@@ -36,12 +35,13 @@ __all__ = [
 ]
 
 
+@checked
 def polynomial_schedule(
     init_value: float,
     end_value: float,
-    power: float,
-    transition_steps: int,
-    transition_begin: int = 0,
+    power: NonNegative,
+    transition_steps: float,
+    transition_begin: float = 0,
 ) -> Schedule:
     """A power of what is left of the transition.
 
@@ -66,8 +66,9 @@ def polynomial_schedule(
     return _transition("polynomial_schedule", init_value, curve, transition_steps, transition_begin)
 
 
+@checked
 def linear_schedule(
-    init_value: float, end_value: float, transition_steps: int, transition_begin: int = 0
+    init_value: float, end_value: float, transition_steps: float, transition_begin: float = 0
 ) -> Schedule:
     """A straight line: `polynomial_schedule` with power 1.
 
@@ -87,8 +88,9 @@ def linear_schedule(
     return _transition("linear_schedule", init_value, curve, transition_steps, transition_begin)
 
 
+@checked
 def cosine_decay_schedule(
-    init_value: float, decay_steps: int, alpha: float = 0.0, exponent: float = 1.0
+    init_value: float, decay_steps: float, alpha: float = 0.0, exponent: NonNegative = 1.0
 ) -> Schedule:
     """A cosine from `init_value` to `alpha * init_value`.
 
@@ -117,11 +119,12 @@ def cosine_decay_schedule(
     return phases([curve], [0, decay_steps])
 
 
+@checked
 def exponential_decay(
     init_value: float,
-    transition_steps: int,
+    transition_steps: float,
     decay_rate: float,
-    transition_begin: int = 0,
+    transition_begin: float = 0,
     staircase: bool = False,
     end_value: float | None = None,
 ) -> Schedule:
@@ -148,6 +151,11 @@ def exponential_decay(
     _check_transition("exponential_decay", transition_steps, transition_begin)
     if transition_steps == 0 or decay_rate == 0:
         return constant_schedule(init_value)
+    if decay_rate < 0 and not (staircase or transition_steps == 1):
+        raise ValueError(
+            f"exponential_decay: `decay_rate` must not be negative, but in steps; got {decay_rate},"
+            " whose fractional powers are no real numbers. Pass its size, or `staircase=True`."
+        )
 
     def schedule(count: jax.Array) -> jax.Array:
         count = jnp.asarray(count)
@@ -163,8 +171,9 @@ def exponential_decay(
     return schedule
 
 
+@checked
 def piecewise_constant_schedule(
-    init_value: float, boundaries_and_scales: Mapping[int, float] | None = None
+    init_value: float, boundaries_and_scales: Mapping[float, float] | None = None
 ) -> Schedule:
     """A constant that is multiplied by a scale at each boundary.
 
@@ -186,10 +195,11 @@ def piecewise_constant_schedule(
     return join([constant_schedule(v) for v in values], steps)
 
 
+@checked
 def piecewise_interpolate_schedule(
     interpolate_type: str,
     init_value: float,
-    boundaries_and_scales: Mapping[int, float] | None = None,
+    boundaries_and_scales: Mapping[float, float] | None = None,
 ) -> Schedule:
     """Curves between the values that `piecewise_constant_schedule` has at its boundaries.
 
@@ -223,84 +233,8 @@ def piecewise_interpolate_schedule(
     return phases(shapes, bounds) if shapes else constant_schedule(value)
 
 
-def linear_onecycle_schedule(
-    transition_steps: int,
-    peak_value: float,
-    pct_start: float = 0.3,
-    pct_final: float = 0.85,
-    div_factor: float = 25.0,
-    final_div_factor: float = 1e4,
-) -> Schedule:
-    """Up to the peak, back down, and then to almost nothing, in straight lines.
-
-        f(0) = f(pct_final T) = low,   f(pct_start T) = peak_value,   f(T) = low / final_div_factor
-        low = peak_value / div_factor        T = transition_steps
-
-    Boundaries are rounded down to whole updates, as in Optax, and a phase of no length never
-    counts: of one to three updates the first has the peak. Where the second boundary is not between
-    the first and T, the value falls from the peak to the end at once; Optax, which keeps one scale
-    for each boundary, then misses the peak or the end.
-
-    Args:
-        transition_steps: number of updates in all, positive.
-        peak_value: the largest value.
-        pct_start: fraction of `transition_steps` at which the peak is reached.
-        pct_final: fraction of `transition_steps` at which the value is back where it started.
-        div_factor: the peak over the value at the start.
-        final_div_factor: the value at the start over that at the end.
-
-    Raises:
-        ValueError: if `transition_steps` is not positive.
-
-    Source: Smith and Topin (2018), section 3.
-    """
-    check_steps("linear_onecycle_schedule", "transition_steps", transition_steps)
-    low, line = peak_value / div_factor, curves.linear
-    end = low / final_div_factor
-    top, back = int(pct_start * transition_steps), int(pct_final * transition_steps)
-    rise = line(low, peak_value)
-    if not top < back < transition_steps:
-        return phases([rise, line(peak_value, end)], [0, top, transition_steps])
-    parts = [rise, line(peak_value, low), line(low, end)]
-    return phases(parts, [0, top, back, transition_steps])
-
-
-def cosine_onecycle_schedule(
-    transition_steps: int,
-    peak_value: float,
-    pct_start: float = 0.3,
-    div_factor: float = 25.0,
-    final_div_factor: float = 1e4,
-) -> Schedule:
-    """Up to the peak and down to almost nothing, by cosines.
-
-        f(0) = low,   f(pct_start T) = peak_value,   f(T) = low / final_div_factor
-        low = peak_value / div_factor        T = transition_steps
-
-    The last of T updates, number T - 1, comes one before the end value, as in Optax; PyTorch
-    reaches it on the last update. The turn is rounded down to a whole update, as in Optax: of one
-    to three updates the first has the peak. `schedules.one_cycle` has fastai's values, and momentum
-    with them.
-
-    Args:
-        transition_steps: number of updates in all, positive.
-        peak_value: the largest value.
-        pct_start: fraction of `transition_steps` at which the peak is reached.
-        div_factor: the peak over the value at the start.
-        final_div_factor: the value at the start over that at the end.
-
-    Raises:
-        ValueError: if `transition_steps` is not positive.
-
-    Source: Smith and Topin (2018), section 3.
-    """
-    check_steps("cosine_onecycle_schedule", "transition_steps", transition_steps)
-    low, wave = peak_value / div_factor, curves.cosine
-    parts = [wave(low, peak_value), wave(peak_value, low / final_div_factor)]
-    return phases(parts, [0, int(pct_start * transition_steps), transition_steps])
-
-
-def warmup_constant_schedule(init_value: float, peak_value: float, warmup_steps: int) -> Schedule:
+@checked
+def warmup_constant_schedule(init_value: float, peak_value: float, warmup_steps: float) -> Schedule:
     """A straight line from `init_value` to `peak_value`, which it reaches at `warmup_steps`.
 
         f(t) = init_value + (peak_value - init_value) min(t / warmup_steps, 1)
@@ -317,13 +251,14 @@ def warmup_constant_schedule(init_value: float, peak_value: float, warmup_steps:
     return linear_schedule(init_value, peak_value, warmup_steps)
 
 
+@checked
 def warmup_cosine_decay_schedule(
     init_value: float,
     peak_value: float,
-    warmup_steps: int,
-    decay_steps: int,
+    warmup_steps: float,
+    decay_steps: float,
     end_value: float = 0.0,
-    exponent: float = 1.0,
+    exponent: NonNegative = 1.0,
 ) -> Schedule:
     """A straight line up to `peak_value`, then a cosine down to `end_value`.
 
@@ -349,13 +284,14 @@ def warmup_cosine_decay_schedule(
     return join([rise, fall], [warmup_steps])
 
 
+@checked
 def warmup_exponential_decay_schedule(
     init_value: float,
     peak_value: float,
-    warmup_steps: int,
-    transition_steps: int,
+    warmup_steps: float,
+    transition_steps: float,
     decay_rate: float,
-    transition_begin: int = 0,
+    transition_begin: float = 0,
     staircase: bool = False,
     end_value: float | None = None,
 ) -> Schedule:
@@ -384,6 +320,7 @@ def warmup_exponential_decay_schedule(
     return join([rise, fall], [warmup_steps])
 
 
+@checked
 def sgdr_schedule(cosine_kwargs: Iterable[Mapping[str, Any]]) -> Schedule:
     """Warm restarts: one `warmup_cosine_decay_schedule` after another.
 
@@ -398,11 +335,20 @@ def sgdr_schedule(cosine_kwargs: Iterable[Mapping[str, Any]]) -> Schedule:
     Source: Loshchilov and Hutter (2017), section 3.
     """
     cycles = [dict(kwargs) for kwargs in cosine_kwargs]
+    needs = ("init_value", "peak_value", "warmup_steps", "decay_steps")
+    for i, cycle in enumerate(cycles):
+        if not {*needs} <= set(cycle) <= {*needs, "end_value", "exponent"}:
+            raise TypeError(
+                f"sgdr_schedule: `cosine_kwargs[{i}]` must hold {', '.join(needs)}, and may"
+                f" end_value and exponent; got {', '.join(map(str, cycle)) or 'nothing'}."
+                " Name the parameters of warmup_cosine_decay_schedule."
+            )
     ends = [sum(c["decay_steps"] for c in cycles[: i + 1]) for i in range(len(cycles) - 1)]
     return join([warmup_cosine_decay_schedule(**c) for c in cycles], ends)
 
 
-def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
+@checked
+def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[float]) -> Schedule:
     """Follow each schedule up to its boundary: `schedules.join` under Optax's name.
 
         f(t) = schedules[i](t - boundaries[i - 1])   for boundaries[i - 1] <= t < boundaries[i]
@@ -419,7 +365,7 @@ def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> 
     return join(schedules, boundaries)
 
 
-def _transition(where: str, init_value: Any, curve: Curve, steps: int, begin: int) -> Schedule:
+def _transition(where: str, init_value: Any, curve: Curve, steps: float, begin: float) -> Schedule:
     _check_transition(where, steps, begin)
     hold = curves.constant(init_value)
     if steps == 0:
@@ -429,15 +375,15 @@ def _transition(where: str, init_value: Any, curve: Curve, steps: int, begin: in
     return phases([hold, curve], [0, begin, begin + steps])
 
 
-def _check_transition(where: str, steps: int, begin: int) -> None:
-    if steps < 0 or begin < 0:
+def _check_transition(where: str, steps: float, begin: float) -> None:
+    if steps < 0 or begin < 0 or begin + steps > LAST:
         raise ValueError(
-            f"{where}: numbers of steps must not be negative; got {steps} steps from {begin} on."
-            " Pass 0 steps for a constant."
+            f"{where}: numbers of steps must not be negative, and together below 2^31; got {steps}"
+            f" steps from {begin} on. Pass 0 steps for a constant."
         )
 
 
-def _sorted(where: str, boundaries_and_scales: Mapping[int, float] | None) -> tuple[list, list]:
+def _sorted(where: str, boundaries_and_scales: Mapping[float, float] | None) -> tuple[list, list]:
     pairs = sorted((boundaries_and_scales or {}).items())
     for boundary, scale in pairs:
         if scale < 0:

@@ -4,11 +4,13 @@ import jax
 import jax.numpy as jnp
 
 from gradtx.core.hyperparams import Schedule
+from gradtx.kinds import NonNegative, checked
 from gradtx.schedules import curves
 from gradtx.schedules.curves import like
 from gradtx.schedules.positions import as_float, check_steps, phases
 
 
+@checked
 def constant(value: float) -> Schedule:
     """The same value at every step.
 
@@ -20,6 +22,7 @@ def constant(value: float) -> Schedule:
     return lambda count: jnp.full(jnp.shape(count), value, jnp.result_type(float))
 
 
+@checked
 def linear(start: float, end: float, steps: float) -> Schedule:
     """A straight line from `start` to `end`, which it reaches at `steps` and then keeps.
 
@@ -37,6 +40,7 @@ def linear(start: float, end: float, steps: float) -> Schedule:
     return phases([curves.linear(start, end)], [0, steps])
 
 
+@checked
 def cosine(start: float, end: float, steps: float) -> Schedule:
     """Half a cosine wave from `start` to `end`, which it reaches at `steps` and then keeps.
 
@@ -56,6 +60,7 @@ def cosine(start: float, end: float, steps: float) -> Schedule:
     return phases([curves.cosine(start, end)], [0, steps])
 
 
+@checked
 def exponential(start: float, end: float, steps: float) -> Schedule:
     """Equal factors from `start` to `end`, which it reaches at `steps` and then keeps.
 
@@ -76,7 +81,8 @@ def exponential(start: float, end: float, steps: float) -> Schedule:
     return phases([curves.exponential(start, end)], [0, steps])
 
 
-def polynomial(start: float, end: float, steps: float, *, power: float) -> Schedule:
+@checked
+def polynomial(start: float, end: float, steps: float, *, power: NonNegative) -> Schedule:
     """A power of the progress, from `start` to `end`, which it reaches at `steps` and then keeps.
 
         f(t) = start + (end - start) min(t / steps, 1)^power
@@ -85,7 +91,7 @@ def polynomial(start: float, end: float, steps: float, *, power: float) -> Sched
         start: value at the start.
         end: value at the end, and from then on.
         steps: number of updates, positive; it need not be whole.
-        power: exponent of the progress; above 1 the value leaves `start` slowly.
+        power: exponent of the progress, at least 0; above 1 the value leaves `start` slowly.
 
     Raises:
         ValueError: if `steps` is not positive.
@@ -94,6 +100,7 @@ def polynomial(start: float, end: float, steps: float, *, power: float) -> Sched
     return phases([curves.polynomial(start, end, power)], [0, steps])
 
 
+@checked
 def inverse_sqrt(peak: float, warmup: int) -> Schedule:
     """A linear rise over `warmup` updates, then decay as one over the root of the step.
 

@@ -10,10 +10,12 @@ from gradtx.core.leafwise import leafwise
 from gradtx.core.root import root
 from gradtx.core.transformation import GradientTransformation
 from gradtx.core.tree import at_most
+from gradtx.kinds import checked
 
 Axes = int | tuple[int, ...]
 
 
+@checked
 def adaptive_grad_clip(
     clipping: ScalarOrSchedule, eps: ScalarOrSchedule = 1e-3, axis: Axes | None = None
 ) -> GradientTransformation:
@@ -59,9 +61,18 @@ def unitwise_norm(x: jax.Array, axis: Axes | None = None) -> jax.Array:
         x: the array.
         axis: the axis or axes to reduce; by default those of `adaptive_grad_clip`.
 
+    Raises:
+        ValueError: if `x` has no such axis.
+
     Source: Brock et al. (2021), equation 3.
     """
     if axis is None:
         inputs = 1 if x.ndim <= 3 else x.ndim - 1
         axis = tuple(range(x.ndim if jnp.squeeze(x).ndim <= 1 else inputs))
+    axes = (axis,) if isinstance(axis, int) else axis
+    if not all(-x.ndim <= a < x.ndim for a in axes):
+        raise ValueError(
+            f"adaptive_grad_clip: `axis` must be among the axes of each leaf; got {axis} for a leaf"
+            f" of shape {x.shape}. Leave it out for the usual ones."
+        )
     return root(jnp.sum(x * x, axis=axis, keepdims=True))

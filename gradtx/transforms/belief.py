@@ -9,8 +9,10 @@ from gradtx.core.leafwise import leafwise, zeros
 from gradtx.core.root import root
 from gradtx.core.transformation import GradientTransformation
 from gradtx.core.tree import bias_correction
+from gradtx.kinds import checked
 
 
+@checked
 def scale_by_belief(
     b1: ScalarOrSchedule = 0.9,
     b2: ScalarOrSchedule = 0.999,

@@ -5,8 +5,10 @@ import jax.numpy as jnp
 
 from gradtx.core.leafwise import leafwise
 from gradtx.core.transformation import GradientTransformation
+from gradtx.kinds import checked
 
 
+@checked
 def centralize(*, output_axis: int = 0) -> GradientTransformation:
     """Subtract the mean of each output unit's update.
 

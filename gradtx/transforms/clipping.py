@@ -10,10 +10,12 @@ from gradtx.core.leafwise import leafwise
 from gradtx.core.root import root
 from gradtx.core.transformation import GradientTransformation, transformation
 from gradtx.core.tree import PyTree, at_most, global_norm, norm, shrink
+from gradtx.kinds import checked
 
 BOUND = Interval(0, closed_high=True)  # an infinite bound never clips
 
 
+@checked
 def clip(max_delta: ScalarOrSchedule) -> GradientTransformation:
     """Bound each element of the updates.
 
@@ -39,6 +41,7 @@ def clip(max_delta: ScalarOrSchedule) -> GradientTransformation:
 clip_by_value = clip
 
 
+@checked
 def clip_by_global_norm(max_norm: ScalarOrSchedule) -> GradientTransformation:
     """Shrink all updates together to a bounded Euclidean norm.
 
@@ -74,6 +77,7 @@ def clip_by_global_norm(max_norm: ScalarOrSchedule) -> GradientTransformation:
     return transformation("clip_by_global_norm", start, update, max_norm=(max_norm, BOUND))
 
 
+@checked
 def clip_by_block_rms(threshold: ScalarOrSchedule) -> GradientTransformation:
     """Shrink each leaf to a bounded root mean square.
 
@@ -100,6 +104,7 @@ def clip_by_block_rms(threshold: ScalarOrSchedule) -> GradientTransformation:
     )
 
 
+@checked
 def clip_by_block_norm(max_norm: ScalarOrSchedule) -> GradientTransformation:
     """Shrink each leaf to a bounded Euclidean norm of its own.
 

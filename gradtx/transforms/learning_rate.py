@@ -5,8 +5,10 @@ import jax.numpy as jnp
 from gradtx.core.hyperparams import NON_NEGATIVE, REAL, ScalarOrSchedule, Schedule
 from gradtx.core.leafwise import leafwise
 from gradtx.core.transformation import GradientTransformation, identity
+from gradtx.kinds import checked
 
 
+@checked
 def scale_by_learning_rate(
     learning_rate: ScalarOrSchedule | None = None, *, flip_sign: bool = True
 ) -> GradientTransformation:
@@ -41,6 +43,7 @@ def scale_by_learning_rate(
     )
 
 
+@checked
 def scale(step_size: ScalarOrSchedule) -> GradientTransformation:
     """Multiply the updates by a number of either sign.
 
@@ -54,6 +57,7 @@ def scale(step_size: ScalarOrSchedule) -> GradientTransformation:
     return leafwise("scale", lambda h: lambda g, p: h.step_size * g, step_size=(step_size, REAL))
 
 
+@checked
 def scale_by_schedule(step_size_fn: Schedule) -> GradientTransformation:
     """Multiply the updates by the value of a schedule: `scale`, which takes one too.
 

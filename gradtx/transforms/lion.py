@@ -7,10 +7,12 @@ import jax.numpy as jnp
 from gradtx.core.hyperparams import MOMENTUM, UNIT, ScalarOrSchedule
 from gradtx.core.leafwise import leafwise, zeros
 from gradtx.core.transformation import GradientTransformation
+from gradtx.kinds import Dtype, checked
 
 
+@checked
 def scale_by_lion(
-    b1: ScalarOrSchedule = 0.9, b2: ScalarOrSchedule = 0.99, mu_dtype: Any = None
+    b1: ScalarOrSchedule = 0.9, b2: ScalarOrSchedule = 0.99, mu_dtype: Dtype | None = None
 ) -> GradientTransformation:
     """Replace each update by the sign of momentum and gradient together.
 

@@ -8,13 +8,15 @@ import optax
 
 from gradtx.core.hyperparams import CLOSED_UNIT, ScalarOrSchedule
 from gradtx.core.state import update_inner, without_count
-from gradtx.core.transformation import GradientTransformation, transformation
+from gradtx.core.transformation import GradientTransformation, as_transformation, transformation
 from gradtx.core.tree import PyTree, compute_dtype, is_none
+from gradtx.kinds import Count, checked
 
 
+@checked
 def lookahead(
     fast_optimizer: optax.GradientTransformation,
-    sync_period: int = 5,
+    sync_period: Count = 5,
     slow_step_size: ScalarOrSchedule = 0.5,
 ) -> GradientTransformation:
     """Every few updates, go back part of the way to where the last such return ended.
@@ -39,11 +41,7 @@ def lookahead(
 
     Source: Zhang et al. (2019), algorithm 1, whose k and alpha these are.
     """
-    if sync_period < 1:
-        raise ValueError(
-            f"lookahead: `sync_period` must be at least 1; got {sync_period}. Pass for example 5."
-        )
-    inner: Any = optax.with_extra_args_support(fast_optimizer)
+    inner = as_transformation("lookahead", "`fast_optimizer`", fast_optimizer)
 
     def init(params: PyTree) -> dict[str, Any]:
         slow = jax.tree.map(lambda p: jnp.array(p, compute_dtype(p)), params)

@@ -6,14 +6,16 @@ from gradtx.core.hyperparams import MOMENTUM, NON_NEGATIVE, UNIT, ScalarOrSchedu
 from gradtx.core.leafwise import leafwise, zeros
 from gradtx.core.transformation import GradientTransformation
 from gradtx.core.tree import bias_correction
+from gradtx.kinds import Dtype, checked
 
 
+@checked
 def scale_by_momentum(
     momentum: ScalarOrSchedule = 0.9,
     *,
     dampening: bool | ScalarOrSchedule = False,
     nesterov: bool = False,
-    velocity_dtype: Any = None,
+    velocity_dtype: Dtype | None = None,
 ) -> GradientTransformation:
     """Replace each update by a decaying sum of the updates so far.
 
@@ -67,8 +69,9 @@ def scale_by_momentum(
     )
 
 
+@checked
 def trace(
-    decay: ScalarOrSchedule, nesterov: bool = False, accumulator_dtype: Any = None
+    decay: ScalarOrSchedule, nesterov: bool = False, accumulator_dtype: Dtype | None = None
 ) -> GradientTransformation:
     """Undampened `scale_by_momentum` under Optax's name; the hyperparameter is `momentum`.
 
@@ -90,8 +93,9 @@ def trace(
     return scale_by_momentum(decay, nesterov=nesterov, velocity_dtype=accumulator_dtype)
 
 
+@checked
 def ema(
-    decay: ScalarOrSchedule, debias: bool = True, accumulator_dtype: Any = None
+    decay: ScalarOrSchedule, debias: bool = True, accumulator_dtype: Dtype | None = None
 ) -> GradientTransformation:
     """Replace each update by the exponential average of the updates so far.
 
@@ -123,13 +127,14 @@ def ema(
     return leafwise("ema", update, slots={"ema": zeros(accumulator_dtype)}, decay=(decay, MOMENTUM))
 
 
+@checked
 def momentum_of_steps(
     learning_rate: ScalarOrSchedule,
     momentum: ScalarOrSchedule = 0.9,
     *,
     nesterov: bool = False,
     weight_decay: ScalarOrSchedule | None = None,
-    velocity_dtype: Any = None,
+    velocity_dtype: Dtype | None = None,
 ) -> GradientTransformation:
     """Descend with momentum that sums steps, not gradients: the learning rate goes into it.
 

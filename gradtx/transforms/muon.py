@@ -9,17 +9,19 @@ from gradtx.core.hyperparams import MOMENTUM, NON_NEGATIVE, ScalarOrSchedule, op
 from gradtx.core.leafwise import leafwise, zeros
 from gradtx.core.transformation import GradientTransformation
 from gradtx.core.tree import bias_correction, norm
+from gradtx.kinds import Count, Dtype, checked
 
 Coefficients = Sequence[float] | Sequence[Sequence[float]]
 QUINTIC = (3.4445, -4.7750, 2.0315)
 
 
+@checked
 def scale_by_muon(
     ns_coeffs: Coefficients = QUINTIC,
-    ns_steps: int = 5,
+    ns_steps: Count = 5,
     beta: ScalarOrSchedule = 0.95,
     eps: ScalarOrSchedule = 1e-8,
-    mu_dtype: Any = None,
+    mu_dtype: Dtype | None = None,
     *,
     nesterov: bool = True,
 ) -> GradientTransformation:
@@ -49,9 +51,9 @@ def scale_by_muon(
 
     Source: Jordan et al. (2024), "Muon: an optimizer for hidden layers in neural networks".
     """
-    once = not isinstance(ns_coeffs[0], Sequence)
-    rounds: list[Any] = [tuple(ns_coeffs)] * ns_steps if once else list(ns_coeffs)
-    if any(len(c) != 3 for c in rounds):
+    once = bool(ns_coeffs) and not isinstance(ns_coeffs[0], Sequence)
+    rounds: list[Any] = [tuple(ns_coeffs)] * int(ns_steps) if once else list(ns_coeffs)
+    if not rounds or any(len(c) != 3 for c in rounds):
         raise ValueError(
             f"scale_by_muon: `ns_coeffs` must be three numbers, or such a triple for each step; got"
             f" {ns_coeffs}. Leave it out for the usual ones."
@@ -102,6 +104,7 @@ def orthogonalize(
     return x if wide else x.T
 
 
+@checked
 def scale_by_shape(consistent_rms: ScalarOrSchedule | None = None) -> GradientTransformation:
     """Scale each matrix by its shape, so that one learning rate suits all widths.
 

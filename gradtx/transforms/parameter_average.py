@@ -10,10 +10,12 @@ from gradtx.core.leafwise import leafwise
 from gradtx.core.state import is_state
 from gradtx.core.transformation import GradientTransformation
 from gradtx.core.tree import PyTree, bias_correction, compute_dtype, is_none
+from gradtx.kinds import Dtype, checked
 
 
+@checked
 def ema_params(
-    decay: ScalarOrSchedule = 0.999, *, debias: bool = False, dtype: Any = None
+    decay: ScalarOrSchedule = 0.999, *, debias: bool = False, dtype: Dtype | None = None
 ) -> GradientTransformation:
     """Keep an exponential average of the parameters; the updates pass through.
 

@@ -13,8 +13,10 @@ from gradtx.core.leafwise import leafwise, zeros
 from gradtx.core.root import root
 from gradtx.core.transformation import GradientTransformation
 from gradtx.core.tree import bias_correction
+from gradtx.kinds import Dtype, checked
 
 
+@checked
 def scale_by_qhadam(
     *,
     b1: ScalarOrSchedule = 0.999,
@@ -22,8 +24,8 @@ def scale_by_qhadam(
     nu1: ScalarOrSchedule = 0.7,
     nu2: ScalarOrSchedule = 1.0,
     eps: ScalarOrSchedule = 1e-8,
-    mu_dtype: Any = None,
-    nu_dtype: Any = None,
+    mu_dtype: Dtype | None = None,
+    nu_dtype: Dtype | None = None,
 ) -> GradientTransformation:
     """Scale each update by moments that are mixed with the gradient of this step.
 

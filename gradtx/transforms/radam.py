@@ -1,6 +1,6 @@
 """Adam that waits until its second moment can be trusted."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -17,14 +17,19 @@ from gradtx.core.leafwise import leafwise, zeros
 from gradtx.core.root import root
 from gradtx.core.transformation import GradientTransformation
 from gradtx.core.tree import bias_correction
+from gradtx.kinds import checked, finite
+
+# The variance is finite above an average of 4 updates: from there on the root has a real value.
+Length = Annotated[float, finite("a finite number of at least 4", lambda x: x >= 4)]
 
 
+@checked
 def scale_by_radam(
     b1: ScalarOrSchedule = 0.9,
     b2: ScalarOrSchedule = 0.999,
     eps: ScalarOrSchedule = 1e-8,
     eps_root: ScalarOrSchedule = 0.0,
-    threshold: float = 5.0,
+    threshold: Length = 5.0,
     *,
     nesterov: bool = False,
 ) -> GradientTransformation:
@@ -44,7 +49,7 @@ def scale_by_radam(
         b2: decay of the second moment `nu`, in [0, 1).
         eps: added to the root, in [0, inf); keeps the step finite where the second moment is 0.
         eps_root: added under the root, in [0, inf).
-        threshold: length `rho` above which the second moment is used, in updates.
+        threshold: length `rho` above which the second moment is used, in updates, at least 4.
         nesterov: whether `m_hat` looks one step ahead.
 
     Raises:
@@ -58,7 +63,7 @@ def scale_by_radam(
         c1, c2 = bias_correction(h.b1, h.step), bias_correction(h.b2, h.step)
         ahead = bias_correction(h.b1, h.step + 1)
         rho, rho_inf = average_length(h.b2, h.step), (1 + h.b2) / (1 - h.b2)
-        sure = rho > threshold
+        sure = rho > float(threshold)
         # Where it is not used, the root's argument may be negative or infinite.
         trusted = jnp.where(sure, rho, 5.0)
         limit = jnp.where(sure, rho_inf, 5.0)

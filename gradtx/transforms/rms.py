@@ -9,17 +9,19 @@ from gradtx.core.leafwise import leafwise, zeros
 from gradtx.core.root import root
 from gradtx.core.transformation import GradientTransformation
 from gradtx.core.tree import bias_correction as correction
+from gradtx.kinds import Dtype, NonNegative, checked
 
 
+@checked
 def scale_by_rms(
     decay: ScalarOrSchedule = 0.9,
     eps: ScalarOrSchedule = 1e-8,
-    initial_scale: float = 0.0,
+    initial_scale: NonNegative = 0.0,
     eps_in_sqrt: bool = True,
     bias_correction: bool = False,
     *,
     centered: bool = False,
-    nu_dtype: Any = None,
+    nu_dtype: Dtype | None = None,
 ) -> GradientTransformation:
     """Divide each update by the root of its running mean square.
 
@@ -75,10 +77,11 @@ def scale_by_rms(
     )
 
 
+@checked
 def scale_by_stddev(
     decay: ScalarOrSchedule = 0.9,
     eps: ScalarOrSchedule = 1e-8,
-    initial_scale: float = 0.0,
+    initial_scale: NonNegative = 0.0,
     eps_in_sqrt: bool = True,
     bias_correction: bool = False,
 ) -> GradientTransformation:

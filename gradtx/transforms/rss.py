@@ -8,10 +8,12 @@ from gradtx.core.hyperparams import NON_NEGATIVE, ScalarOrSchedule
 from gradtx.core.leafwise import leafwise, zeros
 from gradtx.core.root import root
 from gradtx.core.transformation import GradientTransformation
+from gradtx.kinds import NonNegative, checked
 
 
+@checked
 def scale_by_rss(
-    initial_accumulator_value: float = 0.1,
+    initial_accumulator_value: NonNegative = 0.1,
     eps: ScalarOrSchedule = 1e-7,
     *,
     eps_in_sqrt: bool = True,

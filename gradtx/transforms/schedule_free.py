@@ -9,18 +9,20 @@ import optax
 
 from gradtx.core.hyperparams import NON_NEGATIVE, Interval, ScalarOrSchedule
 from gradtx.core.state import states_in, update_inner, without_count
-from gradtx.core.transformation import GradientTransformation, transformation
+from gradtx.core.transformation import GradientTransformation, as_transformation, transformation
 from gradtx.core.tree import PyTree, as_dtype, check_slot, compute_dtype, is_none
+from gradtx.kinds import Dtype, checked
 
 MIX = Interval(0, 1, open_low=True, role="momentum")
 
 
+@checked
 def schedule_free(
     base_optimizer: optax.GradientTransformation,
     learning_rate: ScalarOrSchedule,
     b1: ScalarOrSchedule = 0.9,
     weight_lr_power: ScalarOrSchedule = 2.0,
-    state_dtype: Any = None,
+    state_dtype: Dtype | None = None,
     *,
     scales: bool = False,
 ) -> GradientTransformation:
@@ -52,7 +54,7 @@ def schedule_free(
 
     Source: Defazio et al. (2024), algorithm 1.
     """
-    inner: Any = optax.with_extra_args_support(base_optimizer)
+    inner = as_transformation("schedule_free", "`base_optimizer`", base_optimizer)
 
     def init(params: PyTree) -> dict[str, Any]:
         z = jax.tree.map(lambda p: jnp.array(p, state_dtype or compute_dtype(p)), params)

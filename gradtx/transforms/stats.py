@@ -17,6 +17,7 @@ from gradtx.core.leafwise import Slot, leafwise, zeros
 from gradtx.core.root import root
 from gradtx.core.transformation import GradientTransformation
 from gradtx.core.tree import bias_correction
+from gradtx.kinds import Dtype, checked
 
 Rule = Callable[..., jax.Array]
 Step = Callable[[Any], Rule]
@@ -44,8 +45,9 @@ class Statistic(NamedTuple):
     start: Slot = zeros()
 
 
+@checked
 def average_grad(
-    momentum: ScalarOrSchedule = 0.9, *, dampening: bool = False, dtype: Any = None
+    momentum: ScalarOrSchedule = 0.9, *, dampening: bool = False, dtype: Dtype | None = None
 ) -> Statistic:
     """The decaying sum of gradients, or with `dampening` their exponential average.
 
@@ -70,7 +72,8 @@ def average_grad(
     return Statistic("grad_avg", update, {"momentum": (momentum, MOMENTUM)}, zeros(dtype))
 
 
-def average_sqr_grad(decay: ScalarOrSchedule = 0.99, *, dtype: Any = None) -> Statistic:
+@checked
+def average_sqr_grad(decay: ScalarOrSchedule = 0.99, *, dtype: Dtype | None = None) -> Statistic:
     """The exponential average of squared gradients.
 
         sqr_avg' = decay sqr_avg + (1 - decay) g^2
@@ -147,6 +150,7 @@ def adam_step(h: Any) -> Rule:
     return rule
 
 
+@checked
 def scale_by_stats(
     *statistics: Statistic,
     step: Step,
@@ -198,6 +202,11 @@ def scale_by_stats(
 
     def update(h: Any):
         rules, last = {s.name: s.update(h) for s in statistics}, step(h)
+        if not callable(last):
+            raise TypeError(
+                f"{name}: `step` must return the rule, a function (g, p, **statistics); got"
+                f" {type(last).__name__}. Write lambda h: lambda g, p, **statistics: ..."
+            )
 
         def rule(g, p, **old):
             new = {slot: remember(g, p, old[slot]) for slot, remember in rules.items()}

@@ -8,8 +8,10 @@ from gradtx.core.hyperparams import NON_NEGATIVE, POSITIVE, ScalarOrSchedule, op
 from gradtx.core.leafwise import leafwise
 from gradtx.core.transformation import GradientTransformation
 from gradtx.core.tree import norm
+from gradtx.kinds import checked
 
 
+@checked
 def scale_by_trust_ratio(
     min_norm: ScalarOrSchedule = 0.0,
     trust_coefficient: ScalarOrSchedule = 1.0,
@@ -62,6 +64,7 @@ def scale_by_trust_ratio(
     )
 
 
+@checked
 def scale_by_larc(
     trust_coefficient: ScalarOrSchedule = 0.02,
     eps: ScalarOrSchedule = 1e-8,

@@ -1,15 +1,15 @@
 """The two meanings of weight decay, which differ only in where they stand in a chain."""
 
-from typing import Any
-
 from gradtx.core.hyperparams import NON_NEGATIVE, ScalarOrSchedule
 from gradtx.core.leafwise import leafwise
-from gradtx.core.partition import masked
+from gradtx.core.partition import Mask, masked
 from gradtx.core.transformation import GradientTransformation
+from gradtx.kinds import checked
 
 
+@checked
 def add_decayed_weights(
-    weight_decay: ScalarOrSchedule = 0.0, mask: Any = None
+    weight_decay: ScalarOrSchedule = 0.0, mask: Mask | None = None
 ) -> GradientTransformation:
     """Add a multiple of the parameters to the updates: decoupled weight decay.
 
@@ -38,6 +38,7 @@ def add_decayed_weights(
     return everywhere if mask is None or mask is True else masked(everywhere, mask)
 
 
+@checked
 def add_l2(l2: ScalarOrSchedule = 0.0) -> GradientTransformation:
     """Add the gradient of an L2 penalty to the updates.
 

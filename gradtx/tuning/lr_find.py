@@ -10,6 +10,7 @@ import numpy as np
 
 from gradtx.core.runtime_hyperparams import set_hyperparams
 from gradtx.core.tree import bias_correction, select
+from gradtx.kinds import checked
 from gradtx.loop import Hook, Loop, Observer, Request, StepContext, TrainState, fit
 from gradtx.loop.fit import Batches
 from gradtx.loop.state import SMOOTHING
@@ -55,6 +56,7 @@ class _Sweep(NamedTuple):
     height: jax.Array  # float32[]: mean loss - low, when `best` was reached
 
 
+@checked
 def lr_find(
     loop: Loop,
     state: TrainState,

@@ -11,6 +11,7 @@ import numpy as np
 
 from gradtx.core.examples import count_examples, has_rows
 from gradtx.core.runtime_hyperparams import set_hyperparams
+from gradtx.kinds import checked
 from gradtx.loop import Loop, TrainState, compiled_epoch, with_nan
 from gradtx.loop.jitted import KEPT
 from gradtx.loop.likeness import LoopKey
@@ -27,6 +28,7 @@ class Sweep(NamedTuple):
     failed: np.ndarray  # bool[n]: whether a hook has given the copy's fit up
 
 
+@checked
 def sweep(
     loop: Loop,
     state: TrainState,
@@ -145,6 +147,7 @@ def spread(state: Any, **hyperparams: Any) -> Any:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *copies)
 
 
+@checked
 def parse_spread(text: str, where: str = "parse_spread: text") -> tuple[str, np.ndarray]:
     """The name and the values of "NAME=LOW:HIGH:N": N numbers, spread geometrically.
 
@@ -174,6 +177,7 @@ def parse_spread(text: str, where: str = "parse_spread: text") -> tuple[str, np.
     return name, np.geomspace(start, end, count)
 
 
+@checked
 def padded_order(data: Mapping[str, Any], *, batch_size: int) -> tuple[dict[str, Any], np.ndarray]:
     """`data` with one example of weight 0 more, and an order that shows each example once.
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gradtx.core.hyperparams import Interval, ScalarOrSchedule, source_of
+from gradtx.core.hyperparams import Interval, ScalarOrSchedule, check_hyperparam, source_of
 from gradtx.core.leafwise import zeros
 from gradtx.core.transformation import GradientTransformation, as_transformation, transformation
 from gradtx.core.tree import (
@@ -19,10 +19,12 @@ from gradtx.core.tree import (
     dtype_of,
     is_none,
 )
+from gradtx.kinds import checked
 
 AT_LEAST_ONE = Interval(1)
 
 
+@checked
 def accumulate(
     inner: optax.GradientTransformation, steps: ScalarOrSchedule
 ) -> GradientTransformation:
@@ -111,6 +113,7 @@ def _whole(steps: ScalarOrSchedule) -> int | None:
     """The number of mini-batches, if it is a Python number; it must be whole."""
     if source_of(steps) != "number":
         return None
+    check_hyperparam("accumulate", "steps", steps, AT_LEAST_ONE)
     number: Any = steps
     if number != int(number):
         raise ValueError(

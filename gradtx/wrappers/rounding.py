@@ -17,6 +17,7 @@ import optax
 from gradtx.core.state import update_inner, without_count
 from gradtx.core.transformation import GradientTransformation, as_transformation, transformation
 from gradtx.core.tree import PyTree, as_dtype, cast_like, compute_dtype, dtype_of, is_none
+from gradtx.kinds import checked
 
 
 def _is_low(p: Any) -> bool:
@@ -42,6 +43,7 @@ def _map(f: Callable, *trees: PyTree) -> PyTree:
     )
 
 
+@checked
 def stochastic_rounding(seed: int = 0) -> GradientTransformation:
     """Round the parameters up or down at random, so that they are right on average.
 

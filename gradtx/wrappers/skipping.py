@@ -8,10 +8,12 @@ import optax
 
 from gradtx.core.transformation import GradientTransformation, as_transformation, transformation
 from gradtx.core.tree import PyTree, all_finite, cast_like, cast_state, select
+from gradtx.kinds import Natural, checked
 
 
+@checked
 def skip_if_not_finite(
-    inner: optax.GradientTransformation, *, max_consecutive: int | None = None
+    inner: optax.GradientTransformation, *, max_consecutive: Natural | None = None
 ) -> GradientTransformation:
     """Leave out the updates whose gradients hold a NaN or an infinity.
 
@@ -40,11 +42,6 @@ def skip_if_not_finite(
         TypeError: if `inner` is no gradient transformation.
         ValueError: if `max_consecutive` is negative.
     """
-    if max_consecutive is not None and max_consecutive < 0:
-        raise ValueError(
-            f"skip_if_not_finite: `max_consecutive` must be 0 or more; got {max_consecutive}. Leave"
-            " it out to skip without end."
-        )
     inner = as_transformation("skip_if_not_finite", "`inner`", inner)
 
     def init(params: PyTree) -> dict[str, Any]:
@@ -66,8 +63,9 @@ def skip_if_not_finite(
     return transformation("skip_if_not_finite", init, update, parts=(inner,))
 
 
+@checked
 def apply_if_finite(
-    inner: optax.GradientTransformation, max_consecutive_errors: int
+    inner: optax.GradientTransformation, max_consecutive_errors: Natural
 ) -> GradientTransformation:
     """`skip_if_not_finite`, by the name that it has in Optax.
 

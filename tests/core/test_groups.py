@@ -245,7 +245,7 @@ def test_a_function_that_is_a_tree_is_called():
 )
 @pytest.mark.parametrize("as_function", [False, True])
 def test_a_mask_of_something_else_than_bools_is_refused(mask, as_function):
-    message = "every leaf of the mask must be True or False; got"
+    message = "must be a tree of bools, |every leaf of the mask must be True or False; got"
     params = {"w": jnp.ones(2), "b": jnp.ones(2)}
     given = (lambda tree: mask) if as_function else mask
     for make in (

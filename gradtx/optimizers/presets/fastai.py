@@ -10,6 +10,7 @@ from gradtx.core.hyperparams import ScalarOrSchedule
 from gradtx.core.root import root
 from gradtx.core.transformation import GradientTransformation
 from gradtx.core.tree import norm
+from gradtx.kinds import Count, checked
 from gradtx.optimizers.adam import adamw
 from gradtx.optimizers.qhadam import qhadam
 from gradtx.optimizers.radam import radam
@@ -29,6 +30,7 @@ from gradtx.transforms.weight_decay import add_l2
 Decay = ScalarOrSchedule | None
 
 
+@checked
 def fastai_sgd(
     learning_rate: ScalarOrSchedule,
     *,
@@ -59,6 +61,7 @@ def fastai_sgd(
     return sgd(learning_rate, momentum, weight_decay=weight_decay, l2=l2)
 
 
+@checked
 def fastai_rmsprop(
     learning_rate: ScalarOrSchedule,
     *,
@@ -100,6 +103,7 @@ def fastai_rmsprop(
     )
 
 
+@checked
 def fastai_adam(
     learning_rate: ScalarOrSchedule,
     *,
@@ -134,6 +138,7 @@ def fastai_adam(
     return tail if l2 is None else chain(add_l2(l2), tail)
 
 
+@checked
 def fastai_radam(
     learning_rate: ScalarOrSchedule,
     *,
@@ -170,13 +175,14 @@ def fastai_radam(
 fastai_qhadam = qhadam
 
 
+@checked
 def fastai_ranger(
     learning_rate: ScalarOrSchedule,
     *,
     b1: ScalarOrSchedule = 0.95,
     weight_decay: Decay = 0.01,
     eps: ScalarOrSchedule = 1e-6,
-    sync_period: int = 6,
+    sync_period: Count = 6,
     slow_step_size: ScalarOrSchedule = 0.5,
 ) -> GradientTransformation:
     """`lookahead` around `fastai_radam`.
@@ -203,6 +209,7 @@ def fastai_ranger(
     return lookahead(fast, sync_period, slow_step_size)
 
 
+@checked
 def fastai_larc(
     learning_rate: ScalarOrSchedule,
     *,
@@ -257,6 +264,7 @@ def fastai_larc(
     )
 
 
+@checked
 def fastai_lamb(
     learning_rate: ScalarOrSchedule,
     *,

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from gradtx.core.chain import chain
 from gradtx.core.hyperparams import MOMENTUM, NON_NEGATIVE, ScalarOrSchedule
 from gradtx.core.transformation import GradientTransformation
+from gradtx.kinds import NonNegative, checked
 from gradtx.optimizers.terms import optional
 from gradtx.transforms.learning_rate import scale_by_learning_rate
 from gradtx.transforms.momentum import scale_by_momentum
@@ -16,6 +17,7 @@ from gradtx.transforms.stats import Statistic, scale_by_stats
 from gradtx.transforms.weight_decay import add_l2
 
 
+@checked
 def torch_sgd(
     learning_rate: ScalarOrSchedule,
     *,
@@ -63,6 +65,7 @@ def torch_sgd(
     )
 
 
+@checked
 def torch_rmsprop(
     learning_rate: ScalarOrSchedule = 1e-2,
     *,
@@ -102,10 +105,11 @@ def torch_rmsprop(
     )
 
 
+@checked
 def torch_adagrad(
     learning_rate: ScalarOrSchedule = 1e-2,
     *,
-    initial_accumulator_value: float = 0.0,
+    initial_accumulator_value: NonNegative = 0.0,
     eps: ScalarOrSchedule = 1e-10,
     l2: ScalarOrSchedule | None = None,
 ) -> GradientTransformation:
