@@ -18,6 +18,7 @@ from gradtx.wrappers import *
 __all__ = ["schedules"]
 __all__ += core.__all__
 __all__ += optimizers.__all__
-__all__ += optax_names.__all__ + optax_onecycle.__all__
+__all__ += optax_names.__all__
+__all__ += optax_onecycle.__all__
 __all__ += transforms.__all__
 __all__ += wrappers.__all__

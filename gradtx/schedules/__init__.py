@@ -40,4 +40,5 @@ __all__ = [
     "sgdr",
     "warmup",
 ]
-__all__ += optax_names.__all__ + optax_onecycle.__all__
+__all__ += optax_names.__all__
+__all__ += optax_onecycle.__all__

@@ -35,5 +35,5 @@ def test_at_the_limit_the_update_is_made():
 
 
 def test_negative_limit():
-    with pytest.raises(ValueError, match="`max_consecutive` must be at least 0, .*; got -1"):
+    with pytest.raises(ValueError, match=r"`max_consecutive` must be at least 0, .*; got -1"):
         gradtx.skip_if_not_finite(gradtx.sgd(1.0), max_consecutive=-1)
