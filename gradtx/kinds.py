@@ -29,7 +29,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _is_array(x: Any) -> bool:
-    return hasattr(x, "dtype") and hasattr(x, "shape")
+    return hasattr(x, "dtype") and hasattr(x, "shape") and not isinstance(x, type)
 
 
 def _is_number(x: Any) -> bool:
@@ -53,7 +53,7 @@ def as_number(x: Any) -> float:
     try:
         return float(x)
     except OverflowError:
-        return math.copysign(math.inf, x)
+        return math.inf if x > 0 else -math.inf
 
 
 def _number(test: Callable[[float], bool]) -> Callable[[Any], bool]:
@@ -127,6 +127,7 @@ Positive = Annotated[float, finite("a positive, finite number", lambda x: x > 0)
 NonNegative = Annotated[float, finite("a finite number of at least 0", lambda x: x >= 0)]
 Fraction = Annotated[float, finite("a fraction, in [0, 1]", lambda x: 0 <= x <= 1)]
 NonZero = Annotated[float, finite("a finite number other than 0", lambda x: x != 0)]
+Bound = Annotated[float, Kind("a number of at least 0", _is_number, _number(lambda x: x >= 0))]
 Dtype = Annotated[Any, Kind("a floating dtype, such as jnp.bfloat16", _is_dtype)]
 
 KINDS: dict[Any, Kind] = {
@@ -147,6 +148,8 @@ def kind_of(annotation: Any) -> Kind | None:
     Args:
         annotation: a type, or what `typing` makes of types.
     """
+    if isinstance(annotation, str):  # of a module that is not imported to run
+        return None
     if typing.get_origin(annotation) is Annotated:
         return next((x for x in annotation.__metadata__ if isinstance(x, Kind)), None)
     if annotation in KINDS:
@@ -278,7 +281,6 @@ def checked(function: F) -> F:
 
 def _checked(function: Any, where: str) -> Any:
     known = signature(function)
-    kinds = cache(lambda: typing.get_type_hints(function, include_extras=True))
 
     @wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -288,15 +290,15 @@ def _checked(function: Any, where: str) -> Any:
             return function(*args, **kwargs)  # which says what is missing
         for name, value in bound.arguments.items():
             parameter = known.parameters[name]
-            if name in (hints := kinds()) and value is not parameter.default:
-                _check_one(where, parameter, hints[name], value)
+            if value is not parameter.default:
+                _check_one(where, parameter, value)
         return function(*args, **kwargs)
 
     return wrapper
 
 
-def _check_one(where: str, parameter: Parameter, annotation: Any, value: Any) -> None:
-    name, default = parameter.name, parameter.default
+def _check_one(where: str, parameter: Parameter, value: Any) -> None:
+    name, default, annotation = parameter.name, parameter.default, parameter.annotation
     if parameter.kind is Parameter.VAR_POSITIONAL:
         for i, one in enumerate(value):
             check_kind(where, f"{name}[{i}]", annotation, one)

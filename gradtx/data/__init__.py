@@ -30,6 +30,7 @@ from gradtx.data.pipeline import device_arrays, train_batches, valid_batches
 from gradtx.data.reading import Batch, bytes_of
 from gradtx.data.skipped import SkippedImages
 from gradtx.data.subset import limit_valid
+from gradtx.kinds import checked
 
 __all__ = [
     "Batch",
@@ -61,6 +62,7 @@ __all__ = [
 NAMES = ("embedded", "imagenette", "folder", "arrays")
 
 
+@checked
 def load(
     name: str,
     *,

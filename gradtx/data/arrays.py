@@ -10,11 +10,13 @@ from gradtx.data.dataset import Dataset
 from gradtx.data.errors import DataError
 from gradtx.data.npz import read_npz
 from gradtx.files import as_path, printable
+from gradtx.kinds import checked
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 AT_ONCE = 2**20  # pixels
 
 
+@checked
 def arrays(path: str | Path) -> Dataset:
     """Read a data set from an .npz file of x_train, y_train, x_test and y_test.
 

@@ -13,6 +13,7 @@ from gradtx.data.arrays import arrays
 from gradtx.data.dataset import Dataset
 from gradtx.data.errors import DataError
 from gradtx.files import as_path
+from gradtx.kinds import checked
 
 FILE = Path(__file__).with_name("fashion_mnist.npz")
 SHA256 = "8fad14525398cdb025b962df9fe00a334b1232bd588e94db758f914ea4b47dae"
@@ -30,6 +31,7 @@ CLASSES = (
 )
 
 
+@checked
 def embedded(*, file: Path = FILE) -> Dataset:
     """The embedded Fashion-MNIST subset: 6,000 training and 1,000 test images, 28 x 28, gray.
 

@@ -10,11 +10,13 @@ from gradtx.data.file_index import Indexed, combine, index_files
 from gradtx.data.image_file import SUFFIXES, ImageError
 from gradtx.data.photo_source import PhotoSource
 from gradtx.files import as_path, printable
+from gradtx.kinds import checked
 
 VALID_NAMES = ("val", "valid", "validation")
 REMEDY = "Replace or remove that file."
 
 
+@checked
 def folder(data_dir: str | Path, *, cache: str | Path | None = None) -> Dataset:
     """Read a data set from `data_dir`/train/<class>/<image> and `data_dir`/val/<class>/<image>.
 

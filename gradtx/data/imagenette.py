@@ -26,6 +26,7 @@ from gradtx.data.exclusive import exclusive
 from gradtx.data.image_file import ImageError, open_image, reason
 from gradtx.data.photo_source import PhotoSource
 from gradtx.files import CACHE, as_path, printable
+from gradtx.kinds import checked
 
 IMAGENETTE_160 = Archive(
     url="https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-160.tgz",
@@ -51,6 +52,7 @@ CLASSES = {
 UNFINISHED = ".imagenette-unfinished-"
 
 
+@checked
 def imagenette(
     data_dir: str | Path | None = None,
     *,

@@ -14,11 +14,13 @@ from gradtx.data.errors import DataError
 from gradtx.data.order import Order, check_start, train_order, valid_order
 from gradtx.data.reading import Batch, bytes_of, read_batch, read_split
 from gradtx.data.skipped import SkippedImages
+from gradtx.kinds import checked
 
 if TYPE_CHECKING:
     import grain
 
 
+@checked
 def train_batches(
     dataset: Dataset,
     *,
@@ -66,6 +68,7 @@ def train_batches(
     )
 
 
+@checked
 def valid_batches(
     dataset: Dataset,
     *,
@@ -100,6 +103,7 @@ def valid_batches(
     )
 
 
+@checked
 def device_arrays(
     dataset: Dataset,
     *,

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from gradtx.core.tree import cast_like, upcast
+from gradtx.kinds import Count, checked
 from gradtx.loop import Hook, Request, StepContext
 from gradtx.loop.weights import batch_weight
 
@@ -17,7 +18,8 @@ class AccumulateState(NamedTuple):
     examples: jax.Array  # float32[]: sum of weights
 
 
-def accumulate_gradients(examples: int) -> Hook:
+@checked
+def accumulate_gradients(examples: Count) -> Hook:
     """Step once enough examples have been seen, with the mean gradient over all of them.
 
         before_step:  total' = total + n g        seen' = seen + n        n = weight of the batch

@@ -6,10 +6,12 @@ import jax
 import jax.numpy as jnp
 
 from gradtx.core.tree import global_norm, shrink
+from gradtx.kinds import Bound, checked
 from gradtx.loop import Hook, StepContext
 
 
-def clip_gradients(max_norm: float = 1.0) -> Hook:
+@checked
+def clip_gradients(max_norm: Bound = 1.0) -> Hook:
     """Shrink all gradients together to a bounded Euclidean norm.
 
         norm = sqrt(sum_leaves sum_i g_i^2)        g' = g min(1, max_norm / norm)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from gradtx.hooks.improvement import Improvement
+from gradtx.kinds import Natural, checked
 from gradtx.loop import Hook, Request, StepContext
 
 
@@ -16,10 +17,11 @@ class StoppingState(NamedTuple):
     wait: jax.Array  # int32[]: epochs since
 
 
+@checked
 def early_stopping(
     metric: str = "valid_loss",
     *,
-    patience: int = 1,
+    patience: Natural = 1,
     min_delta: float = 0.0,
     mode: str | None = None,
 ) -> Hook:

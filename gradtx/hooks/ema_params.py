@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 
 from gradtx.core.tree import cast_like, select, upcast
+from gradtx.kinds import checked
 from gradtx.loop import Hook, Request, StepContext, TrainState
 
 
@@ -15,6 +16,7 @@ class EmaState(NamedTuple):
     params: Any  # like the parameters; () if they are not replaced
 
 
+@checked
 def ema_params(decay: float = 0.999, *, validate: bool = True) -> Hook:
     """Keep an exponential moving average of the parameters, and validate with it.
 
@@ -60,6 +62,7 @@ def ema_params(decay: float = 0.999, *, validate: bool = True) -> Hook:
     return Hook("ema_params", on, init)
 
 
+@checked
 def averaged_params(state: TrainState) -> Any:
     """The average that `ema_params` keeps in `state`, in the dtypes of the parameters.
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from gradtx.core.tree import all_finite, compute_dtype, select
+from gradtx.kinds import Count, checked
 from gradtx.loop import Hook, Request, StepContext
 
 SMALLEST = 2.0**-24
@@ -26,13 +27,14 @@ class ScalingState(NamedTuple):
     step: jax.Array  # int32[]: of the last overflow of this fit, or -1
 
 
+@checked
 def loss_scaling(
     *,
     initial: float = 2.0**16,
     growth: float = 2.0,
     backoff: float = 0.5,
-    interval: int = 2000,
-    max_in_a_row: int = 5,
+    interval: Count = 2000,
+    max_in_a_row: Count = 5,
 ) -> Hook:
     """Scale the loss before the gradient is taken, and the gradient back; skip what overflows.
 
@@ -162,7 +164,9 @@ def _reason(state: ScalingState) -> str:
     return f"{what}, until step {int(state.step)}"
 
 
-def _check(initial: float, growth: float, backoff: float, interval: int, max_in_a_row: int) -> None:
+def _check(
+    initial: float, growth: float, backoff: float, interval: Count, max_in_a_row: int
+) -> None:
     if not (initial > 0 and growth > 1 and 0 < backoff < 1 and interval >= 1 and max_in_a_row >= 1):
         raise ValueError(
             "loss_scaling: must have initial > 0, growth > 1, backoff in (0, 1), interval >= 1,"

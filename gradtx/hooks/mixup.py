@@ -1,10 +1,14 @@
 """Training on mixtures of two examples."""
 
 from gradtx import augment
+from gradtx.kinds import Count, checked
 from gradtx.loop import Hook, StepContext
 
 
-def mixup(alpha: float = 0.4, *, classes: int, inputs: str = "image", label: str = "label") -> Hook:
+@checked
+def mixup(
+    alpha: float = 0.4, *, classes: Count, inputs: str = "image", label: str = "label"
+) -> Hook:
     """Mix every training example with another of its batch, and their labels alike.
 
         x' = l x + (1 - l) x[other]        y' = l y + (1 - l) y[other]

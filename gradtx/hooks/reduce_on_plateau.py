@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from gradtx.core.runtime_hyperparams import set_hyperparams
 from gradtx.hooks.improvement import Improvement
 from gradtx.hooks.original_hyperparams import put_back, values_named
+from gradtx.kinds import Natural, checked
 from gradtx.loop import Hook, StepContext
 
 RATE = "learning_rate"
@@ -21,11 +22,12 @@ class PlateauState(NamedTuple):
     originals: dict[str, Any]
 
 
+@checked
 def reduce_on_plateau(
     metric: str = "valid_loss",
     *,
     factor: float = 0.1,
-    patience: int = 1,
+    patience: Natural = 1,
     min_delta: float = 0.0,
     mode: str | None = None,
     min_learning_rate: float = 0.0,

@@ -7,11 +7,13 @@ import jax
 import jax.numpy as jnp
 
 from gradtx.core.tree import path_name
+from gradtx.kinds import checked
 from gradtx.loop import Hook, StepContext
 
 EVENTS = ("before_train", "before_validate", "after_fit")
 
 
+@checked
 def reset_model_state(reset: str | Callable[[Any], Any] = "carry") -> Hook:
     """Reset a part of the model's state before training, before validation and after the fit.
 

@@ -5,10 +5,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from gradtx.kinds import checked
 from gradtx.loop import Hook, StepContext
 from gradtx.loop.weights import weight_of
 
 
+@checked
 def rnn_regularizer(alpha: float = 2.0, beta: float = 1.0) -> Hook:
     """Penalize large activations (AR) and their change over time (TAR).
 

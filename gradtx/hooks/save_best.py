@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from gradtx.core.tree import select
 from gradtx.hooks.improvement import Improvement
+from gradtx.kinds import checked
 from gradtx.loop import Hook, StepContext, TrainState
 from gradtx.loop.state import OF_TRAINING
 
@@ -20,6 +21,7 @@ class BestState(NamedTuple):
     model_state: Any
 
 
+@checked
 def save_best(
     metric: str = "valid_loss",
     *,
@@ -72,6 +74,7 @@ def save_best(
     return Hook("save_best", on, init, run_before=after, per_epoch=True, watches=metric)
 
 
+@checked
 def best_params(state: TrainState) -> tuple[Any, Any]:
     """The parameters and the model's state that `save_best` keeps in `state`.
 

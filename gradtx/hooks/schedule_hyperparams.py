@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from gradtx.core.hyperparams import Schedule
 from gradtx.core.runtime_hyperparams import set_hyperparams
 from gradtx.hooks.original_hyperparams import put_back, values_named
+from gradtx.kinds import checked
 from gradtx.loop import Hook, StepContext
 
 
@@ -18,6 +19,7 @@ class ScheduleState(NamedTuple):
     originals: dict[str, Any]
 
 
+@checked
 def schedule_hyperparams(**schedules: Schedule) -> Hook:
     """Set hyperparameters before every training batch, and put them back after the fit.
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from gradtx.core.tree import all_finite
+from gradtx.kinds import Natural, checked
 from gradtx.loop import Hook, Request, StepContext
 
 
@@ -18,7 +19,8 @@ class SkipState(NamedTuple):
     step: jax.Array  # int32[]: of the last one, or -1
 
 
-def skip_nonfinite(*, max_in_a_row: int = 5) -> Hook:
+@checked
+def skip_nonfinite(*, max_in_a_row: Natural = 5) -> Hook:
     """Skip a training batch whose loss or gradient is NaN or infinite; give up after too many.
 
         after_loss, after_backward:  SKIP_BATCH if not finite, and END_FIT if in_a_row' =

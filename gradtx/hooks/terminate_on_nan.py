@@ -4,11 +4,13 @@ import jax
 import jax.numpy as jnp
 
 from gradtx.core.tree import all_finite
+from gradtx.kinds import checked
 from gradtx.loop import Hook, Request, StepContext
 
 FAULT = "runs ended by a loss that is not finite"
 
 
+@checked
 def terminate_on_nan(*, gradients: bool = True) -> Hook:
     """End the fit at the first NaN or infinite loss or gradient, before parameters change.
 

@@ -15,6 +15,7 @@ from gradtx.checkpoint.orbax import require_orbax
 from gradtx.checkpoint.retention import remove_others
 from gradtx.checkpoint.saving import start_save
 from gradtx.files import as_path
+from gradtx.kinds import checked
 from gradtx.loop import Observer, Report
 from gradtx.output import counted, lossy
 
@@ -33,6 +34,7 @@ class Interrupted(Exception):
         self.step, self.path = step, path
 
 
+@checked
 def checkpoint(
     directory: str | Path,
     *,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gradtx.files import as_path
+from gradtx.kinds import checked
 from gradtx.loop import History, Observer, Report, never
 from gradtx.observers.metrics_file import MetricsError, MetricsFile, intact, read
 from gradtx.observers.step_logs import StepLogs, map_values
@@ -18,6 +19,7 @@ from gradtx.output import lossy
 PERIOD = 1.0
 
 
+@checked
 def jsonl(
     path: str | Path,
     *,
@@ -103,6 +105,7 @@ def jsonl(
     )
 
 
+@checked
 def read_jsonl(path: str | Path) -> History:
     """The history that `jsonl` has written, with the numbers of steps and epochs; null is NaN.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gradtx.files import Appending, as_path
+from gradtx.kinds import checked
 from gradtx.loop import Observer, Report, never
 from gradtx.observers.step_logs import StepLogs
 from gradtx.observers.throttle import Throttle
@@ -18,6 +19,7 @@ from gradtx.observers.throttle import Throttle
 PERIOD = 1.0
 
 
+@checked
 def tensorboard(log_dir: str | Path) -> Observer:
     """Write the metrics of every step and epoch for `tensorboard --logdir LOG_DIR`.
 

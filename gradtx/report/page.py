@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gradtx.files import as_path, write_atomically
+from gradtx.kinds import checked
 from gradtx.observers.table import FOOT
 from gradtx.output import counted
 from gradtx.report.curves import EACH, best_row, metrics_of, overlay, run_curves
@@ -22,6 +23,7 @@ NONE = "none: NaN"  # what an image without a prediction is taken for
 PAIRS = 10  # confusions in the list
 
 
+@checked
 def write_report(directory: str | Path) -> Path:
     """Write the page of a run, DIRECTORY/report.html, and return its path.
 
@@ -36,6 +38,7 @@ def write_report(directory: str | Path) -> Path:
     return _write(report_page(run), as_path(directory) / "report.html")
 
 
+@checked
 def write_comparison(directories: Iterable[str | Path], path: str | Path) -> Path:
     """Write one page that lays the curves of several runs over each other, and return its path.
 
@@ -65,6 +68,7 @@ def _write(text: str, path: str | Path) -> Path:
     return path
 
 
+@checked
 def report_page(run: Run) -> str:
     """The page of one run, as text.
 
@@ -84,6 +88,7 @@ def report_page(run: Run) -> str:
     return page(run.name, *parts)
 
 
+@checked
 def comparison_page(runs: Mapping[str, Run]) -> str:
     """The page that compares runs, as text.
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradtx.core.hyperparams import Schedule
+from gradtx.kinds import checked
 from gradtx.loop import History
 from gradtx.observers.jsonl import read_jsonl
 from gradtx.report.figures import HEIGHT, Panels, draw, to_png
@@ -17,6 +18,7 @@ TALL = 2.9  # inches, of a panel on its own
 EACH = "train, each step"
 
 
+@checked
 def plot_schedule(
     schedules: Schedule | Mapping[str, Schedule], steps: int, path: str | Path
 ) -> Path:
@@ -50,6 +52,7 @@ def plot_schedule(
     return _plot(panels, path, xlabel="step")
 
 
+@checked
 def plot_losses(history: History | str | Path, path: str | Path) -> Path:
     """Plot the training loss of every step, its smooth value, and the validation losses.
 
@@ -85,6 +88,7 @@ def _ends(history: History) -> np.ndarray:
     return np.arange(1, epochs + 1) * steps / epochs
 
 
+@checked
 def plot_lr_find(result: LrFind, path: str | Path) -> Path:
     """Plot the smooth loss over the learning rate, with the suggestions marked on it.
 
@@ -103,6 +107,7 @@ def plot_lr_find(result: LrFind, path: str | Path) -> Path:
     return _plot({"smooth loss": lines}, path, xlabel="learning rate", log_x=True)
 
 
+@checked
 def plot_sweep(
     name: str, values: np.ndarray, figures: Mapping[str, np.ndarray], path: str | Path
 ) -> Path:

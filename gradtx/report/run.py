@@ -10,6 +10,7 @@ import numpy as np
 from gradtx.augment import Augmentation
 from gradtx.data.skipped import read_skipped
 from gradtx.files import as_path
+from gradtx.kinds import checked
 from gradtx.loop import History
 from gradtx.loop.state import SMOOTHING
 from gradtx.observers.jsonl import read_jsonl
@@ -61,6 +62,7 @@ class Run:
         return {name: value for name, value in self.config.items() if name != MOMENTA}
 
 
+@checked
 def read_run(directory: str | Path) -> Run:
     """Read the directory of a run, also of one that is under way.
 
@@ -146,6 +148,7 @@ def count_unreadable(skipped: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     return {UNREADABLE: len(skipped)} | {SPLITS[split]: count for split, count in of.items()}
 
 
+@checked
 def count_faults(run: Run) -> dict[str, int]:
     """Count what went wrong in a run, by kind; zeros too.
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gradtx.files import as_path, write_atomically
+from gradtx.kinds import checked
 
 WORST = 12
 
@@ -49,6 +50,7 @@ class Validation:
         return np.bincount(pairs, minlength=count * columns).reshape(count, columns)
 
 
+@checked
 def validate(
     predict: Callable[[Mapping[str, Any]], Any],
     batches: Iterable[Mapping[str, np.ndarray]],
@@ -95,6 +97,7 @@ def validate(
     )
 
 
+@checked
 def write_validation(validation: Validation, path: str | Path) -> None:
     """Write it as an .npz file with a digest, whole or not at all.
 
@@ -111,6 +114,7 @@ def write_validation(validation: Validation, path: str | Path) -> None:
     write_atomically(path, data.getvalue())
 
 
+@checked
 def read_validation(path: str | Path) -> Validation:
     """Read what `write_validation` has written.
 

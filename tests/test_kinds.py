@@ -1,0 +1,249 @@
+"""Arguments of the wrong kind: refused by name, by one table, in every public factory."""
+
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gradtx
+from gradtx import optimizers, schedules
+from gradtx.hooks import __all__ as HOOKS
+from gradtx.kinds import Bound, Count, Dtype, Fraction, Kind, Natural, NonZero, checked, kind_of
+from gradtx.loop import Hook
+from gradtx.optimizers import presets
+
+HUGE = 10**400
+ADMITTED = [
+    (bool, True, np.True_),
+    (int, 3, np.int64(-3), jnp.array(3)),
+    (float, 3, 0.5, np.float32(0.5), jnp.bfloat16(0.5), jnp.array(2)),
+    (Count, 1, 5.0, 2**31 - 1),
+    (Natural, 0, np.int32(7)),
+    (Fraction, 0, 1.0),
+    (Bound, 0, float("inf")),
+    (NonZero, -1.0),
+    (Dtype, jnp.bfloat16, "float32", np.float16, np.dtype("float64")),
+    (str, "", "a"),
+    (str | Path, "a", Path("a")),
+    (int | None, None, 1),
+    (Sequence[float], [], (1, 2.0), np.ones(3)),
+    (Mapping[str, float], {}, {"a": 1}),
+    (tuple[float, float], (1, 2), [0.5, 0.5]),
+    (tuple[int, ...], (), (1, 2, 3)),
+    (Callable[[Any], Any], lambda x: x, print, max),
+    (Callable[..., Any], lambda: 0),
+    (Sequence[Count], [1, 2]),
+    (Annotated[Any, Kind("even", lambda x: x % 2 == 0)], 2),
+]
+REFUSED = [
+    (bool, 1, "no", None, jnp.array(True)),
+    (int, 2.5, True, "3", HUGE, 1j, np.ones(1), None),
+    (float, float("nan"), float("inf"), -HUGE, True, "1", 1j, None, [], np.ones(2), jnp.array(1j)),
+    (Count, 0, -1, 1.5, 2**31, HUGE, float("nan")),
+    (Natural, -1, True),
+    (Fraction, -0.1, 1.1, float("nan")),
+    (Bound, -1, float("nan")),
+    (NonZero, 0, 0.0),
+    (Dtype, "no", int, jnp.complex64, jnp.ones(2), {"w": "no"}, object()),
+    (str, b"a", 3, None),
+    (str | Path, 3, b"a"),
+    (int | None, "no", 0.5),
+    (Sequence[float], "ab", {}, [1, "2"], [float("nan")], 3),
+    (Mapping[str, float], [], {"a": "b"}, {1: 1}),
+    (tuple[float, float], (1,), (1, 2, 3), (1, None), 1),
+    (Callable[[Any], Any], lambda: 0, lambda x, y: 0, "f", 3),
+    (Callable[..., Any], 3),
+    (Sequence[Count], [1, 0]),
+    (Annotated[Any, Kind("even", lambda x: x % 2 == 0)], 3),
+]
+
+
+@pytest.mark.parametrize("case", ADMITTED, ids=lambda case: str(case[0])[:60])
+def test_what_an_annotation_admits(case):
+    kind, values = kind_of(case[0]), case[1:]
+    assert kind is not None and all(kind.admits(x) for x in values)
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: str(case[0])[:60])
+def test_what_an_annotation_refuses(case):
+    kind, values = kind_of(case[0]), case[1:]
+    assert kind is not None and not any(kind.admits(x) for x in values)
+
+
+def test_what_is_not_in_the_table_is_not_looked_at():
+    for annotation in (Any, jax.Array, Any | None, "a name", Sequence[Any] | Any):
+        assert kind_of(annotation) is None
+
+
+@checked
+def example(size: Count, *more: int, rate: float = 0.1, **named: bool) -> Any:
+    return size, more, rate, named
+
+
+def test_the_message_names_function_argument_kind_value_and_default():
+    assert example(1, 2, rate=0.5, on=True) == (1, (2,), 0.5, {"on": True})
+    whole = "example: `size` must be a whole number; got str ('no')."
+    cases: list[tuple[Callable[[], Any], type[Exception], str]] = [
+        (lambda: example("no"), TypeError, whole),
+        (lambda: example(0), ValueError, "`size` must be at least 1, whole and below 2^31; got 0."),
+        (lambda: example(1, 2, "x"), TypeError, "example: `more[1]` must be an integer; got str"),
+        (lambda: example(1, on=1), TypeError, "example: `on` must be True or False; got int (1)."),
+        (lambda: example(1, rate=HUGE), ValueError, "must be a finite number; got "),
+        (lambda: example(1, rate=[]), TypeError, "got list ([]). The default is 0.1."),
+    ]
+    for call, error, message in cases:
+        with pytest.raises(error, match=re.escape(message)):
+            call()
+    with pytest.raises(TypeError, match="missing"):
+        example()
+
+
+def test_traced_numbers_pass():
+    got = jax.jit(lambda x: example(1, rate=x)[2] + schedules.linear(x, 0.0, 3)(0))(0.5)
+    assert float(got) == 1.0
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: gradtx.adamw(0.1, mask={"w": "no"}), "adamw: `mask` must be a tree of bools"),
+        (lambda: gradtx.rmsprop(0.1, initial_scale=float("nan")), "rmsprop: `initial_scale` must"),
+        (lambda: gradtx.adam(HUGE), r"`learning_rate` must be in \[0, inf\); got inf"),
+        (lambda: gradtx.adam(jax.random.key(0)), "adam: `learning_rate` must be a number, a sch"),
+        (lambda: gradtx.sgd(0.1, nesterov="no"), "sgd: `nesterov` must be True or False; got str"),
+        (lambda: gradtx.lookahead(3, 5), "lookahead: `fast_optimizer` must be a gradient transf"),
+        (lambda: gradtx.radam(0.1, threshold=2.5), "radam: `threshold` must be a finite number of"),
+        (lambda: schedules.exponential_decay(1.0, 3, -1.0), "`decay_rate` must not be negative"),
+    ],
+)
+def test_examples_of_what_was_accepted_or_died_raw(make, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        make()
+
+
+def test_what_optax_computes_is_computed():
+    gradtx.scale(-1.0)
+    gradtx.linear_schedule(1.0, 0.0, 2.5)
+    gradtx.polynomial_schedule(1, 0, 2, 10.0)
+    gradtx.sgd(jnp.float32(0.1), momentum=np.float64(0.9))
+    gradtx.clip_by_global_norm(float("inf"))
+
+
+# The whole: every parameter of every public factory, given each of these.
+BAD = {
+    "None": None, "text": "no", "nan": float("nan"), "inf": float("inf"), "-inf": -float("inf"),
+    "-1": -1, "huge": HUGE, "list": [], "dict": {}, "object": object(), "lambda": lambda: 3,
+    "True": True, "complex": 1j, "array": np.ones((2, 3)), "vector": jnp.ones(3), "bytes": b"x",
+    "labels": {"w": "no"}, "list of nan": [float("nan")], "key": jax.random.key(0),
+}  # fmt: skip
+PARAMS = {"w": jnp.full((2, 3), 0.5), "b": jnp.full(3, -0.5)}
+GRADS = {"w": jnp.full((2, 3), 0.25), "b": jnp.full(3, 0.5)}
+SGD = gradtx.sgd(0.1)
+MASK = {"w": True, "b": False}
+GIVEN: dict[str, Any] = {  # to parameters that have no default, or need more than a number
+    **dict.fromkeys(("inner", "optimizer", "fast_optimizer", "base_optimizer", "tx_or_mask"), SGD),
+    **dict.fromkeys(("mask", "freeze_mask"), MASK),
+    **dict.fromkeys(("steps", "transition_steps", "decay_steps", "sync_period", "classes"), 3),
+    **dict.fromkeys(("warmup_steps", "cycles", "max_consecutive_errors", "examples"), 2),
+    "transforms": {"w": SGD, "b": SGD},
+    "param_labels": {"w": "w", "b": "b"},
+    "boundaries": [2],
+    "schedules": [schedules.constant(0.1)] * 2,
+    "values": [0.1, 0.2],
+    "curves": [schedules.curves.linear(0, 1)] * 2,
+    "fractions": [0.5, 0.5],
+    "interpolate_type": "linear",
+    "step_size_fn": lambda step: 0.1,
+    "cosine_kwargs": [dict(init_value=0.0, peak_value=1.0, warmup_steps=1, decay_steps=3)],
+    "warmup": 2,
+    "schedule": schedules.constant(0.1),
+}
+OTHERS = [
+    *("accumulate", "adaptive_grad_clip", "add_decayed_weights", "apply_if_finite", "clip"),
+    *(
+        "clip_by_block_norm",
+        "clip_by_block_rms",
+        "clip_by_global_norm",
+        "ema",
+        "freeze",
+        "lookahead",
+    ),
+    *("lookahead", "freeze_gradients", "kahan_summation", "masked", "master_weights"),
+    *("momentum_of_steps",),
+    *("partition", "scale", "scale_by_adam", "scale_by_belief", "scale_by_lion", "scale_by_muon"),
+    *(
+        "scale_by_radam",
+        "scale_by_rms",
+        "scale_by_rss",
+        "scale_by_schedule",
+        "scale_by_trust_ratio",
+    ),
+    *("schedule_free", "selective_transform", "skip_if_not_finite", "stochastic_rounding", "trace"),
+]
+FACTORIES = {
+    **{name: getattr(gradtx, name) for name in OTHERS if hasattr(gradtx, name)},
+    **{name: getattr(optimizers, name) for name in optimizers.__all__},
+    **{name: getattr(presets, name) for name in presets.__all__},
+    **{f"schedules.{name}": getattr(schedules, name) for name in schedules.__all__},
+    **{f"hooks.{name}": getattr(gradtx.hooks, name) for name in HOOKS},
+}
+FACTORIES = {
+    name: made
+    for name, made in FACTORIES.items()
+    if inspect.isfunction(made) and name.split(".")[-1] not in ("averaged_params", "best_params")
+}
+FEW = ["lookahead", "masked", "accumulate", "schedules.one_cycle", "hooks.early_stopping"]
+OURS = r"[A-Za-z_][\w.]*(\[[^\]]*\])?: .*(got|needs|at least one)"
+
+
+def use(made: Any) -> None:
+    """What an accepted argument must stand: updates and values that are numbers."""
+    if isinstance(made, Hook):
+        return
+    if hasattr(made, "update"):
+        state, params = made.init(PARAMS), PARAMS
+        for _ in range(2):
+            updates, state = made.update(GRADS, state, params)
+            params = gradtx.apply_updates(params, updates)
+        found = jax.tree.leaves(params)
+    else:
+        parts = made if isinstance(made, tuple) else [made]
+        found = [part(jnp.asarray(step)) for part in parts for step in (0, 1, 7)]
+    assert all(bool(jnp.isfinite(x).all()) for x in found), "not finite"
+
+
+def faults(factory: Callable[..., Any]) -> list[str]:
+    """The tries that died of something raw, or were accepted and failed later."""
+    parameters = inspect.signature(factory).parameters.values()
+    single = [p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+    base = {p.name: GIVEN.get(p.name, 0.1) for p in single if p.default is p.empty}
+    base |= {p.name: MASK for p in single if p.name == "frozen"}
+    use(factory(**base))
+    found = []
+    for parameter in single:
+        for label, value in BAD.items():
+            try:
+                use(factory(**{**base, parameter.name: value}))
+            except (TypeError, ValueError) as error:
+                if not re.match(OURS, str(error), re.DOTALL):
+                    found.append(f"{parameter.name}={label}: {type(error).__name__} {error}")
+            except Exception as error:
+                found.append(f"{parameter.name}={label}: {type(error).__name__} {error}")
+    return found
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_a_factory_refuses_what_it_can_not_use(name):
+    assert not faults(FACTORIES[name])
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", [name for name in FACTORIES if name not in FEW])
+def test_every_factory_refuses_what_it_can_not_use(name):
+    assert not faults(FACTORIES[name])
