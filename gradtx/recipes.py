@@ -21,7 +21,6 @@ from gradtx.core.groups import LabelBy, Rule, discriminative, labels_of, matchin
 from gradtx.core.hyperparams import Schedule
 from gradtx.core.runtime_hyperparams import hyperparams, names_with_role
 from gradtx.hooks.schedule_hyperparams import schedule_hyperparams
-from gradtx.kinds import checked
 from gradtx.loop import History, Hook, Level, Loop, TrainState, fit
 from gradtx.schedules import constant, flat_cos, one_cycle, sgdr
 
@@ -29,7 +28,6 @@ Rates = float | Mapping[str, float]
 ENDED = "asked_to_end"
 
 
-@checked
 def fit_one_cycle(
     loop: Loop,
     state: TrainState,
@@ -93,7 +91,6 @@ def fit_one_cycle(
     return _fit_with("fit_one_cycle", loop, state, hooks, train, valid, epochs=epochs, **options)
 
 
-@checked
 def fit_flat_cos(
     loop: Loop,
     state: TrainState,
@@ -197,7 +194,6 @@ def fit_sgdr(
     return _fit_with("fit_sgdr", loop, state, hooks, train, valid, epochs=epochs, **options)
 
 
-@checked
 def fine_tune(
     loop: Loop,
     state: TrainState,
