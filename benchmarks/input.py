@@ -76,7 +76,7 @@ def make_step(model, spec, args):
     parts = {"loss": cross_entropy, "tx": gradtx.adamw(1e-4), "prepare": spec.prepare}
     loop = Loop(apply=from_linen(model), **parts)
     run, state = prepare(loop, loop.init(variables.pop("params"), variables, seed=args.seed))
-    state = run.open_epoch(loop, run.open_fit(loop, state))
+    state = run.open_epoch(run.open_fit(state))
 
     def step(batch):
         nonlocal state

@@ -73,12 +73,12 @@ def ten_hooks(args):
 def bare(loop, state, batches):
     """The jitted step alone, with the start and the end of the fit that it needs."""
     run, state = prepare(loop, state)
-    state = run.open_fit(loop, jax.tree.map(jnp.copy, state))
-    state = run.open_epoch(loop, state)
+    state = run.open_fit(jax.tree.map(jnp.copy, state))
+    state = run.open_epoch(state)
     for batch in batches:
         state, _ = run.train_step(state, batch)
-    state = run.close_train(loop, state, validate=False)
-    return run.close_fit(loop, run.close_epoch(loop, state))
+    state = run.close_train(state, validate=False)
+    return run.close_fit(run.close_epoch(state))
 
 
 def contestants(args, chosen):

@@ -20,7 +20,7 @@ def test_the_default_is_crops_and_mirror_images():
 
 def test_each_part_has_an_option():
     photos = options(
-        *("--dataset", "folder", "--augment", "rand", "--crop-scale", "0.1:0.9"),
+        *("--dataset", "folder", "--data-dir", "x", "--augment", "rand", "--crop-scale", "0.1:0.9"),
         *("--crop-ratio", "1/2:2", "--no-flip", "--erasing", "0.25", "--mix", "cutmix"),
     )
     want = Augmentation(
@@ -29,7 +29,7 @@ def test_each_part_has_an_option():
     assert photos.augmentation == want
     assert options("--shift", "0.125").augmentation == Augmentation(shift=0.125)
     assert options("--sweep", "lr=1e-3:1e-1:3", "--shift", "0.1").augmentation.shift == 0.1
-    assert options("--augment", "none", "--no-flip").augmentation.kind == "none"
+    assert options("--augment", "none").augmentation.kind == "none"
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,10 @@ def test_each_part_has_an_option():
         (["--crop-ratio", "nan:1"], r"--crop-ratio must .*; got 'nan:1'"),
         (["--erasing", "1.5"], r"`--erasing` must be in \[0, 1\); got 1\.5"),
         (["--crop-scale", "0.5:1"], r"`--dataset embedded` has no use .*; got --crop-scale\."),
-        (["--dataset", "folder", "--shift", "0.1"], r"`--dataset folder` has .*; got --shift\."),
+        (
+            ["--dataset=folder", "--data-dir=x", "--shift", "0.1"],
+            r"`--dataset folder` has .*; got --shift\.",
+        ),
         (["--augment", "none", "--mix", "mixup"], r"`--augment none` has no use .*; got --mix\."),
         (["--model", "lstm", "--erasing", "0.1"], r"`--model lstm` has no use .*; got --erasing"),
         (["--model", "lstm", "--cache", "host"], r"`--model lstm` has no use .*; got --cache"),
