@@ -26,7 +26,9 @@ def on_canvas(
     say: Callable[[str], Any] = print,
     processes: int | None = None,
 ) -> Dataset:
-    """The data set with its photos on canvases, as `Source.rows` gives them; arrays as they are.
+    """The data set with its photos on canvases, as `Source.rows` gives them.
+
+    Arrays, and photos that are on canvases already, stay as they are.
 
     Without a cache a photo is decoded whenever it is read. With one, all are decoded here, into
     `cache`/canvases, unless that has been done before; from then on they are read from the disk.
@@ -47,8 +49,10 @@ def on_canvas(
     Raises:
         DataError: if a size is not positive or a share not in (0, 1].
     """
+    if dataset.canvas is not None:
+        return dataset
     if not isinstance(dataset.train, PhotoSource) or not isinstance(dataset.valid, PhotoSource):
-        return dataset  # arrays, or on canvases already
+        return dataset  # arrays
     if size < 1 or not 0 < scale <= 1:
         raise DataError(
             f"on_canvas: `size` must be positive and `scale` in (0, 1]; got {size} and {scale}."

@@ -78,9 +78,9 @@ def test_a_cache_gives_what_decoding_gives(photos, cached, tmp_path, processes):
     assert not [p for p in tmp_path.glob("imagenette*/**/*") if p.name in ("pixels", "rows.json")]
 
 
-def test_arrays_stay_as_they_are():
-    dataset = load("embedded")
-    assert on_canvas(dataset, size=28) is dataset
+def test_what_needs_no_canvas_stays_as_it_is(photos):
+    for dataset in (load("embedded"), on_canvas(photos, size=24)):
+        assert on_canvas(dataset, size=28) is dataset
 
 
 def test_a_damaged_canvas_is_drawn_anew_with_a_line(photos, cached, tmp_path):
