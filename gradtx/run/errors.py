@@ -47,10 +47,10 @@ def _line(error: BaseException | str) -> str:
     if isinstance(error, str):
         return error
     if out_of_memory(error):
+        got = short(str(error)).rstrip(".") or "no more"
         return (
-            f"memory: what is trained must fit into it; got {short(str(error)) or 'no more'}."
-            " Lower --batch-size or the size of the model or of its inputs, or try --precision"
-            " bf16."
+            f"memory: what is trained must fit into it; got {got}. Lower --batch-size or the size"
+            " of the model or of its inputs, or try --precision bf16."
         )
     if isinstance(error, OSError) and error.filename is not None:
         return (
