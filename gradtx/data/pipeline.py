@@ -108,7 +108,7 @@ def device_arrays(
     dataset: Dataset,
     *,
     split: str = "train",
-    limit: int = 2**31,
+    limit: int | None = 2**31,
     skipped: SkippedImages | None = None,
 ) -> Batch:
     """One whole split, in its order, as one batch of arrays.
@@ -118,7 +118,7 @@ def device_arrays(
     Args:
         dataset: the data set.
         split: "train" or "valid".
-        limit: the most that it may take, in bytes.
+        limit: the most that it may take, in bytes; None: any.
         skipped: notes the images that cannot be read, as in `train_batches`; they are black, with
             weight 0.
 
@@ -128,7 +128,7 @@ def device_arrays(
     if split not in ("train", "valid"):
         raise DataError(f"device_arrays: `split` must be 'train' or 'valid'; got {split!r}.")
     need = bytes_of(dataset, split)
-    if need > limit:
+    if limit is not None and need > limit:
         raise DataError(
             f"device_arrays: {dataset.name} must fit into {limit / 2**30:.1f} GiB; its {split} "
             f"images take {need / 2**30:.1f} GiB. Raise the limit, or use train_batches."

@@ -74,7 +74,7 @@ class Resident:
     def _load(self, split: str) -> tuple[Any, np.ndarray]:
         """A split on the devices, and which of its images can be read."""
         arrays = dict(
-            data.device_arrays(self.dataset, split=split, limit=2**63, skipped=self.skipped)
+            data.device_arrays(self.dataset, split=split, limit=None, skipped=self.skipped)
         )
         readable = arrays["weight"] > 0
         size = sum(x.nbytes for x in arrays.values())
