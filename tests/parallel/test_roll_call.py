@@ -75,7 +75,7 @@ def test_counts_that_differ_are_named_to_all():
 
 
 @pytest.mark.parametrize("numbers", [(0, 1, 1), (0, 0), (0, 0, 1)])
-@pytest.mark.parametrize("more", [0, 1])
+@pytest.mark.parametrize("more", [0, pytest.param(1, marks=pytest.mark.thorough)])
 def test_a_number_that_two_processes_have_is_named_to_all(numbers, more):
     calls = [Call(number, len(set(numbers)) + more) for number in numbers]
     told, _, _ = tell(*calls, after=[0.1 * i for i in range(len(calls))], timeout=3)
