@@ -33,5 +33,7 @@ def read_faults(out: Path) -> dict[str, int]:
     if not all(type(count) is int and count >= 0 for count in found.values()):
         raise Damaged("one with other entries than counts")
     if end and end != end_of(out / METRICS):
-        raise Damaged(f"one of a run whose {METRICS} ends otherwise than the one that is there")
+        raise Damaged(
+            f"the end of a run with another {METRICS}, which has lost lines or goes on since"
+        )
     return found

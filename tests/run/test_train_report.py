@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import train as script
 from gradtx.data import ImageSpec, read_images
 from gradtx.observers import read_jsonl
 from gradtx.report import read_validation
+from gradtx.report.__main__ import main as report
 from gradtx.report.faults import read_faults
 from gradtx.report.run import count_unreadable
 from gradtx.sealed import read_json
@@ -50,6 +52,15 @@ def test_the_run_has_its_report_events_and_counts(run):
     steps = read_jsonl(out / "metrics.jsonl").steps
     assert len(steps["gradient_norm"]) == 10 and (steps["gradient_norm"] > 0).all()
     assert not (out / "skipped.jsonl").exists()
+
+
+def test_metrics_that_are_shorter_than_when_the_run_ended_are_named(run, tmp_path, capsys):
+    out = shutil.copytree(run[0], tmp_path / "run")
+    lines = (out / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (out / "metrics.jsonl").write_text("".join(lines[:6]))  # whole lines of the first epoch
+    assert report([str(out)]) == 2
+    said = capsys.readouterr().err
+    assert "another metrics.jsonl, which has lost lines" in said and said.count("\n") == 1
 
 
 def test_the_predictions_are_those_behind_the_last_line_of_the_table(run):
