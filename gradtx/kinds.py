@@ -45,7 +45,7 @@ def is_real(dtype: Any) -> bool:
 
 
 def as_number(x: Any) -> float:
-    """`x` as a float; an integer that is too large for one is infinite.
+    """`x` as a float; NaN for an integer that is too large for one.
 
     Args:
         x: a number or an array of shape [].
@@ -53,7 +53,7 @@ def as_number(x: Any) -> float:
     try:
         return float(x)
     except OverflowError:
-        return math.inf if x > 0 else -math.inf
+        return math.nan
 
 
 def _number(test: Callable[[float], bool]) -> Callable[[Any], bool]:
@@ -218,7 +218,8 @@ def _row(kinds: Sequence[Kind | None]) -> Kind:
 
 def _several(origin: Any, kind: Kind | None) -> Kind:
     sized = Iterable if origin is Iterable else Sequence | np.ndarray
-    fits = lambda x: isinstance(x, sized) and not isinstance(x, str | bytes | Mapping)
+    single = lambda x: isinstance(x, str | bytes | Mapping) or getattr(x, "shape", None) == ()
+    fits = lambda x: isinstance(x, sized) and not single(x)
     # An iterator can be read once, so not here.
     holds = lambda x: not isinstance(x, Sequence | np.ndarray) or _all(kind, x)
     each = f", each {kind.what}" if kind else ""

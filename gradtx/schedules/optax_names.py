@@ -334,7 +334,7 @@ def sgdr_schedule(cosine_kwargs: Iterable[Mapping[str, Any]]) -> Schedule:
 
     Source: Loshchilov and Hutter (2017), section 3.
     """
-    cycles = [dict(kwargs) for kwargs in cosine_kwargs]
+    cycles = [dict(c) if isinstance(c, Mapping) else {} for c in cosine_kwargs]
     needs = ("init_value", "peak_value", "warmup_steps", "decay_steps")
     for i, cycle in enumerate(cycles):
         if not {*needs} <= set(cycle) <= {*needs, "end_value", "exponent"}:

@@ -51,7 +51,7 @@ def scale_by_muon(
 
     Source: Jordan et al. (2024), "Muon: an optimizer for hidden layers in neural networks".
     """
-    once = bool(ns_coeffs) and not isinstance(ns_coeffs[0], Sequence)
+    once = len(ns_coeffs) > 0 and not isinstance(ns_coeffs[0], Sequence)
     rounds: list[Any] = [tuple(ns_coeffs)] * int(ns_steps) if once else list(ns_coeffs)
     if not rounds or any(len(c) != 3 for c in rounds):
         raise ValueError(
