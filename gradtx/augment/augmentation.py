@@ -14,11 +14,13 @@ from gradtx.augment.mixing import cutmix, mixup
 from gradtx.augment.normalize import normalize
 from gradtx.augment.rand_augment import rand_augment
 from gradtx.augment.shift import shift
+from gradtx.kinds import checked
 
 KINDS = ("none", "crop", "rand")
 MIXES = {"none": None, "mixup": mixup, "cutmix": cutmix}
 
 
+@checked
 @dataclass(frozen=True)
 class Augmentation:
     """What training images undergo, in this order.

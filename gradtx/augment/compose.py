@@ -1,11 +1,16 @@
 """Augmentations one after another."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 
 from gradtx.augment.examples import Batch, Prepare
+from gradtx.kinds import checked
 
 
-def compose(*functions: Prepare) -> Prepare:
+@checked
+def compose(*functions: Callable[[Any, Any], Any]) -> Prepare:
     """One augmentation of several, each with random numbers of its own.
 
         batch' = f_n(... f_1(batch, key_1) ..., key_n)        key_i = fold_in(key, i)

@@ -8,15 +8,17 @@ from gradtx.augment.boxes import middle_box, random_box, whole_box
 from gradtx.augment.checks import require
 from gradtx.augment.examples import Batch, Prepare, example_keys, on_canvas
 from gradtx.augment.resample import resample, resample_canvas
+from gradtx.kinds import checked
 
 SCALE, RATIO = (0.35, 1.0), (3 / 4, 4 / 3)
 
 
+@checked
 def random_resized_crop(
     size: int,
     *,
-    scale: tuple[Any, Any] = SCALE,
-    ratio: tuple[Any, Any] = RATIO,
+    scale: tuple[float, float] = SCALE,
+    ratio: tuple[float, float] = RATIO,
     inputs: str = "image",
 ) -> Prepare:
     """A random box of each image, resized; without a key the largest square in the middle.
@@ -43,6 +45,7 @@ def random_resized_crop(
     return _cropped(size, draw, inputs)
 
 
+@checked
 def center_crop(size: int, *, inputs: str = "image") -> Prepare:
     """The largest square in the middle of each image, resized, with or without a key.
 
@@ -60,6 +63,7 @@ def center_crop(size: int, *, inputs: str = "image") -> Prepare:
     return lambda batch, key: prepare(batch, None)
 
 
+@checked
 def resize(size: int, *, inputs: str = "image") -> Prepare:
     """Each image as a whole, squeezed into a square, with or without a key.
 

@@ -1,7 +1,5 @@
 """Boxes of images made blank."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
@@ -9,16 +7,18 @@ from gradtx.augment.boxes import inside, random_box
 from gradtx.augment.checks import require
 from gradtx.augment.crop import check_crop
 from gradtx.augment.examples import Prepare, each_image
+from gradtx.kinds import checked
 
 SCALE, RATIO = (0.02, 0.33), (0.3, 3.3)
 
 
+@checked
 def random_erasing(
-    probability: Any = 0.25,
+    probability: float = 0.25,
     *,
-    scale: tuple[Any, Any] = SCALE,
-    ratio: tuple[Any, Any] = RATIO,
-    value: Any = 0.0,
+    scale: tuple[float, float] = SCALE,
+    ratio: tuple[float, float] = RATIO,
+    value: float = 0.0,
     inputs: str = "image",
 ) -> Prepare:
     """Give a random box of some images one value: after `normalize` 0 is the mean color.

@@ -6,6 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from gradtx.kinds import checked
+
 Batch = Mapping[str, Any]
 Prepare = Callable[[Batch, jax.Array | None], Batch]
 """(batch, key) -> batch; with the key None its deterministic form, for validation."""
@@ -63,7 +65,8 @@ def require_images(where: str, batch: Batch) -> None:
         )
 
 
-def each_image(f: Callable[[jax.Array, jax.Array], jax.Array], *, inputs: str = "image") -> Prepare:
+@checked
+def each_image(f: Callable[[Any, Any], Any], *, inputs: str = "image") -> Prepare:
     """An augmentation from a function of one image and a key.
 
         image_i' = f(image_i, key_i)        key_i as in `example_keys`

@@ -1,15 +1,15 @@
 """Mirror images."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from gradtx.augment.checks import require
 from gradtx.augment.examples import Prepare, each_image
+from gradtx.kinds import checked
 
 
-def flip(probability: Any = 0.5, *, inputs: str = "image") -> Prepare:
+@checked
+def flip(probability: float = 0.5, *, inputs: str = "image") -> Prepare:
     """Mirror some images, left to right.
 
         image' = image[:, ::-1] with `probability`, else image

@@ -10,10 +10,12 @@ import jax.numpy as jnp
 from gradtx.augment.boxes import inside
 from gradtx.augment.checks import require
 from gradtx.augment.examples import Batch, Prepare, batch_key, example_keys, require_images
+from gradtx.kinds import Count, checked
 
 
+@checked
 def mixup(
-    alpha: Any = 0.4, *, classes: int, inputs: str = "image", label: str = "label"
+    alpha: float = 0.4, *, classes: Count, inputs: str = "image", label: str = "label"
 ) -> Prepare:
     """Mix every example with another of its batch, and their labels alike.
 
@@ -45,8 +47,9 @@ def mixup(
     return _mixing("mixup", mix, classes, inputs, label)
 
 
+@checked
 def cutmix(
-    alpha: Any = 1.0, *, classes: int, inputs: str = "image", label: str = "label"
+    alpha: float = 1.0, *, classes: Count, inputs: str = "image", label: str = "label"
 ) -> Prepare:
     """Put a box of another image of the batch onto every image, and mix the labels by its area.
 

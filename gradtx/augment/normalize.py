@@ -7,8 +7,10 @@ import jax.numpy as jnp
 
 from gradtx.augment.checks import require
 from gradtx.augment.examples import Batch, Prepare
+from gradtx.kinds import checked
 
 
+@checked
 def normalize(mean: Sequence[float], std: Sequence[float], *, inputs: str = "image") -> Prepare:
     """Images in 0..255 as float32 of about zero mean and unit variance, with or without a key.
 

@@ -1,18 +1,19 @@
 """A few random changes of color and shape for each image, all of one strength."""
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from gradtx.augment.checks import require
 from gradtx.augment.examples import Prepare, each_image
+from gradtx.kinds import Count, checked
 
 GRAY = (0.299, 0.587, 0.114)  # shares of red, green and blue in brightness, ITU-R 601
 
 
-def rand_augment(operations: int = 2, strength: Any = 0.3, *, inputs: str = "image") -> Prepare:
+@checked
+def rand_augment(operations: Count = 2, strength: float = 0.3, *, inputs: str = "image") -> Prepare:
     """Change each image by some operations in turn, each drawn anew from ten.
 
         identity                brightness, contrast, color: x 1 +- .9 s

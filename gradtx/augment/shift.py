@@ -5,8 +5,10 @@ import jax.numpy as jnp
 
 from gradtx.augment.checks import require
 from gradtx.augment.examples import Prepare, each_image
+from gradtx.kinds import checked
 
 
+@checked
 def shift(share: float = 1 / 8, *, inputs: str = "image") -> Prepare:
     """Move each image by whole pixels along both axes, with black (0) moving in.
 
