@@ -74,9 +74,27 @@ def commands(results):
     return table(["benchmark", "command", "machine", "versions", "settings"], cells)
 
 
-def render(results):
+def accelerators(results):
+    """A table for each device that `benchmarks.accelerator` has run on."""
+    parts = ["## Accelerators"]
+    for result in results:
+        cells = [
+            [row["item"], row["what"], row["target"] or "", row["reached"], VERDICT[row["met"]]]
+            for row in result["rows"]
+        ]
+        versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
+        parts += [
+            f"### {result['device']}",
+            table(["section", "what", "wanted", "reached", "met"], cells),
+            f"`{result['command']}`; {versions}.",
+        ]
+    return "\n\n".join(parts) if results else "No accelerator has been measured by this command."
+
+
+def render(results, on_accelerators=()):
     """What stands between the marks."""
-    return f"{BEGIN}\n\n{targets(results)}\n\n{commands(results)}\n\n{END}"
+    parts = [BEGIN, targets(results), commands(results), accelerators(on_accelerators), END]
+    return "\n\n".join(parts)
 
 
 def replaced(text, new):
@@ -95,7 +113,10 @@ def main(argv=None):
     files = args.files or sorted((HERE / "results").glob("*.json"))
     results = [json.loads(path.read_text()) for path in files]
     old = args.readme.read_text()
-    new = replaced(old, render(results))
+    found = [
+        json.loads(x.read_text()) for x in sorted((HERE / "results/accelerator").glob("*.json"))
+    ]
+    new = replaced(old, render(results, found))
     if not args.check:
         args.readme.write_text(new)
     print(f"report: {args.readme} {'is up to date' if old == new else 'differs'}")
