@@ -30,9 +30,9 @@ def begin():
     return loop().init({"w": jnp.ones(())})
 
 
-def observe(make):
+def observe(make, steps=1):
     """A short fit with one observer."""
-    batches = [{"x": np.ones((2,), np.float32)}]
+    batches = steps * [{"x": np.ones((2,), np.float32)}]
     fit(loop(), begin(), batches, epochs=1, observers=[make])
 
 
@@ -114,6 +114,7 @@ CALLS = {
     "data.read_images": lambda p: [images(p + ".png"), data.read_images([p + ".png"], SPEC)],
     "observers.checkpoint": write,
     "observers.jsonl": history,
+    "observers.profile": lambda p: observe(observers.profile(p, 1, after=1), steps=3),
     "observers.read_jsonl": lambda p: [history(p), observers.read_jsonl(p)],
     "observers.tensorboard": lambda p: observe(observers.tensorboard(p)),
     "report.plot_losses": lambda p: [history(p), report.plot_losses(p, p + ".png")],

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jax
 
+from gradtx.files import as_path
 from gradtx.loop import Observer, Report
 from gradtx.observers.kernels import read_kernels, summary
 
@@ -12,7 +13,7 @@ AFTER = 5  # steps: the first ones compile and fill caches
 
 
 def profile(
-    folder: Path, steps: int, *, after: int = AFTER, say: Callable[[str], None] = print
+    folder: str | Path, steps: int, *, after: int = AFTER, say: Callable[[str], None] = print
 ) -> Observer:
     """Trace some steps by `jax.profiler`, and say what the device did in them.
 
@@ -33,6 +34,7 @@ def profile(
         raise ValueError(
             f"profile: `steps` and `after` must be at least 1; got {steps} and {after}."
         )
+    folder = as_path(folder)
     first: int | None = None  # the step after which the trace begins
     running = done = False
 
