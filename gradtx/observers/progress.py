@@ -2,6 +2,7 @@
 
 import atexit
 import sys
+import time
 from typing import Any, TextIO
 
 from gradtx.loop import Observer, Report, never
@@ -13,7 +14,11 @@ REFRESH = 0.25
 
 
 def progress(
-    steps_per_epoch: int | None = None, *, every: float = 10.0, file: TextIO | None = None
+    steps_per_epoch: int | None = None,
+    *,
+    rate: tuple[float, str] | None = None,
+    every: float = 10.0,
+    file: TextIO | None = None,
 ) -> Observer:
     """Show the epoch table as it grows, as `table` prints it, and how far the epoch is.
 
@@ -23,6 +28,8 @@ def progress(
     Args:
         steps_per_epoch: the number of steps at which the bar is full; by default the length of the
             epoch before.
+        rate: what a step gets through, and what to call it a second: (128, "images/s") adds that
+            column to the table, of the training alone without its validation, and that to the bar.
         every: the least number of seconds between two plain lines.
         file: where to write; by default the standard output.
 
@@ -31,8 +38,9 @@ def progress(
     """
     stream = lossy(file or sys.stdout)
     display = _Bar(stream) if stream.isatty() else _Plain(stream, every)
-    lines = Lines()
     total = steps_per_epoch
+    pace = Pace(*rate) if rate else None
+    lines = Lines((pace.name,) if pace else ())
 
     def before_fit(report: Report) -> None:
         display.open()
@@ -41,15 +49,26 @@ def progress(
 
     def before_epoch(report: Report) -> None:
         display.begin(report.epoch, report.batch, total)
+        if pace:
+            pace.begin(report.batch)
 
     def after_batch(report: Report) -> None:
         if display.throttle.due():
-            display.advance(report.batch, float((report.log or {})["train_loss"]))
+            shown = pace.shown(report.batch) if pace else ""
+            display.advance(report.batch, float((report.log or {})["train_loss"]), shown)
+
+    def before_validate(report: Report) -> None:
+        if pace:
+            pace.end(report.batch)
+        display.validate(report.batch)
 
     def after_epoch(report: Report) -> None:
         nonlocal total
         total = steps_per_epoch or report.batch
-        for line in lines.of(report.row or {}):
+        row = dict(report.row or {})
+        if pace:
+            row[pace.name] = pace.end(report.batch)
+        for line in lines.of(row):
             display.line(line)
 
     def after_fit(report: Report) -> None:
@@ -62,12 +81,39 @@ def progress(
             "before_fit": before_fit,
             "before_epoch": before_epoch,
             "after_batch": after_batch,
-            "before_validate": lambda report: display.validate(report.batch),
+            "before_validate": before_validate,
             "after_epoch": after_epoch,
             "after_fit": after_fit,
         },
         reads=never,
     )
+
+
+class Pace:
+    """How fast the training of an epoch is."""
+
+    def __init__(self, each: float, name: str) -> None:
+        """`each` is what a step gets through, `name` what that is called a second."""
+        self.each, self.name = each, name
+        self.began, self.first, self.ended = 0.0, 0, None
+
+    def begin(self, batch: int) -> None:
+        """The epoch goes on at this batch."""
+        self.began, self.first, self.ended = time.perf_counter(), batch, None
+
+    def so_far(self, batch: int) -> float:
+        """What there was a second until now."""
+        return self.each * (batch - self.first) / max(time.perf_counter() - self.began, 1e-9)
+
+    def shown(self, batch: int) -> str:
+        """The same, for people."""
+        return f"{self.so_far(batch):,.0f} {self.name}"
+
+    def end(self, batch: int) -> float:
+        """The same of the whole training phase, which has ended now if it had not before."""
+        if self.ended is None:
+            self.ended = self.so_far(batch)
+        return self.ended
 
 
 class _Plain:
@@ -83,9 +129,10 @@ class _Plain:
         self.epoch, self.total = epoch, total
         self.throttle.restart()
 
-    def advance(self, batch: int, loss: float) -> None:
+    def advance(self, batch: int, loss: float, pace: str) -> None:
         steps = f"{batch}/{self.total}" if self.total else f"{batch}"
-        self.line(f"epoch {self.epoch}, step {steps}: train_loss {format_number(loss)}")
+        more = f", {pace}" if pace else ""
+        self.line(f"epoch {self.epoch}, step {steps}: train_loss {format_number(loss)}{more}")
 
     def validate(self, batch: int) -> None:
         pass
@@ -115,13 +162,16 @@ class _Bar:
             parts.BarColumn(),
             parts.MofNCompleteColumn(),
             parts.TextColumn("train_loss {task.fields[loss]}"),
+            parts.TextColumn("{task.fields[pace]}"),
             parts.TimeElapsedColumn(),
             parts.TimeRemainingColumn(),
             console=Console(file=stream),
             refresh_per_second=1 / REFRESH,
             transient=True,
         )
-        self.task: Any = self.bar.add_task("", start=False, visible=False, total=None, loss="-")
+        self.task: Any = self.bar.add_task(
+            "", start=False, visible=False, total=None, loss="-", pace=""
+        )
 
     def open(self) -> None:
         self.bar.start()
@@ -135,8 +185,8 @@ class _Bar:
         if total is not None:
             self.bar.update(self.task, total=total)
 
-    def advance(self, batch: int, loss: float) -> None:
-        self.bar.update(self.task, completed=batch, loss=format_number(loss))
+    def advance(self, batch: int, loss: float, pace: str) -> None:
+        self.bar.update(self.task, completed=batch, loss=format_number(loss), pace=pace)
 
     def validate(self, batch: int) -> None:
         name = f"epoch {self.epoch}, validation"

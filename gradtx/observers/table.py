@@ -53,6 +53,7 @@ def table(*, file: TextIO | None = None) -> Observer:
 class Lines:
     """The lines of one fit's table: the header comes with the first row."""
 
+    more: tuple[str, ...] = ()  # columns that a row may lack
     headed: bool = False
     smoothed: bool = False  # whether the rows have the epoch's mean beside the running average
 
@@ -64,6 +65,7 @@ class Lines:
     def of(self, row: Mapping[str, float]) -> list[str]:
         """What to print at the end of an epoch."""
         shown = {name: value for name, value in row.items() if name != MEAN}
+        shown |= {name: row.get(name, math.nan) for name in self.more}
         lines = [format_line(shown)]
         if not self.headed:
             lines.insert(0, format_header(shown))
@@ -96,6 +98,8 @@ def _width(name: str) -> int:
 def _cell(name: str, value: float) -> str:
     if name == "epoch":
         return str(int(value))
+    if name.endswith("/s") and not math.isnan(value):
+        return f"{value:,.0f}"
     return format_time(value) if name == "time" else format_number(value)
 
 

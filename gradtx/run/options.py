@@ -169,6 +169,11 @@ class RunOptions:
         return Path(self.PROG).stem
 
     @property
+    def rate(self) -> tuple[float, str]:
+        """What a step gets through, and what to call it a second."""
+        return self.batch_size, "examples/s"
+
+    @property
     def processes_named(self) -> dict[str, Any]:
         """The processes of the job, as `join` and `check_processes` take them."""
         names = ("coordinator", "processes", "process_id")

@@ -210,6 +210,13 @@ class TrainOptions(RunOptions):
         return f"{self.model}-{self.dataset}"
 
     @property
+    def rate(self) -> tuple[float, str]:
+        """Images, or words of the language model, as what a step gets through."""
+        if self.model == "lstm":
+            return self.batch_size * self.length, "words/s"
+        return self.batch_size, "images/s"
+
+    @property
     def swept(self) -> tuple[str, np.ndarray]:
         """The name that optimizers have for the sweep's hyperparameter, and its values."""
         name, values = super().swept

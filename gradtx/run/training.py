@@ -100,7 +100,7 @@ def observers_for(
     saves = checkpoint(out / "checkpoints", flush=[log, events] if is_first() else [], **saving)
     if not is_first():
         return [saves]
-    shown = [progress(steps_per_epoch=steps)]
+    shown = [progress(steps_per_epoch=steps, rate=options.rate)]
     if options.profile is not None:
         shown.append(profile(out / "profile", options.profile, say=say))
     return [*shown, log, events, saves]

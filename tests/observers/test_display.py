@@ -4,6 +4,7 @@ import io
 import itertools
 import re
 import sys
+import time
 
 import pytest
 
@@ -94,6 +95,25 @@ def test_progress_lines():
     ]
     # The length of an epoch is known once one has passed.
     assert "epoch 1, step 2/3: train_loss 0.5000" in lines
+
+
+def test_what_a_step_gets_through_is_shown_a_second(monkeypatch):
+    """Of the training alone: the validation, and epochs before a resume, have no part in it."""
+    clock = itertools.chain([0.0, 1.0], itertools.count(100.0))  # the epoch begins, training ends
+    monkeypatch.setattr(time, "perf_counter", clock.__next__)
+    file = io.StringIO()
+    observer = progress(rate=(600, "images/s"), file=file)
+    tell = lambda event, **more: observer.on[event](report(event, **more))
+    tell("before_fit", history=History([ROW]))
+    tell("before_epoch", epoch=1, batch=2)
+    tell("before_validate", epoch=1, batch=6)
+    tell("after_epoch", epoch=1, batch=6, row=ROW | {"epoch": 1})
+    header, before, now = file.getvalue().splitlines()
+    assert header.endswith("time    images/s")
+    assert before.endswith("2.0 s           -") and now.endswith("2.0 s       2,400")
+    shown = io.StringIO()
+    play(progress(every=0, rate=(600, "images/s"), file=shown))
+    assert re.search(r"step 1: train_loss 0.2500, [\d,]+ images/s\n", shown.getvalue())
 
 
 def test_progress_on_a_terminal_is_a_bar_below_the_table(monkeypatch):
