@@ -105,10 +105,10 @@ class Kind:
         return self.fits(value) and self.holds(value)
 
 
-def _from(low: int) -> Kind:
+def _from(low: int, fits: Callable[[Any], bool] = _is_number) -> Kind:
     # A float that is whole is one, too, where it is only computed with: so does Optax.
     holds = _number(lambda x: low <= x < 2**31 and x == math.floor(x))
-    return Kind("a whole number", _is_number, holds, f"at least {low}, whole and below 2^31")
+    return Kind("a whole number", fits, holds, f"at least {low}, whole and below 2^31")
 
 
 def finite(what: str, test: Callable[[float], bool]) -> Kind:
@@ -123,6 +123,7 @@ def finite(what: str, test: Callable[[float], bool]) -> Kind:
 
 Count = Annotated[int, _from(1)]
 Natural = Annotated[int, _from(0)]
+Whole = Annotated[int, _from(1, _is_integer)]  # what is counted with, such as epochs and sizes
 Positive = Annotated[float, finite("a positive, finite number", lambda x: x > 0)]
 NonNegative = Annotated[float, finite("a finite number of at least 0", lambda x: x >= 0)]
 Fraction = Annotated[float, finite("a fraction, in [0, 1]", lambda x: 0 <= x <= 1)]

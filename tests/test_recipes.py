@@ -120,10 +120,40 @@ def test_sgdr_needs_whole_cycles_of_whole_epochs():
     loop, state = make(gradtx.sgd(0.5))
     for name in ("cycles", "cycle_len", "cycle_mult"):
         options = {"cycles": 1, "learning_rate": 0.1}
-        with pytest.raises(ValueError, match=f"fit_sgdr: `{name}` must be at least 1; got 0"):
+        with pytest.raises(ValueError, match=f"fit_sgdr: `{name}` must be at least 1, .*; got 0"):
             fit_sgdr(loop, state, BATCHES, **options | {name: 0})
-        with pytest.raises(TypeError, match=f"fit_sgdr: `{name}` must be a whole number; got 1.5"):
+        with pytest.raises(TypeError, match=f"fit_sgdr: `{name}` must be a whole number; got flo"):
             fit_sgdr(loop, state, BATCHES, **options | {name: 1.5})
+
+
+@pytest.mark.parametrize(
+    "recipe, name, value",
+    [
+        (fit_one_cycle, "epochs", True),
+        (fit_one_cycle, "epochs", 0),
+        (fit_one_cycle, "learning_rate", "fast"),
+        (fit_one_cycle, "learning_rate", {"body": "fast"}),
+        (fit_one_cycle, "momentum", 0.9),
+        (fit_one_cycle, "div", 0),
+        (fit_one_cycle, "steps_per_epoch", 5.5),
+        (fit_flat_cos, "div_final", float("nan")),
+        (fit_flat_cos, "weight_decay", [0.1]),
+        (fit_flat_cos, "flat", 1.5),
+        (fit_sgdr, "learning_rate", None),
+        (fine_tune, "groups", "body"),
+        (fine_tune, "ratio", 0.0),
+        (fine_tune, "freeze_epochs", 0),
+    ],
+)
+def test_a_recipe_refuses_what_it_can_not_use_before_it_begins(recipe, name, value):
+    loop, state = make_deep()
+    options = {"learning_rate": 0.1, ("cycles" if recipe is fit_sgdr else "epochs"): 1}
+    options |= {"groups": GROUPS} if recipe is fine_tune else {}
+    where = f"^{recipe.__name__}: `{name}` must be .*; got "
+    with pytest.raises((TypeError, ValueError), match=where):
+        recipe(loop, state, BATCHES, **options | {name: value})
+    with pytest.raises(TypeError, match=f"^{recipe.__name__}: `state` must be a TrainState"):
+        recipe(loop, {}, BATCHES, **options)
 
 
 def test_hyperparameters_are_the_fits_own():
@@ -209,6 +239,12 @@ def test_plain_sgd_has_no_momentum_to_move():
         _, history = fit_one_cycle(loop, state, BATCHES, epochs=1, learning_rate=0.1)
     assert [warning.filename for warning in caught] == [__file__]
     assert "momentum" not in history.steps
+    loop, state = make_deep()  # through one recipe into another, too
+    loop = replace(loop, tx=gradtx.sgd(gradtx.by_group(GROUPS, body=0.5, head=0.5)))
+    with pytest.warns(UserWarning, match=NONE_DECLARED) as caught:
+        fine_tune(loop, loop.init(state.params), BATCHES, groups=GROUPS, epochs=1)
+    assert {warning.filename for warning in caught} == {__file__}
+    loop, state = make(gradtx.sgd(0.5))
     fit_one_cycle(loop, state, BATCHES, epochs=1, **FAST)
 
 
