@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gradtx import augment
-from gradtx.loop import Hook, Rows, compiled_fit, eval_step, fit, take, train_step
+from gradtx.loop import Hook, Rows, compiled_fit, eval_step, fit, population, take, train_step
 from gradtx.loop.prepared import prepare_key, prepared
 from tests.loop import small
 
@@ -135,3 +135,15 @@ def test_a_batch_that_is_lost_or_loses_its_weight_is_named():
     ):
         with pytest.raises(kind, match=f"Loop: `prepare` {said}"):
             prepared(replace(small.make(), prepare=prepare), state, batch, training=False)
+
+
+def test_each_of_a_population_draws_by_its_own_seed():
+    loop = noisy()
+    seeds = jnp.arange(2)
+    states = jax.vmap(lambda seed: small.start(loop, seed=seed))(seeds)
+    run = jax.jit(population, static_argnums=0, static_argnames="how")
+    together, _, _ = run(loop, states, NUMBERED, small.orders(1), how="vmap")
+    for i in range(2):
+        alone, _ = fit(loop, small.start(loop, seed=i), batches, epochs=1)
+        close(jax.tree.map(lambda x, i=i: x[i], together.params), alone.params)
+    assert (together.params["w1"][0] != together.params["w1"][1]).any()
