@@ -11,10 +11,9 @@ XLA's own convolutions are slow on a CPU in three ways that were measured on Res
 
 The `fast` form says the same in matrix products and plain NHWC convolutions; three by three kernels
 at stride 1 have a form of their own with fewer multiplications (`models.winograd`). On an
-accelerator XLA's own form is the better one, but for one thing: on a GPU a kernel's gradient comes
-in cuDNN's layout, [outputs, size, size, inputs]. XLA turns it into the parameter's where it is
-used, that is in the optimizer's update, which then can't be made in place: three copies of each
-kernel. So it is turned first.
+accelerator XLA's own form is the better one. A GPU keeps kernels as [outputs, size, size, inputs].
+In a program of several steps XLA keeps the parameters so too, and nothing is turned; in one of a
+single step, whose arguments have the order of their axes, each kernel is turned and copied.
 """
 
 from functools import partial
@@ -121,20 +120,8 @@ def _gradients(x, kernel, dy, *, stride, padding):
     def of(form, x, kernel, dy):
         return jax.vjp(partial(form, stride=stride, padding=padding), x, kernel)[1](dy)
 
-    def on_gpu(x, kernel, dy):
-        dx, dkernel = of(_native, x, kernel, dy)
-        return dx, _in_rows(dkernel)
-
     cpu, others = (partial(of, form) for form in (_for_cpu, _native))
-    return lax.platform_dependent(x, kernel, dy, cpu=cpu, cuda=on_gpu, rocm=on_gpu, default=others)
-
-
-def _in_rows(x):
-    """`x`, written in the order of its axes before anything is made of it.
-
-    A vector has one layout only, and behind the barrier nothing is fused with the turn.
-    """
-    return lax.optimization_barrier(x.ravel()).reshape(x.shape)
+    return lax.platform_dependent(x, kernel, dy, cpu=cpu, default=others)
 
 
 def one_product(x: jax.Array, kernel: jax.Array, *, stride: int, padding: int) -> jax.Array:
