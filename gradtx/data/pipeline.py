@@ -119,8 +119,8 @@ def device_arrays(
         dataset: the data set.
         split: "train" or "valid".
         limit: the most that it may take, in bytes; None: any.
-        skipped: notes the images that cannot be read, as in `train_batches`; they are black, with
-            weight 0.
+        skipped: notes the images that cannot be read, as in `train_batches`; they have weight 0 and
+            repeat the first that can.
 
     Raises:
         DataError: if it would take more than `limit` bytes, or `split` is unknown.

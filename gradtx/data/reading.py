@@ -68,7 +68,7 @@ def check_one(
 
 
 def read_split(dataset: Dataset, split: str, skipped: SkippedImages | None) -> Batch:
-    """One whole split, in its order; what cannot be read is black and has weight 0.
+    """One whole split, in its order; what cannot be read has weight 0 and repeats another image.
 
     Raises:
         DataError: if an image cannot be read and there is no `skipped`, or too many cannot.
@@ -87,6 +87,9 @@ def read_split(dataset: Dataset, split: str, skipped: SkippedImages | None) -> B
             whole[name][indices] = x
         note(split, indices, unreadable, skipped)
         weight[indices[list(unreadable)]] = 0
+    bad = np.flatnonzero(weight == 0)
+    for x in whole.values():
+        x[bad] = x[np.argmax(weight)]
     return {**whole, "weight": weight, "id": np.arange(count, dtype=np.int32)}
 
 

@@ -98,6 +98,7 @@ def test_whole_arrays_leave_it_out_too(spoiled):
     want = device_arrays(whole)["image"]
     others = np.arange(60) != index
     np.testing.assert_array_equal(got["image"][others], want[others])
+    np.testing.assert_array_equal(got["image"][index], want[0])  # no black one in batch statistics
 
 
 def test_sums_over_validation_leave_out_the_images_that_cannot_be_read(small_tree):
