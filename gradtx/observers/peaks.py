@@ -59,6 +59,19 @@ def flops_of(run: Any, *args: Any) -> float:
     return float((found or {}).get("flops", 0.0))
 
 
+def ideal_time(run: Any, *args: Any) -> float | None:
+    """The seconds that a call would take at the peak of all devices; None where that is not known.
+
+        ideal = flops / (devices peak)
+
+    Args:
+        run: a jitted function.
+        *args: what it is called with, or their shapes.
+    """
+    peak = peak_of(jax.devices()[0].device_kind)
+    return None if peak is None else flops_of(run, *args) / (peak.flops * jax.device_count())
+
+
 def utilisation(flops: float, seconds: float) -> float | None:
     """The share of the first device's peak that some work in some time is.
 

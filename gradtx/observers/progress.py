@@ -11,12 +11,14 @@ from gradtx.observers.throttle import Throttle
 from gradtx.output import lossy
 
 REFRESH = 0.25
+MFU = "mfu"
 
 
 def progress(
     steps_per_epoch: int | None = None,
     *,
     rate: tuple[float, str] | None = None,
+    ideal: float | None = None,
     every: float = 10.0,
     file: TextIO | None = None,
 ) -> Observer:
@@ -30,6 +32,8 @@ def progress(
             epoch before.
         rate: what a step gets through, and what to call it a second: (128, "images/s") adds that
             column to the table, of the training alone without its validation, and that to the bar.
+        ideal: the seconds that a step would take at the device's peak: adds the column `mfu`, the
+            share of that peak that the model's own operations reach (model FLOP utilisation).
         every: the least number of seconds between two plain lines.
         file: where to write; by default the standard output.
 
@@ -39,8 +43,9 @@ def progress(
     stream = lossy(file or sys.stdout)
     display = _Bar(stream) if stream.isatty() else _Plain(stream, every)
     total = steps_per_epoch
-    pace = Pace(*rate) if rate else None
-    lines = Lines((pace.name,) if pace else ())
+    paces = [Pace(*rate)] if rate else []
+    paces += [Pace(ideal, MFU)] if ideal else []
+    lines = Lines(tuple(pace.name for pace in paces))
 
     def before_fit(report: Report) -> None:
         display.open()
@@ -49,16 +54,16 @@ def progress(
 
     def before_epoch(report: Report) -> None:
         display.begin(report.epoch, report.batch, total)
-        if pace:
+        for pace in paces:
             pace.begin(report.batch)
 
     def after_batch(report: Report) -> None:
         if display.throttle.due():
-            shown = pace.shown(report.batch) if pace else ""
+            shown = ", ".join(pace.shown(report.batch) for pace in paces)
             display.advance(report.batch, float((report.log or {})["train_loss"]), shown)
 
     def before_validate(report: Report) -> None:
-        if pace:
+        for pace in paces:
             pace.end(report.batch)
         display.validate(report.batch)
 
@@ -66,7 +71,7 @@ def progress(
         nonlocal total
         total = steps_per_epoch or report.batch
         row = dict(report.row or {})
-        if pace:
+        for pace in paces:
             row[pace.name] = pace.end(report.batch)
         for line in lines.of(row):
             display.line(line)
@@ -107,7 +112,8 @@ class Pace:
 
     def shown(self, batch: int) -> str:
         """The same, for people."""
-        return f"{self.so_far(batch):,.0f} {self.name}"
+        value = self.so_far(batch)
+        return f"{value:.0%} {self.name}" if self.name == MFU else f"{value:,.0f} {self.name}"
 
     def end(self, batch: int) -> float:
         """The same of the whole training phase, which has ended now if it had not before."""

@@ -16,7 +16,14 @@ from gradtx.run.errors import RunFailed
 from gradtx.run.options import RunOptions
 from gradtx.run.searches import check_sweep, find_lr, run_sweep
 from gradtx.run.sources import BatchSource
-from gradtx.run.training import begin_new, describe_run, observers_for, report, unsaved
+from gradtx.run.training import (
+    begin_new,
+    describe_run,
+    ideal_step_time,
+    observers_for,
+    report,
+    unsaved,
+)
 
 MOST_STEPS = 2**31
 
@@ -80,6 +87,7 @@ class Runner:
             arguments["resume"] = resume(out / "checkpoints", must_match=must_match, say=say)
         with stop_on_signals() as stop:
             saving = {"must_match": must_match, "stop": stop}
+            saving["ideal"] = ideal_step_time(loop, state, source)
             observers = observers_for(self.options, loop, source.steps, out, self.missing, **saving)
             state, history = recipe(
                 loop, state, source.train, source.valid, observers=observers, **arguments

@@ -3,6 +3,7 @@
 import errno
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from gradtx.core.runtime_hyperparams import names_with_role
 from gradtx.data import ImageSpec
 from gradtx.data.errors import DataError
 from gradtx.files import as_path
-from gradtx.loop import Loop, Observer, Report, TrainState
+from gradtx.loop import Loop, Observer, Report, TrainState, train_step
+from gradtx.loop.begin import close
 from gradtx.observers import checkpoint, jsonl, profile, progress, tensorboard
+from gradtx.observers.peaks import ideal_time, peak_of
 from gradtx.output import counted
 from gradtx.parallel.mesh import place, shardings_of
 from gradtx.parallel.processes import is_first, say
@@ -85,13 +88,30 @@ def _rebuild(path: Path, spec: ImageSpec) -> None:
     spec.write(path)
 
 
+def ideal_step_time(loop: Loop, state: TrainState, source: BatchSource) -> float | None:
+    """The seconds that a step would take at the devices' peak; None where that is not known."""
+    if peak_of(jax.devices()[0].device_kind) is None:
+        return None
+    batches = source.train(0, 0)
+    batch = next(iter(batches))
+    close(batches)
+    return ideal_time(jax.jit(partial(train_step, loop)), state, batch)
+
+
 def observers_for(
-    options: RunOptions, loop: Loop, steps: int, out: Path, missing: list[str], **saving: Any
+    options: RunOptions,
+    loop: Loop,
+    steps: int,
+    out: Path,
+    missing: list[str],
+    ideal: float | None,
+    **saving: Any,
 ) -> list[Any]:
     """Progress, metrics and checkpoints; only the last is the business of all processes.
 
-    `steps` is the number of batches of an epoch; `saving` goes to `checkpoint`. What can't be
-    written up to the end is noted in `missing`.
+    `steps` is the number of batches of an epoch, `ideal` the time of a step at the devices' peak if
+    that is known; `saving` goes to `checkpoint`. What can't be written up to the end is noted in
+    `missing`.
     """
     log = _noting(jsonl(out / "metrics.jsonl"), "metrics.jsonl", missing)
     events = _noting(tensorboard(out / "tensorboard"), "tensorboard", missing)
@@ -100,7 +120,7 @@ def observers_for(
     saves = checkpoint(out / "checkpoints", flush=[log, events] if is_first() else [], **saving)
     if not is_first():
         return [saves]
-    shown = [progress(steps_per_epoch=steps, rate=options.rate)]
+    shown = [progress(steps_per_epoch=steps, rate=options.rate, ideal=ideal)]
     if options.profile is not None:
         shown.append(profile(out / "profile", options.profile, say=say))
     return [*shown, log, events, saves]

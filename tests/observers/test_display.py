@@ -6,10 +6,12 @@ import re
 import sys
 import time
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from gradtx.loop import History, Report, fit
-from gradtx.observers import progress, table
+from gradtx.observers import peaks, progress, table
 from tests.observers.small import BATCHES, make
 
 ROW = {"epoch": 0, "train_loss": 0.5, "valid_loss": float("nan"), "mae": 12.25, "time": 2.04}
@@ -114,6 +116,31 @@ def test_what_a_step_gets_through_is_shown_a_second(monkeypatch):
     shown = io.StringIO()
     play(progress(every=0, rate=(600, "images/s"), file=shown))
     assert re.search(r"step 1: train_loss 0.2500, [\d,]+ images/s\n", shown.getvalue())
+
+
+def test_the_share_of_the_devices_peak_is_a_column(monkeypatch):
+    """Five steps of .1 s each at the peak, in one second: a half."""
+    clock = itertools.chain([0.0, 1.0], itertools.count(100.0))
+    monkeypatch.setattr(time, "perf_counter", clock.__next__)
+    file = io.StringIO()
+    observer = progress(ideal=0.1, file=file)
+    tell = lambda event, **more: observer.on[event](report(event, **more))
+    tell("before_fit")
+    tell("before_epoch")
+    tell("before_validate", batch=5)
+    tell("after_epoch", batch=5, row=ROW)
+    header, row = file.getvalue().splitlines()
+    assert header.endswith("time         mfu") and row.endswith("2.0 s      0.5000")
+
+
+def test_the_time_at_the_devices_peak_is_that_of_its_operations(monkeypatch):
+    """A product of [2, 3] and [3, 4] has 2 * 24 operations; this CPU is not in the table."""
+    run = jax.jit(lambda a, b: a @ b)
+    factors = jnp.zeros((2, 3)), jnp.zeros((3, 4))
+    assert peaks.ideal_time(run, *factors) is None
+    monkeypatch.setitem(peaks.PEAKS, jax.devices()[0].device_kind, peaks.Peak(100.0, 1.0))
+    want = 48 / 100 / jax.device_count()
+    assert peaks.ideal_time(run, *factors) == pytest.approx(want)
 
 
 def test_progress_on_a_terminal_is_a_bar_below_the_table(monkeypatch):
