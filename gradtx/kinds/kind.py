@@ -15,7 +15,8 @@ def is_array(x: Any) -> bool:
     Args:
         x: anything.
     """
-    return hasattr(x, "dtype") and hasattr(x, "shape") and not isinstance(x, type)
+    # Not a module of arrays, which has functions of these names.
+    return isinstance(getattr(x, "shape", None), tuple) and hasattr(x, "dtype")
 
 
 def is_number(x: Any) -> bool:

@@ -3,7 +3,7 @@
 from functools import partial
 
 from gradtx.core.chain import chain
-from gradtx.core.hyperparams import ScalarOrSchedule
+from gradtx.core.hyperparams import UNIT, ScalarOrSchedule, check_hyperparam
 from gradtx.core.transformation import GradientTransformation
 from gradtx.kinds import Dtype, checked
 from gradtx.optimizers.terms import decayed, optional
@@ -57,6 +57,8 @@ def sgd(
 
     Source: Robbins and Monro (1951); Polyak (1964) for momentum.
     """
+    if momentum is None and not isinstance(dampening, bool):
+        check_hyperparam("sgd", "dampening", dampening, UNIT)  # though nothing heeds it
     memory = partial(
         scale_by_momentum,
         dampening=dampening,

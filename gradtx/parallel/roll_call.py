@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from gradtx.parallel.call import (
@@ -163,10 +164,10 @@ class _Roll:
                 if not (self.problem or all_there):
                     end = self.deadline
                 elif end == self.deadline:
-                    end = time.monotonic() + (REFUSING if self.problem else GRACE)
-            missing = [n for n in range(self.own.processes) if n not in self.calls]
-            if missing and not self.problem:
-                self.problem = self._absent(missing)
+                    more = REFUSING if self.problem else GRACE
+                    end = min(end, time.monotonic() + more)
+            if len(self.calls) < self.own.processes and not self.problem:
+                self.problem = self._absent()
             self._tell(self.problem)
             if self.problem:
                 raise JoinError(self.problem)
@@ -210,12 +211,14 @@ class _Roll:
     def _refuse(self, problem: str) -> None:
         self.problem = self.problem or problem
 
-    def _absent(self, missing: list[int]) -> str:
-        some = ", ".join(map(str, missing[:8])) + (" ..." if len(missing) > 8 else "")
+    def _absent(self) -> str:
+        missing = (n for n in range(self.own.processes) if n not in self.calls)
+        some = [*map(str, islice(missing, 9))]
+        some[8:] = ["..."] * (len(some) > 8)
         return (
             f"join: {self.own.processes} processes must come within {self.timeout:g} s; got"
-            f" {self.own.processes - len(missing)}, without number {some}. Start those too, or"
-            " wait longer by --join-timeout."
+            f" {len(self.calls)}, without number {', '.join(some)}. Start those too, or wait longer"
+            " by --join-timeout."
         )
 
     def _tell(self, problem: str) -> None:

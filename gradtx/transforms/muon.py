@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
 from gradtx.core.hyperparams import MOMENTUM, NON_NEGATIVE, ScalarOrSchedule, optional
 from gradtx.core.leafwise import leafwise, zeros
@@ -51,7 +52,7 @@ def scale_by_muon(
 
     Source: Jordan et al. (2024), "Muon: an optimizer for hidden layers in neural networks".
     """
-    once = len(ns_coeffs) > 0 and not isinstance(ns_coeffs[0], Sequence)
+    once = len(ns_coeffs) > 0 and np.ndim(ns_coeffs[0]) == 0
     rounds: list[Any] = [tuple(ns_coeffs)] * int(ns_steps) if once else list(ns_coeffs)
     if not rounds or any(len(c) != 3 for c in rounds):
         raise ValueError(

@@ -93,6 +93,21 @@ def test_a_process_that_is_missing_is_named_to_all_in_time():
     assert "4 processes must come within 1 s; got 2, without number 1, 3" in told[0]
 
 
+def test_a_number_of_processes_that_nobody_has_is_refused_in_time():
+    begin = time.monotonic()
+    told, _, _ = tell(Call(0, 2**40), timeout=0.3)
+    assert time.monotonic() - begin < 1
+    assert "got 1, without number 1, 2, 3, 4, 5, 6, 7, 8, ..." in told[0]
+
+
+def test_a_refusal_does_not_outlast_the_time(monkeypatch):
+    monkeypatch.setattr(roll_call, "REFUSING", 10)
+    begin = time.monotonic()
+    told, _, _ = tell(Call(0, 3, {"--lr": "1"}), Call(1, 3, {"--lr": "2"}), timeout=1)
+    assert time.monotonic() - begin < 1.5
+    assert told[0] == told[1] and "--lr 2 (process 0: 1)" in told[0]
+
+
 def test_without_the_first_process_the_others_end_in_time():
     begin = time.monotonic()
     (told,), _, address = tell(Call(1, 2), timeout=0.5)

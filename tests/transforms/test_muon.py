@@ -34,7 +34,15 @@ def test_orthogonalize_moves_singular_values_close_to_one_and_keeps_the_vectors(
     np.testing.assert_allclose(u * values @ vt, got, atol=2e-3)
 
 
-@pytest.mark.parametrize("options", [{}, {"nesterov": False}, {"consistent_rms": 0.2}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"nesterov": False},
+        {"consistent_rms": 0.2},
+        {"ns_coeffs": np.tile(QUINTIC, (4, 1))},
+    ],
+)
 def test_muon_is_optaxs(options):
     params, grads = trees()
     arguments = dict(weight_decay=0.1, adam_weight_decay=0.05, **options)
