@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 import gradtx
-from gradtx import optimizers, schedules
+from gradtx import hooks, optimizers, schedules
 from gradtx.hooks import __all__ as HOOKS
 from gradtx.kinds import Bound, Count, Dtype, Fraction, Kind, Natural, NonZero, checked, kind_of
-from gradtx.loop import Hook
+from gradtx.loop import Hook, Loop, compiled_fit, cross_entropy
 from gradtx.optimizers import presets
 
 HUGE = 10**400
@@ -134,6 +134,23 @@ def test_examples_of_what_was_accepted_or_died_raw(make, message):
         make()
 
 
+def test_whole_numbers_too_large_for_jax_are_the_floats_that_they_stand_for():
+    @checked
+    def shown(a: float, b: NonZero | None = None, c: int = 0, d: Bound = 0) -> Any:
+        return a, b, c, d
+
+    large = 10**12
+    got = shown(large, large, large, d=-large + 2 * large)
+    assert [type(x) for x in got] == [float, float, int, float] and got == (large,) * 4
+    assert [type(x) for x in shown(3, 3, 3, 3)] == [int] * 4
+    tx = gradtx.scale(large)
+    assert tx.update(jnp.ones(1), tx.init(jnp.ones(1)))[0][0] == np.float32(1e12)
+    for hook in (hooks.clip_gradients(large), hooks.early_stopping(min_delta=large)):
+        use(hook)
+    with pytest.raises(ValueError, match="clip_gradients: `max_norm` must"):
+        hooks.clip_gradients(HUGE)
+
+
 def test_what_optax_computes_is_computed():
     gradtx.scale(-1.0)
     gradtx.linear_schedule(1.0, 0.0, 2.5)
@@ -145,12 +162,14 @@ def test_what_optax_computes_is_computed():
 # The whole: every parameter of every public factory, given each of these.
 BAD = {
     "None": None, "text": "no", "nan": float("nan"), "inf": float("inf"), "-inf": -float("inf"),
-    "-1": -1, "huge": HUGE, "list": [], "dict": {}, "object": object(), "lambda": lambda: 3,
+    "-1": -1, "large": 10**12, "huge": HUGE, "list": [], "dict": {}, "object": object(), "lambda": lambda: 3,
     "True": True, "complex": 1j, "array": np.ones((2, 3)), "vector": jnp.ones(3), "bytes": b"x",
     "labels": {"w": "no"}, "list of nan": [float("nan")], "key": jax.random.key(0),
 }  # fmt: skip
 PARAMS = {"w": jnp.full((2, 3), 0.5), "b": jnp.full(3, -0.5)}
 GRADS = {"w": jnp.full((2, 3), 0.25), "b": jnp.full(3, 0.5)}
+DATA = {"image": jnp.ones((2, 3)), "label": jnp.zeros(2, jnp.int32)}
+ORDER = jnp.zeros((1, 2), jnp.int32)
 SGD = gradtx.sgd(0.1)
 MASK = {"w": True, "b": False}
 GIVEN: dict[str, Any] = {  # to parameters that have no default, or need more than a number
@@ -216,9 +235,22 @@ FEW = ["lookahead", "masked", "accumulate", "schedules.one_cycle", "hooks.early_
 OURS = r"[A-Za-z_][\w.]*(\[[^\]]*\])?: .*(got|needs|at least one)"
 
 
+def model(params: Any, model_state: Any, batch: Any, *, key: Any, training: bool) -> Any:
+    return batch["image"] @ params["w"].T, model_state
+
+
+def started(hooks: Sequence[Hook]) -> tuple[Loop, Any]:
+    loop = Loop(model, cross_entropy, gradtx.adam(0.1), hooks=hooks)
+    return loop, loop.init(PARAMS, {"carry": jnp.ones(2)})
+
+
 def use(made: Any) -> None:
     """What an accepted argument must stand: updates and values that are numbers."""
     if isinstance(made, Hook):
+        if made.name != "rnn_regularizer":  # which is for models of another form
+            loop, state = started([made])
+            whole = lambda state: compiled_fit(loop, state, DATA, ORDER[None], DATA, ORDER)
+            jax.eval_shape(whole, state)
         return
     if hasattr(made, "update"):
         state, params = made.init(PARAMS), PARAMS

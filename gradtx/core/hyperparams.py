@@ -185,6 +185,37 @@ def check_domain(where: str, name: str, value: Any, domain: Interval) -> None:
         )
 
 
+def returned(what: str, value: Any, shape: tuple[int, ...] = ()) -> jax.Array:
+    """What a schedule has returned, in JAX's default float dtype.
+
+    Args:
+        what: the schedule, for the message.
+        value: what it has returned.
+        shape: of the steps that it was asked for; a scalar will do for all of them.
+
+    Raises:
+        TypeError: if it is no number.
+        ValueError: if it has another shape, or is too large for a float.
+    """
+    if source_of(value) not in ("number", "array"):
+        raise TypeError(
+            f"{what} must return a scalar; got {type(value).__name__} ({value!r:.200}). Return one"
+            " number for each step."
+        )
+    if jnp.shape(value) not in ((), shape):
+        steps = f" for steps of shape {shape}" if shape else ""
+        raise ValueError(
+            f"{what} must return a scalar; got shape {jnp.shape(value)}{steps}. Return one number"
+            " for each step."
+        )
+    if isinstance(value, int) and math.isnan(as_number(value)):
+        raise ValueError(
+            f"{what} must return a scalar; got an integer of {value.bit_length()} bits, too large"
+            " for a float. Return one number for each step."
+        )
+    return jnp.asarray(value, jnp.result_type(float))
+
+
 def evaluate(where: str, name: str, spec: Any, count: jax.Array) -> jax.Array:
     """The scalar that `spec` is, or is at `count`, in JAX's default float dtype.
 
@@ -196,17 +227,7 @@ def evaluate(where: str, name: str, spec: Any, count: jax.Array) -> jax.Array:
         # Optax's schedules need the standard rules, whatever the program around them has set.
         with jax.numpy_dtype_promotion("standard"):
             spec = spec(count)
-    if source_of(spec) not in ("number", "array"):
-        raise TypeError(
-            f"{where}: the schedule of `{name}` must return a scalar; got {type(spec).__name__}"
-            f" ({spec!r}). Return one number for each step."
-        )
-    if jnp.ndim(spec) != 0:
-        raise ValueError(
-            f"{where}: the schedule of `{name}` must return a scalar; got shape {jnp.shape(spec)}."
-            " Return one number for each step."
-        )
-    return jnp.asarray(spec, jnp.result_type(float))
+    return returned(f"{where}: the schedule of `{name}`", spec)
 
 
 def origin_of(spec: Any, domain: Interval) -> Any:

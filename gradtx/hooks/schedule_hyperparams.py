@@ -1,11 +1,12 @@
 """Hyperparameters that follow a schedule during one fit."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from gradtx.core.hyperparams import Schedule
+from gradtx.core.hyperparams import Schedule, returned
 from gradtx.core.runtime_hyperparams import set_hyperparams
 from gradtx.hooks.original_hyperparams import put_back, values_named
 from gradtx.kinds import checked
@@ -42,6 +43,7 @@ def schedule_hyperparams(**schedules: Schedule) -> Hook:
     Raises:
         ValueError: if there is no schedule; and when the training state is made, for a name that no
             transform has, or a value at step 0 that it can't take.
+        TypeError: when the training state is made, if a schedule returns no number.
     """
     if not schedules:
         raise ValueError(
@@ -52,7 +54,7 @@ def schedule_hyperparams(**schedules: Schedule) -> Hook:
     def at(count: jax.Array) -> dict[str, Any]:
         # Optax's schedules need the standard rules, whatever the program around them has set.
         with jax.numpy_dtype_promotion("standard"):
-            return {name: schedule(count) for name, schedule in schedules.items()}
+            return {name: _values(name, schedule(count)) for name, schedule in schedules.items()}
 
     def init(state: Any) -> ScheduleState:
         zero = jnp.zeros((), jnp.int32)
@@ -75,3 +77,11 @@ def schedule_hyperparams(**schedules: Schedule) -> Hook:
 
     on = {"before_fit": before_fit, "before_batch": before_batch, "after_fit": after_fit}
     return Hook("schedule_hyperparams", on, init)
+
+
+def _values(name: str, value: Any) -> Any:
+    """What a schedule has returned: a number, or a dict of them by group."""
+    what = f"schedule_hyperparams: the schedule of `{name}`"
+    if isinstance(value, Mapping):
+        return {group: returned(f"{what}[{group!r}]", one) for group, one in value.items()}
+    return returned(what, value)

@@ -1,16 +1,17 @@
 """Schedules made from others."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from gradtx.core.hyperparams import Schedule
+from gradtx.core.hyperparams import Schedule, returned
 from gradtx.kinds import Count, Positive, checked
 from gradtx.schedules.curves import Curve, cosine, like
-from gradtx.schedules.positions import as_float, before, check_steps, phases
+from gradtx.schedules.positions import as_float, before, check_steps, counted_from, phases, snap
 from gradtx.schedules.simple import constant
 
 
@@ -35,7 +36,9 @@ def combine(fractions: Sequence[float], curves: Sequence[Curve], steps: float) -
 
     Raises:
         ValueError: if a fraction is negative or they do not sum to 1, if there are not as many of
-            them as curves, or if `steps` is not positive.
+            them as curves, or if `steps` is not positive; in use, if a curve returns an array of
+            another shape than its progress.
+        TypeError: in use, if a curve returns no number.
     """
     check_steps("combine", "steps", steps)
     if len(fractions) != len(curves) or not curves:
@@ -49,7 +52,8 @@ def combine(fractions: Sequence[float], curves: Sequence[Curve], steps: float) -
             f" {math.fsum(fractions):g}. Divide them by their sum."
         )
     begins = [steps * math.fsum(fractions[:i]) for i in range(len(fractions))]
-    return phases(curves, [*begins, steps])
+    parts = [_numbers(f"combine: `curves[{i}]`", curve) for i, curve in enumerate(curves)]
+    return phases(parts, [*begins, steps])
 
 
 @checked
@@ -67,35 +71,21 @@ def join(schedules: Sequence[Schedule | float], boundaries: Sequence[float]) -> 
 
     Args:
         schedules: schedules, or numbers, which stand for constants.
-        boundaries: the counts at which the next one begins: whole numbers that are not negative and
-            increase.
+        boundaries: the counts at which the next one begins, not negative and increasing; fractions
+            of a step are allowed.
 
     Raises:
-        ValueError: if there is not one boundary fewer than schedules, or they do not increase.
-        TypeError: if a boundary is no integer.
+        ValueError: if there is not one boundary fewer than schedules, or they do not increase; in
+            use, if a schedule returns an array of another shape than its count.
+        TypeError: in use, if a schedule returns no number.
     """
     _check_boundaries("join", "schedules", len(schedules), boundaries)
-    parts = [_schedule(s) for s in schedules]
-    begins = [0, *boundaries]
-
-    def schedule(count: jax.Array) -> jax.Array:
-        count = jnp.asarray(count)
-        # The counts outside a part's own phase are not used; kept at 0, they do no harm there.
-        values = [
-            as_float(part(jnp.maximum(count - begin, 0)))
-            for part, begin in zip(parts, begins, strict=True)
-        ]
-        value = values[-1]
-        for earlier, end in reversed(list(zip(values[:-1], boundaries, strict=True))):
-            value = jnp.where(before(count, end), earlier, value)
-        return value
-
-    return schedule
+    return joined("join", schedules, boundaries)
 
 
 @checked
 def piecewise(values: Sequence[float], boundaries: Sequence[float]) -> Schedule:
-    """Constant between integer boundaries.
+    """Constant between boundaries.
 
         f(t) = values[i]   for boundaries[i - 1] <= t < boundaries[i]
 
@@ -105,41 +95,41 @@ def piecewise(values: Sequence[float], boundaries: Sequence[float]) -> Schedule:
 
     Args:
         values: the constants, one more than boundaries.
-        boundaries: the counts at which the next one begins: whole numbers that are not negative and
-            increase.
+        boundaries: the counts at which the next one begins, not negative and increasing; fractions
+            of a step are allowed.
 
     Raises:
         ValueError: if there is not one boundary fewer than values, or they do not increase.
-        TypeError: if a boundary is no integer.
     """
     _check_boundaries("piecewise", "values", len(values), boundaries)
-    return join([constant(v) for v in values], boundaries)
+    return joined("piecewise", [constant(v) for v in values], boundaries)
 
 
 @checked
-def warmup(schedule: Schedule | float, steps: int, *, start: float = 0.0) -> Schedule:
+def warmup(schedule: Schedule | float, steps: float, *, start: float = 0.0) -> Schedule:
     """A straight line from `start` to the first value of `schedule`, which then begins.
 
         f(t) = start + (schedule(0) - start) t / steps    for t < steps,   else  schedule(t - steps)
 
     Args:
         schedule: what follows, counted from its own start; a number stands for a constant.
-        steps: number of updates of the rise, a positive whole number.
+        steps: number of updates of the rise, positive; it need not be whole.
         start: value at count 0.
 
     Raises:
-        ValueError: if `steps` is not positive.
-        TypeError: if `steps` is no integer.
+        ValueError: if `steps` is not positive; in use, if `schedule` returns an array of another
+            shape than its count.
+        TypeError: in use, if `schedule` returns no number.
     """
     check_steps("warmup", "steps", steps)
-    after = _schedule(schedule)
+    after = _numbers("warmup: `schedule`", schedule)
 
     def rise(count: jax.Array) -> jax.Array:
         x = as_float(count) / steps
-        first = as_float(after(jnp.zeros_like(count)))
+        first = after(jnp.zeros_like(count))
         return like(start, x) + (first - like(start, x)) * x
 
-    return join([rise, after], [steps])
+    return joined("warmup", [rise, after], [steps])
 
 
 @checked
@@ -172,21 +162,61 @@ def sgdr(
     return phases([cosine(peak, end)] * int(cycles), ends)
 
 
-def _schedule(value: Schedule | float) -> Schedule:
-    return value if callable(value) else constant(value)
+def joined(
+    where: str, schedules: Sequence[Schedule | float], boundaries: Sequence[float]
+) -> Schedule:
+    """`join`, also with boundaries that are negative or fall, as Optax computes it.
+
+        f(t) = schedules[i](t - boundaries[i - 1])     of the last boundary in the list that t has
+                                                       reached; before all schedules[0](t)
+
+    Args:
+        where: the function to name in messages.
+        schedules: schedules, or numbers, which stand for constants.
+        boundaries: the counts at which the next one begins.
+    """
+    parts = [_numbers(f"{where}: `schedules[{i}]`", s) for i, s in enumerate(schedules)]
+    bounds = [snap(boundary) for boundary in boundaries]
+
+    def schedule(count: jax.Array) -> jax.Array:
+        count = jnp.asarray(count)
+        value = parts[0](count)
+        for begin, part in zip(bounds, parts[1:], strict=True):
+            # The counts before a part begins are not used; kept at 0, they do no harm there.
+            value = jnp.where(before(count, begin), value, part(counted_from(count, begin)))
+        return value
+
+    return schedule
 
 
-def _check_boundaries(where: str, name: str, parts: int, boundaries: Sequence[float]) -> None:
+def _numbers(where: str, function: Callable[..., Any] | float) -> Callable[..., jax.Array]:
+    """A schedule or a curve, or a constant, that returns one number for each step, or says so."""
+    if not callable(function):
+        return constant(function)
+    return lambda *at: returned(where, function(*at), jnp.shape(at[0]))
+
+
+def check_count(where: str, name: str, parts: int, boundaries: Sequence[float]) -> None:
+    """Require one boundary between each two parts.
+
+    Args:
+        where: the function to name in the message.
+        name: what the parts are.
+        parts: their number.
+        boundaries: between them.
+
+    Raises:
+        ValueError: if there are more or fewer.
+    """
     if parts != len(boundaries) + 1:
         raise ValueError(
             f"{where}: there must be one boundary between each two {name}; got {parts} {name} and"
             f" {len(boundaries)} boundaries."
         )
-    for boundary in boundaries:
-        if int(boundary) != boundary:
-            raise TypeError(
-                f"{where}: `boundaries` must be whole numbers of updates; got {boundary}. Round it."
-            )
+
+
+def _check_boundaries(where: str, name: str, parts: int, boundaries: Sequence[float]) -> None:
+    check_count(where, name, parts, boundaries)
     if any(b < 0 for b in boundaries) or any(a > b for a, b in pairwise(boundaries)):
         raise ValueError(
             f"{where}: `boundaries` must not be negative and must increase; got"

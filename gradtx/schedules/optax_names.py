@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from gradtx.core.hyperparams import Schedule
 from gradtx.kinds import NonNegative, checked
 from gradtx.schedules import curves
-from gradtx.schedules.composite import join
+from gradtx.schedules.composite import check_count, joined
 from gradtx.schedules.curves import Curve, like
 from gradtx.schedules.positions import LAST, as_float, check_steps, phases
 from gradtx.schedules.simple import constant as constant_schedule
@@ -185,14 +185,13 @@ def piecewise_constant_schedule(
             on.
 
     Raises:
-        ValueError: if a scale or a boundary is negative.
-        TypeError: if a boundary is no integer.
+        ValueError: if a scale is negative.
     """
     steps, scales = _sorted("piecewise_constant_schedule", boundaries_and_scales)
     values = [init_value]
     for scale in scales:
         values.append(values[-1] * scale)
-    return join([constant_schedule(v) for v in values], steps)
+    return joined("piecewise_constant_schedule", [constant_schedule(v) for v in values], steps)
 
 
 @checked
@@ -281,7 +280,7 @@ def warmup_cosine_decay_schedule(
     )
     rise = linear_schedule(init_value, peak_value, warmup_steps)
     fall = cosine_decay_schedule(peak_value, decay_steps - warmup_steps, alpha, exponent)
-    return join([rise, fall], [warmup_steps])
+    return joined("warmup_cosine_decay_schedule", [rise, fall], [warmup_steps])
 
 
 @checked
@@ -317,7 +316,7 @@ def warmup_exponential_decay_schedule(
     fall = exponential_decay(
         peak_value, transition_steps, decay_rate, transition_begin, staircase, end_value
     )
-    return join([rise, fall], [warmup_steps])
+    return joined("warmup_exponential_decay_schedule", [rise, fall], [warmup_steps])
 
 
 @checked
@@ -344,25 +343,29 @@ def sgdr_schedule(cosine_kwargs: Iterable[Mapping[str, Any]]) -> Schedule:
                 " Name the parameters of warmup_cosine_decay_schedule."
             )
     ends = [sum(c["decay_steps"] for c in cycles[: i + 1]) for i in range(len(cycles) - 1)]
-    return join([warmup_cosine_decay_schedule(**c) for c in cycles], ends)
+    parts = [warmup_cosine_decay_schedule(**cycle) for cycle in cycles]
+    check_count("sgdr_schedule", "cycles", len(parts), ends)
+    return joined("sgdr_schedule", parts, ends)
 
 
 @checked
 def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[float]) -> Schedule:
-    """Follow each schedule up to its boundary: `schedules.join` under Optax's name.
+    """Follow each schedule up to its boundary: `schedules.join`, of any boundaries, as in Optax.
 
         f(t) = schedules[i](t - boundaries[i - 1])   for boundaries[i - 1] <= t < boundaries[i]
 
     Args:
         schedules: schedules, or numbers, which stand for constants.
-        boundaries: the counts at which the next one begins: whole numbers that are not negative and
-            increase.
+        boundaries: the counts at which the next one begins; fractions of a step are allowed. The
+            last one that a count has reached decides.
 
     Raises:
-        ValueError: if there is not one boundary fewer than schedules, or they do not increase.
-        TypeError: if a boundary is no integer.
+        ValueError: if there is not one boundary fewer than schedules; in use, if a schedule returns
+            an array of another shape than its count.
+        TypeError: in use, if a schedule returns no number.
     """
-    return join(schedules, boundaries)
+    check_count("join_schedules", "schedules", len(schedules), boundaries)
+    return joined("join_schedules", schedules, boundaries)
 
 
 def _transition(where: str, init_value: Any, curve: Curve, steps: float, begin: float) -> Schedule:

@@ -52,7 +52,7 @@ def progress(count: jax.Array, begin: float, end: float) -> tuple[jax.Array, jax
         begin: count at which the phase begins.
         end: count at which it ends.
     """
-    share = lambda part: jnp.clip(part / (end - begin), 0, 1)
+    share = lambda part: jnp.clip(part / float(end - begin), 0, 1)
     return share(since(count, begin)), share(-since(count, end))
 
 
@@ -63,18 +63,36 @@ def since(count: jax.Array, begin: float) -> jax.Array:
         count: number of updates made, an int or an int32 array.
         begin: what is subtracted; it need not be whole.
     """
-    whole = math.floor(begin)
-    return as_float(count - whole) - (begin - whole)
+    whole = math.floor(begin) if abs(begin) <= LAST else 0
+    return as_float(count - whole) - float(begin - whole)
 
 
 def before(count: jax.Array, boundary: float) -> jax.Array:
     """`count < boundary`, exactly: an integer is compared with an integer.
 
     Args:
-        count: number of updates made, an int or an int32 array.
+        count: number of updates made, an int or an int32 array; a float within a schedule that
+            begins at a fraction of a step.
         boundary: what it is compared with; it need not be whole.
     """
-    return jnp.asarray(count) < min(math.ceil(boundary), LAST)
+    count = jnp.asarray(count)
+    if jnp.issubdtype(count.dtype, jnp.floating):
+        return count < boundary
+    return count < max(min(math.ceil(boundary), LAST), -LAST)
+
+
+def counted_from(count: jax.Array, begin: float) -> jax.Array:
+    """`count - begin`, or 0 before that: an integer where `begin` is one, else a float.
+
+    Args:
+        count: number of updates made, an int or an int32 array.
+        begin: count at which a schedule begins; it need not be whole, and may be negative.
+    """
+    begin = max(min(begin, LAST), -LAST)
+    if begin != math.floor(begin):
+        return jnp.maximum(since(count, begin), 0)
+    # At most the last step, where it began before the first.
+    return jnp.maximum(jnp.minimum(count, LAST + min(begin, 0)) - begin, 0)
 
 
 def as_float(x: jax.Array) -> jax.Array:

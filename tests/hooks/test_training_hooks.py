@@ -187,6 +187,8 @@ def test_mixup_trains_in_a_loop_and_refuses_integers():
 
 # --- schedule_hyperparams ---
 
+NO_SCALAR = "^schedule_hyperparams: the schedule of `learning_rate` must return a scalar; got "
+
 
 def test_a_schedule_lasts_as_long_as_the_fit_and_starts_anew_in_the_next():
     rates = hooks.schedule_hyperparams(learning_rate=lambda n: 0.1 * 0.5 ** n.astype(jnp.float32))
@@ -224,6 +226,10 @@ def test_wrong_schedules_are_found_when_the_state_is_made():
         plain_state(hooks.schedule_hyperparams(momentom=lambda n: 0.1))
     with pytest.raises(ValueError, match=r"`b1` must be in \[0, 1\); got 2"):
         plain_state(hooks.schedule_hyperparams(b1=lambda n: 2.0))
+    for value in ("x", None, jnp.ones(3), 10**400):
+        with pytest.raises((TypeError, ValueError), match=NO_SCALAR):
+            plain_state(hooks.schedule_hyperparams(learning_rate=lambda n, value=value: value))
+    plain_state(hooks.schedule_hyperparams(learning_rate=lambda n: 10**12))
     with pytest.raises(ValueError, match=r"schedule_hyperparams: needs one schedule"):
         hooks.schedule_hyperparams()
 

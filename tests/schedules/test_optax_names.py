@@ -24,9 +24,14 @@ OPTAX = {
     "exponential growing": ("exponential_decay", (0.1, 5, 1.5, 0, False, 0.9)),
     "exponential zero": ("exponential_decay", (0.1, 5, 0.0)),
     "piecewise": ("piecewise_constant_schedule", (1.0, {30: 0.1, 60: 0.5})),
+    "piecewise between": (
+        "piecewise_constant_schedule",
+        (1.0, {-3: 0.5, 2.5: 0.1, np.int64(6): 2.0}),
+    ),
     "piecewise none": ("piecewise_constant_schedule", (1.0,)),
     "interpolate": ("piecewise_interpolate_schedule", ("linear", 1.0, {40: 0.1, 80: 0.01})),
     "interpolate cosine": ("piecewise_interpolate_schedule", ("cosine", 1.0, {40: 0.1, 80: 3.0})),
+    "interpolate between": ("piecewise_interpolate_schedule", ("linear", 1.0, {2.5: 0.1, 9.25: 2})),
     "interpolate none": ("piecewise_interpolate_schedule", ("cosine", 1.0)),
     "linear one-cycle": ("linear_onecycle_schedule", (90, 0.5)),
     "linear one-cycle late": ("linear_onecycle_schedule", (90, 0.5, 0.4, 0.9, 10.0, 100.0)),
@@ -34,6 +39,7 @@ OPTAX = {
     "cosine one-cycle odd": ("cosine_onecycle_schedule", (21, 0.03, 0.25, 25.0, 1e5)),
     "warm-up": ("warmup_constant_schedule", (0.0, 0.5, 20)),
     "warm-up cosine": ("warmup_cosine_decay_schedule", (0.0, 0.5, 20, 90, 0.01)),
+    "warm-up cosine between": ("warmup_cosine_decay_schedule", (0.0, 0.5, 20.25, 90, 0.01)),
     "warm-up cosine zero": ("warmup_cosine_decay_schedule", (0.1, 0.5, 0, 90, 0.01, 1.5)),
     "warm-up exponential": ("warmup_exponential_decay_schedule", (0.0, 0.5, 20, 10, 0.8)),
     "warm-up exponential all": (
@@ -60,6 +66,16 @@ def test_a_schedule_under_optaxs_name_has_optaxs_values(name):
         theirs = getattr(optax, function)(*arguments)
         want = [float(theirs(jnp.asarray(t, jnp.int32))) for t in range(120)]
     np.testing.assert_allclose(values(ours, range(120)), want, rtol=2e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    "boundaries", [[2.5], np.array([2.5, 4]), jnp.array([2, 5]), [np.float32(3.7)], [-2], [5, 2.5]]
+)
+def test_join_schedules_has_optaxs_values_at_any_boundaries(boundaries):
+    parts = [schedules.linear(0.0, i + 1.0, 6) for i in range(len(boundaries) + 1)]
+    want = [float(optax.join_schedules(parts, boundaries)(t)) for t in range(8)]
+    got = values(gradtx.join_schedules(parts, boundaries), range(8))
+    np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-7)
 
 
 def test_join_schedules_takes_optaxs_own():

@@ -93,6 +93,33 @@ def test_bad_arguments_are_named(make, message):
         make()
 
 
-def test_a_boundary_that_is_no_integer_is_named():
-    with pytest.raises(TypeError, match=r"join: `boundaries` must be whole numbers.*got 2\.5"):
-        schedules.join([1.0, 2.0], [2.5])
+def test_a_boundary_may_lie_between_two_steps_or_beyond_all():
+    a, b = schedules.linear(0, 1, 4), schedules.linear(1, 0, 4)
+    for boundary in (2.5, np.float32(2.5)):
+        got = [float(schedules.join([a, b], [boundary])(t)) for t in range(6)]
+        np.testing.assert_allclose(got, [0, 0.25, 0.5, 0.875, 0.625, 0.375], rtol=1e-6)
+    got = [float(schedules.piecewise([1.0, 2.0], np.array([2.5]))(t)) for t in (2, 3)]
+    assert got == [1.0, 2.0]
+    got = [float(schedules.warmup(b, 2.5)(t)) for t in (0, 2, 3)]
+    np.testing.assert_allclose(got, [0, 0.8, 0.875], rtol=1e-6)
+    inner = schedules.join([1.0, 2.0], [0.75])  # at 2, it has counted 0.5
+    assert float(schedules.join([0.0, inner], [1.5])(2)) == 1.0
+    for beyond in (10**12, 2**31 - 1):
+        assert float(schedules.join([1.0, 2.0], [beyond])(2**31 - 2)) == 1.0
+    with pytest.raises(ValueError, match="`boundaries` must be a sequence, each a finite number"):
+        schedules.join([1.0, 2.0], [10**400])
+
+
+@pytest.mark.parametrize("value", ["x", None, 1j, [1.0], np.ones(3), jax.random.key(0)], ids=repr)
+@pytest.mark.parametrize(
+    "make, name",
+    [
+        (lambda f: schedules.warmup(f, 3), r"warmup: `schedule`"),
+        (lambda f: schedules.join([1.0, f], [3]), r"join: `schedules\[1\]`"),
+        (lambda f: gradtx.join_schedules([f, f], [3]), r"join_schedules: `schedules\[0\]`"),
+        (lambda f: schedules.combine([1.0], [f], 3), r"combine: `curves\[0\]`"),
+    ],
+)
+def test_a_schedule_of_one_that_returns_no_number_names_it(make, name, value):
+    with pytest.raises((TypeError, ValueError), match=f"^{name} must return a scalar; got "):
+        make(lambda *at: value)(jnp.asarray(1))
