@@ -162,8 +162,9 @@ def test_what_optax_computes_is_computed():
 # The whole: every parameter of every public factory, given each of these.
 BAD = {
     "None": None, "text": "no", "nan": float("nan"), "inf": float("inf"), "-inf": -float("inf"),
-    "-1": -1, "large": 10**12, "huge": HUGE, "list": [], "dict": {}, "object": object(), "lambda": lambda: 3,
-    "True": True, "complex": 1j, "array": np.ones((2, 3)), "vector": jnp.ones(3), "bytes": b"x",
+    "-1": -1, "large": 10**12, "huge": HUGE, "list": [], "dict": {}, "object": object(),
+    "lambda": lambda: 3, "True": True, "complex": 1j, "array": np.ones((2, 3)),
+    "vector": jnp.ones(3), "bytes": b"x",
     "labels": {"w": "no"}, "list of nan": [float("nan")], "key": jax.random.key(0),
 }  # fmt: skip
 PARAMS = {"w": jnp.full((2, 3), 0.5), "b": jnp.full(3, -0.5)}
