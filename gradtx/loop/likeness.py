@@ -67,7 +67,8 @@ def copy_of(x: Any, inside: tuple[int, ...] = ()) -> Any:
 
     Functions are compared by their code and by what they hold, also of outer functions; tuples,
     dicts, NumPy arrays and frozen dataclasses by content; numbers and text by value. All else,
-    such as lists and objects that can change, is equal to itself alone.
+    such as lists and objects that can change, is equal to itself alone; so is an empty dict, which
+    is there to be filled.
 
     >>> rate = lambda peak: lambda count: peak / (1 + count)
     >>> [copy_of(rate(0.1)) == copy_of(rate(peak)) for peak in (0.1, 0.2)]
@@ -88,15 +89,15 @@ def copy_of(x: Any, inside: tuple[int, ...] = ()) -> Any:
         return kind, x
     if isinstance(x, FunctionType):
         held = [_held(cell) for cell in x.__closure__ or ()]
-        defaults = x.__defaults__ or (), x.__kwdefaults__ or {}
-        return Itself(x.__code__), Itself(x.__globals__), of(held), of(defaults), of([x.__dict__])
+        more = [part or () for part in (x.__defaults__, x.__kwdefaults__, x.__dict__)]
+        return Itself(x.__code__), Itself(x.__globals__), of(held), of(more)
     if isinstance(x, partial):
-        return kind, of((x.func, x.args, x.keywords))
+        return kind, of((x.func, x.args, x.keywords or ()))
     if isinstance(x, MethodType):
         return kind, of((x.__func__, x.__self__))
     if isinstance(x, tuple):
         return kind, of(x)
-    if isinstance(x, Mapping) and kind in (dict, MappingProxyType):
+    if isinstance(x, Mapping) and kind in (dict, MappingProxyType) and x:
         return kind, tuple(x), of(x.values())
     if isinstance(x, np.ndarray | np.generic) and x.dtype != object and x.nbytes <= SMALL:
         return kind, x.dtype, x.shape, x.tobytes()

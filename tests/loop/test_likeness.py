@@ -5,6 +5,7 @@ import gc
 import weakref
 from dataclasses import replace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -130,3 +131,19 @@ def test_programs_go_with_the_loops_that_are_forgotten():
     del loop
     gc.collect()
     assert [ref() is not None for ref in alive] == [False] * 3 + [True] * KEPT
+
+
+def test_what_two_hooks_collect_does_not_mix():
+    """Their dicts are equal while they are empty."""
+
+    def collects(into):
+        keep = lambda loss: into.setdefault("losses", []).append(float(loss))
+        on = lambda state, context: (jax.debug.callback(keep, context.loss), (state, context))[1]
+        return Hook("collects", {"after_batch": on})
+
+    first, second = {}, {}
+    for into in (first, second):
+        loop = small.make(collects(into), metrics={})
+        fit(loop, small.start(loop), small.batches(1)(0, 0), epochs=1)
+        jax.effects_barrier()
+    assert len(first["losses"]) == len(second["losses"]) == small.STEPS
