@@ -17,12 +17,13 @@ def rand_augment(operations: Count = 2, strength: float = 0.3, *, inputs: str = 
     """Change each image by some operations in turn, each drawn anew from ten.
 
         identity                brightness, contrast, color: x 1 +- .9 s
-        solarize: levels of 255 (1 - s) and more are inverted
+        solarize: levels of 255 (1 - s) and more are inverted, if s > 0
         posterize: to about 8 - 4 s bits        rotate: +- 30 s degrees
         shear along x or y: +- .3 s             translate along x and y: +- .45 s of the side
 
     where s is the strength and each sign is drawn. Images are in 0..255, before `normalize`; black
-    moves in. Derivatives with respect to the strength go through all but solarize and posterize.
+    moves in. Solarize and posterize go by the nearest whole level. Derivatives with respect to the
+    strength go through all others.
 
     Args:
         operations: how many in turn, at least 1.
@@ -82,15 +83,16 @@ def _gray(image: jax.Array) -> jax.Array:
     return jnp.sum(image * shares[None, None, :], axis=-1, keepdims=True)
 
 
+# A crop of a flat image is flat but for rounding, which differs by batch: jumps go by whole levels.
 def _solarize(image: jax.Array, s: jax.Array, sign: jax.Array) -> jax.Array:
     del sign
-    return jnp.where(image >= 255 * (1 - s), 255 - image, image)
+    return jnp.where((s > 0) & (jnp.round(image) >= 255 * (1 - s)), 255 - image, image)
 
 
 def _posterize(image: jax.Array, s: jax.Array, sign: jax.Array) -> jax.Array:
     del sign
     step = jnp.exp2(jnp.round(4 * s))
-    return jnp.floor(image / step) * step
+    return jnp.floor(jnp.round(image) / step) * step
 
 
 COLORS = (_same, _brightness, _contrast, _color, _solarize, _posterize)
