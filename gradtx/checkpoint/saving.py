@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import numpy as np
@@ -31,7 +31,9 @@ from gradtx.checkpoint.leaves import (
 from gradtx.checkpoint.meta import VERSION, Meta, as_json, write_meta
 from gradtx.checkpoint.orbax import begin_write, orbax_version, read
 from gradtx.files import as_path
+from gradtx.kinds import Kind, check_kind, is_number
 
+SCORE = Annotated[float, Kind("a number or None", lambda x: x is None or is_number(x))]
 OVERHEAD = 2**18  # bytes of a checkpoint beside its arrays, more than enough
 
 
@@ -91,12 +93,13 @@ def start_save(
 
     Raises:
         TypeError: for a leaf that is no array or of a dtype that can't be saved, with its path; if
-            `rows` has other values than numbers.
+            `rows` has other values than numbers, or `score` is none.
         ValueError: if `step` is no whole number of at least 0, for an array that was deleted, and
             for a path that another leaf has too.
         OSError: if the directory is a file or can't be written.
     """
     step = _step_number(step)
+    check_kind("checkpoint", "score", SCORE, score, None)
     leaves = leaves_of(state)
     check_leaves(leaves)
     copies = {name: copy_leaf(leaf) for name, leaf in leaves.items()}
@@ -134,7 +137,7 @@ def start_save(
 def _step_number(step: Any) -> int:
     """`step` as an integer of Python's; the name of one below 0 could not be read back."""
     try:
-        number = operator.index(step)
+        number = -1 if isinstance(step, bool) else operator.index(step)
     except TypeError:
         number = -1
     if number < 0:

@@ -72,7 +72,8 @@ def read_archive(file: BinaryIO, name: str, keys: Sequence[str]) -> dict[str, np
         except (DataError, MemoryError):
             raise
         except Exception as error:
-            raise not_npz(name, keys, f"one that is damaged ({error})") from error
+            why = " ".join(str(error).split())[:100]  # NumPy's may show the whole header
+            raise not_npz(name, keys, f"one that is damaged ({why})") from error
 
 
 class NotAnArray(Exception):

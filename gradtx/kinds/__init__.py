@@ -26,6 +26,7 @@ from gradtx.kinds.kind import (
     as_number,
     finite,
     is_array,
+    is_number,
     is_real,
 )
 from gradtx.kinds.table import KINDS, kind_of, takes
@@ -47,6 +48,7 @@ __all__ = [
     "checked",
     "finite",
     "is_array",
+    "is_number",
     "is_real",
     "kind_of",
     "takes",

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from gradtx.checkpoint import CheckpointError
+from gradtx.checkpoint import CheckpointError, entries
 from gradtx.config import check_ignored, parse
 from gradtx.data.errors import DataError
 from gradtx.observers import Interrupted, MetricsError
@@ -110,9 +110,12 @@ def _ended(run: Runner) -> int:
     if not run.missing:
         return 0
     lacks = "; ".join(run.missing)
+    again = f"and go on: python {run.options.PROG} --resume {shlex.quote(str(run.out))}"
+    if run.out is not None and not entries(run.out / "checkpoints"):
+        again = "and begin anew."
     return fail(
         f"{run.out} must have all of the run; it lacks {lacks}. Put right what was said of that,"
-        f" and go on: python {run.options.PROG} --resume {shlex.quote(str(run.out))}",
+        f" {again}",
         NOT_SAVED,
     )
 

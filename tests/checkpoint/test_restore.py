@@ -257,11 +257,17 @@ def test_an_empty_or_absent_directory_is_an_error_that_says_so(tmp_path):
         newest_intact(tmp_path / "absent")
 
 
-@pytest.mark.parametrize("step", [-1, 2.5, "3", None])
+@pytest.mark.parametrize("step", [-1, 2.5, "3", None, True])
 def test_a_step_that_no_name_can_hold_is_refused(tmp_path, step):
     message = rf"^checkpoint: `step` must be a whole number of at least 0; got {step!r}\."
     with pytest.raises(ValueError, match=message):
         save(tmp_path / "new", {"x": np.ones(2)}, step=step)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_score_that_is_no_number_is_refused(tmp_path):
+    with pytest.raises(TypeError, match=r"^checkpoint: `score` must be a number or None; got str"):
+        save(tmp_path / "new", {"x": np.ones(2)}, step=1, score="good")
     assert not (tmp_path / "new").exists()
 
 

@@ -261,6 +261,7 @@ def test_only_the_arrays_that_are_named_are_unpacked(tmp_path):
     "content",
     [
         header_of((10**30, 2, 2))[:-30],
+        header_of("(" * 3000),
         header_of((-12, 5, 6, 3)),
         header_of((12, 5, 6, 3)),
         header_of((12, 5, 6, 3)) + bytes(12 * 5 * 6 * 3 + 1),
@@ -273,8 +274,10 @@ def test_only_the_arrays_that_are_named_are_unpacked(tmp_path):
 )
 def test_malformed_headers_are_refused(tmp_path, content):
     path = with_member(tmp_path / "mine.npz", "x_train", content)
-    with pytest.raises(DataError, match=r"must be an \.npz archive of the plain arrays .*got one"):
+    message = r"must be an \.npz archive of the plain arrays .*got one"
+    with pytest.raises(DataError, match=message) as caught:
         arrays(path)
+    assert len(str(caught.value)) < 500
 
 
 def test_a_flipped_bit_of_an_array_that_is_not_compressed_is_noticed(tmp_path):

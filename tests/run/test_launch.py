@@ -156,6 +156,7 @@ def test_what_is_not_on_the_disk_at_the_end_is_said_and_status_3(tmp_path, capsy
     status, said, error = run(capsys, "--epochs", 1, "--out", tmp_path / "a")
     assert status == 3 and error.splitlines()[-1].startswith(f"error: {tmp_path / 'a'} must have")
     assert "lacks the state after 4 steps (there is no checkpoint). Put right" in error
+    assert error.endswith("and begin anew.\n")  # there is nothing to go on from
     assert "report.html" in said.splitlines()[-1] and "checkpoints" not in said.splitlines()[-1]
 
     def full(*args, **options):
@@ -170,6 +171,7 @@ def test_what_is_not_on_the_disk_at_the_end_is_said_and_status_3(tmp_path, capsy
         patch.setattr("gradtx.run.artifacts.write_report", full)
         status, said, error = run(capsys, "--epochs", 1, "--out", tmp_path / "c")
     assert status == 3 and "lacks report.html" in error
+    assert error.endswith(f"--resume {tmp_path / 'c'}\n")
     assert "checkpoints (newest and best)" in said.splitlines()[-1]
     assert weights(tmp_path / "c")
 
