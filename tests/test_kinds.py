@@ -248,7 +248,7 @@ def started(hooks: Sequence[Hook]) -> tuple[Loop, Any]:
 def use(made: Any) -> None:
     """What an accepted argument must stand: updates and values that are numbers."""
     if isinstance(made, Hook):
-        if made.name != "rnn_regularizer":  # which is for models of another form
+        if made.name not in ("rnn_regularizer", "mixup"):  # which are for models of other forms
             loop, state = started([made])
             whole = lambda state: compiled_fit(loop, state, DATA, ORDER[None], DATA, ORDER)
             jax.eval_shape(whole, state)

@@ -57,7 +57,7 @@ def checked(function: F) -> F:
         made: Any = function
         made.__init__ = _checked(made.__init__, made.__name__)
         return made
-    return _checked(function, function.__name__)
+    return _checked(function, function.__qualname__.rpartition("<locals>.")[2])
 
 
 def _checked(function: Any, where: str) -> Any:

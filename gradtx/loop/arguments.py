@@ -1,9 +1,10 @@
 """The arguments of `fit`: what is found wrong before anything is run."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from numbers import Integral
 from typing import Any
 
+from gradtx.kinds import check_kind
 from gradtx.loop.loop import Loop
 from gradtx.loop.observer import Observer
 from gradtx.loop.phases import Level
@@ -34,7 +35,7 @@ def check_kinds(loop: Any, state: Any, train: Any, valid: Any, epochs: Any, obse
     a_list = "Pass a list, or a function"
     _require(batches(train), "train", train, "batches", f"{a_list} (epoch, start)")
     _require(valid is None or batches(valid), "valid", valid, "batches", a_list)
-    whole = isinstance(epochs, Integral)
+    whole = isinstance(epochs, Integral) and not isinstance(epochs, bool)
     _require(whole, "epochs", epochs, "a whole number", "Pass for example 5")
     call = "Call the factory: progress()"
     _require(observed, "observers", observers, "a list of Observers", call)
@@ -43,6 +44,20 @@ def check_kinds(loop: Any, state: Any, train: Any, valid: Any, epochs: Any, obse
 def _require(is_right: bool, name: str, given: Any, what: str, do: str) -> None:
     if not is_right:
         raise TypeError(f"fit: `{name}` must be {what}; got {given!r:.200}. {do}.")
+
+
+def check_options(donate: Any, resume: Any) -> None:
+    """Require options of the right kinds.
+
+    Args:
+        donate: as `fit` takes it.
+        resume: as `fit` takes it.
+
+    Raises:
+        TypeError: naming the one that is of another kind.
+    """
+    check_kind("fit", "donate", bool, donate, False)
+    check_kind("fit", "resume", Callable[[Any], Any] | None, resume, None)
 
 
 def check_steps_per_execution(steps: Any) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from gradtx.kinds import Whole, checked
 from gradtx.loop.begin import check_watched
 from gradtx.loop.loop import Loop
 from gradtx.loop.looped import looped
@@ -16,7 +17,8 @@ from gradtx.loop.step import eval_step, train_step
 _train_step, _eval_step = looped(train_step), looped(eval_step)
 
 
-def epoch_order(key: jax.Array, *, examples: int, batch_size: int) -> jax.Array:
+@checked
+def epoch_order(key: jax.Array, *, examples: int, batch_size: Whole) -> jax.Array:
     """A random order of one epoch: int32[examples // batch_size, batch_size].
 
         order = permutation(examples)[: steps * batch_size]        steps = examples // batch_size
@@ -39,6 +41,7 @@ def epoch_order(key: jax.Array, *, examples: int, batch_size: int) -> jax.Array:
     return order.reshape(steps, batch_size).astype(jnp.int32)
 
 
+@checked
 def compiled_epoch(
     loop: Loop,
     state: TrainState,
@@ -96,6 +99,7 @@ def _check_validation(loop: Loop, state: TrainState, valid: PyTree, order: Any) 
     return valid is not None
 
 
+@checked
 def compiled_fit(
     loop: Loop,
     state: TrainState,
@@ -133,6 +137,7 @@ def compiled_fit(
     return close_fit(loop, state), logs, rows
 
 
+@checked
 def population(
     loop: Loop, states: TrainState, *data: Any, how: str = "map"
 ) -> tuple[TrainState, dict[str, jax.Array], dict[str, jax.Array]]:

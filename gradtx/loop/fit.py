@@ -10,7 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradtx.loop import phases
-from gradtx.loop.arguments import check_kinds, check_position, check_steps_per_execution
+from gradtx.loop.arguments import (
+    check_kinds,
+    check_options,
+    check_position,
+    check_steps_per_execution,
+)
 from gradtx.loop.begin import Peeked, check_parts, check_watched, close
 from gradtx.loop.execution import Execution
 from gradtx.loop.history import History, with_nan
@@ -71,6 +76,7 @@ def fit(
             are traced before anything else.
     """
     check_kinds(loop, state, train, valid, epochs, observers)
+    check_options(donate, resume)
     check_steps_per_execution(steps_per_execution)
     run, state = prepare(loop, state)
     state, history = (state, History()) if resume is None else resume(state)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gradtx.kinds import check_kind, is_array
 from gradtx.loop.events import EVENTS
 from gradtx.loop.signature import check_signature
 
@@ -55,6 +56,12 @@ class Hook:
     reason: Callable[[Any], str] = field(default=lambda state: "")
 
     def __post_init__(self) -> None:
+        check_kind("Hook", "name", str, self.name)
+        where = f"Hook {self.name!r}"
+        check_kind(where, "per_epoch", bool, self.per_epoch, False)
+        check_kind(where, "watches", str | None, self.watches, None)
+        for constraint in ("run_before", "run_after"):
+            check_kind(where, constraint, str | Iterable[str], getattr(self, constraint), ())
         if not isinstance(self.on, Mapping):
             raise TypeError(
                 f"Hook {self.name!r}: `on` must be a dict, event -> function; got {self.on!r}. Pass"
@@ -111,7 +118,7 @@ def compose(hooks: Sequence[Hook]) -> tuple[Hook, ...]:
         TypeError: if `hooks` is no list, or an entry no `Hook`.
         ValueError: if two hooks share a name, or no order exists; names the cycle.
     """
-    if not isinstance(hooks, Iterable):
+    if not isinstance(hooks, Iterable) or is_array(hooks):
         raise TypeError(f"compose: hooks must be a list of Hooks; got {hooks!r}. Write [hook].")
     for hook in hooks:
         if not isinstance(hook, Hook):

@@ -11,6 +11,7 @@ import optax
 from gradtx.core.runtime_hyperparams import hyperparams
 from gradtx.core.transformation import as_transformation
 from gradtx.core.tree import path_name
+from gradtx.kinds import check_kind, checked, is_array
 from gradtx.loop.form import entry, spec
 from gradtx.loop.hook import Hook, compose
 from gradtx.loop.naming import named
@@ -79,6 +80,7 @@ class Loop:
     def __post_init__(self) -> None:
         prepare = {} if self.prepare is None else {"prepare": self.prepare}
         _check_functions({"apply": self.apply, "loss": self.loss} | prepare, self.metrics)
+        check_kind("Loop", "examples", str | None, self.examples, None)
         tx = as_transformation("Loop", "`tx`", self.tx)
         taken = [name for name in self.metrics if name in COLUMNS]
         if taken:
@@ -104,6 +106,7 @@ class Loop:
             ValueError: if a hook logs under a name that is taken, or can't work with this state.
         """
         _check_params(params)
+        _check_arrays(model_state)
         params = _own(params)
         zero = lambda: jnp.zeros((), jnp.int32)
         state = TrainState(
@@ -123,6 +126,7 @@ class Loop:
         _check_told(self.hooks, state)
         return state
 
+    @checked
     def with_hooks(self, state: TrainState, hooks: Sequence[Hook]) -> tuple["Loop", TrainState]:
         """This loop and `state` with more hooks; `without_hooks` is the inverse.
 
@@ -139,6 +143,7 @@ class Loop:
         _check_told(loop.hooks, state)
         return loop, state
 
+    @checked
     def without_hooks(self, state: TrainState) -> TrainState:
         """`state` with only the states of this loop's own hooks.
 
@@ -147,6 +152,7 @@ class Loop:
         """
         return state.replace(hooks={hook.name: state.hooks[hook.name] for hook in self.hooks})
 
+    @checked
     def faults(self, state: TrainState) -> dict[str, int]:
         """What the hooks have counted that went wrong, by kind.
 
@@ -163,6 +169,7 @@ class Loop:
                 found[kind] = found.get(kind, 0) + count
         return found
 
+    @checked
     def failed(self, state: TrainState) -> jax.Array:
         """Whether a hook has given the fit up: bool[], or bool[n] for n states at once.
 
@@ -177,6 +184,7 @@ class Loop:
                 found = found | jnp.asarray(hook.failed(state.hooks[hook.name]), bool)
         return found
 
+    @checked
     def failure(self, state: TrainState) -> str | None:
         """Why the first hook that has given the fit up did so, in words; None if none has.
 
@@ -222,6 +230,11 @@ def _key(seed: Any) -> jax.Array:
             f"Loop.init: `seed` must be an integer or a typed key; got {seed!r}. Pass for example"
             " seed=0 or jax.random.key(0)."
         )
+    if isinstance(seed, int) and not -(2**63) <= seed < 2**63:
+        raise ValueError(
+            f"Loop.init: `seed` must be an integer of 64 bits; got one of {seed.bit_length()}. Pass"
+            " for example seed=0."
+        )
     return jax.random.key(seed)
 
 
@@ -233,6 +246,16 @@ def _check_params(params: PyTree) -> None:
             raise TypeError(
                 "Loop.init: every parameter must be floating or complex, since others have no"
                 f" gradient; got {spec(leaf)} at {path_name(path)}. Put it into `model_state`."
+            )
+
+
+def _check_arrays(model_state: PyTree) -> None:
+    """Require leaves that can be kept in buffers."""
+    for path, leaf in jax.tree.leaves_with_path(model_state):
+        if not is_array(leaf) and not isinstance(leaf, bool | int | float | complex):
+            raise TypeError(
+                f"Loop.init: `model_state` must be a tree of arrays; got {leaf!r:.60} at"
+                f" {path_name(path) or 'the root'}. Leave it out, or keep it in the model."
             )
 
 
@@ -300,6 +323,7 @@ def _check_told(hooks: Sequence[Hook], state: TrainState) -> None:
             )
 
 
+@checked
 def from_linen(module: Any, *, inputs: str = "image", rngs: Sequence[str] = ("dropout",)) -> Any:
     """`apply` for `Loop`, from a Flax linen module called as `module(x, train=...)`.
 

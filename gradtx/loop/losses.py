@@ -6,12 +6,14 @@ import jax
 import jax.numpy as jnp
 
 from gradtx.core.tree import compute_dtype
+from gradtx.kinds import checked
 from gradtx.loop.form import entry
 from gradtx.loop.weights import weight_of
 
 LABEL = "Bind the name of the labels: functools.partial(..., label=name)"
 
 
+@checked
 def cross_entropy(
     pred: jax.Array, batch: Any, *, label: str = "label", label_smoothing: float = 0.0
 ) -> jax.Array:
@@ -66,6 +68,7 @@ def cross_entropy(
     return loss if weight is None else jnp.where(weight != 0, loss, 0)
 
 
+@checked
 def accuracy(pred: jax.Array, batch: Any, *, label: str = "label") -> jax.Array:
     """1 where the largest logit is that of the label, else 0: float32[B].
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from gradtx.kinds import checked
 from gradtx.loop.history import History
 from gradtx.loop.state import TrainState
 
@@ -59,6 +60,7 @@ def never(step: int) -> bool:
     return False
 
 
+@checked
 @dataclass(frozen=True)
 class Observer:
     """Effects on the host: progress, files, checkpoints. Called in the order given.
@@ -78,6 +80,7 @@ class Observer:
             fits; asked once for each step, in order, some steps before. By default at every step.
 
     Raises:
+        TypeError: if one of these is something else.
         ValueError: if `on` has another event.
     """
 

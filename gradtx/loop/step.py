@@ -14,6 +14,7 @@ from gradtx.core.examples import count_examples
 from gradtx.core.runtime_hyperparams import hyperparams
 from gradtx.core.transformation import apply_updates
 from gradtx.core.tree import compute_dtype
+from gradtx.kinds import checked
 from gradtx.loop.calls import call_apply, call_loss, call_metrics, call_update
 from gradtx.loop.dispatch import HookStates, choose, dispatch
 from gradtx.loop.loop import Loop, hook_logs
@@ -156,6 +157,7 @@ def _restore(state: TrainState) -> Part:
     return part
 
 
+@checked
 def train_step(loop: Loop, state: TrainState, batch: Any) -> tuple[TrainState, dict[str, Any]]:
     """One training batch: the state after it, and what to log of it.
 
@@ -203,6 +205,7 @@ def train_step(loop: Loop, state: TrainState, batch: Any) -> tuple[TrainState, d
     return new, {**log, **used, **more}
 
 
+@checked
 def eval_step(loop: Loop, state: TrainState, batch: Any) -> TrainState:
     """One validation batch: adds weighted sums of the loss and of the metrics to the state.
 
