@@ -15,7 +15,17 @@ import gradtx
 from gradtx import hooks, optimizers, schedules
 from gradtx.hooks import __all__ as HOOKS
 from gradtx.kinds import Bound, Count, Dtype, Fraction, Kind, Natural, NonZero, checked, kind_of
-from gradtx.loop import Hook, Loop, compiled_fit, cross_entropy
+from gradtx.loop import (
+    Hook,
+    Loop,
+    Observer,
+    compiled_fit,
+    cross_entropy,
+    epoch_order,
+    fit,
+    from_linen,
+    train_step,
+)
 from gradtx.optimizers import presets
 
 HUGE = 10**400
@@ -164,7 +174,7 @@ BAD = {
     "None": None, "text": "no", "nan": float("nan"), "inf": float("inf"), "-inf": -float("inf"),
     "-1": -1, "large": 10**12, "huge": HUGE, "list": [], "dict": {}, "object": object(),
     "lambda": lambda: 3, "True": True, "complex": 1j, "array": np.ones((2, 3)),
-    "vector": jnp.ones(3), "bytes": b"x",
+    "vector": jnp.full(3, 0.1), "bytes": b"x",
     "labels": {"w": "no"}, "list of nan": [float("nan")], "key": jax.random.key(0),
 }  # fmt: skip
 PARAMS = {"w": jnp.full((2, 3), 0.5), "b": jnp.full(3, -0.5)}
@@ -294,3 +304,55 @@ def test_a_factory_refuses_what_it_can_not_use(name):
 @pytest.mark.parametrize("name", [name for name in FACTORIES if name not in FEW])
 def test_every_factory_refuses_what_it_can_not_use(name):
     assert not faults(FACTORIES[name])
+
+
+LOOP, STATE = started([])
+TAKEN: dict[str, tuple[Callable[..., Any], dict[str, Any], str]] = {
+    # what is called, with which arguments, and those that are of a wrong kind below
+    "Loop": (Loop, {"apply": model, "loss": cross_entropy, "tx": SGD}, "hooks examples"),
+    "init": (LOOP.init, {"params": PARAMS}, "seed model_state"),
+    "with_hooks": (LOOP.with_hooks, {"state": STATE, "hooks": []}, "state hooks"),
+    "without_hooks": (LOOP.without_hooks, {"state": STATE}, "state"),
+    "faults": (LOOP.faults, {"state": STATE}, "state"),
+    "failed": (LOOP.failed, {"state": STATE}, "state"),
+    "failure": (LOOP.failure, {"state": STATE}, "state"),
+    "Hook": (Hook, {"name": "h", "on": {}}, "name per_epoch watches run_before run_after"),
+    "Observer": (Observer, {"on": {}}, "on flush reads watches"),
+    "fit": (fit, {"loop": LOOP, "state": STATE, "train": [DATA], "epochs": 1}, "donate resume"),
+    "compiled_fit": (compiled_fit, {"loop": LOOP, "state": STATE, "train": DATA}, "loop state"),
+    "train_step": (train_step, {"loop": LOOP, "state": STATE, "batch": DATA}, "loop state"),
+    "from_linen": (from_linen, {"module": lambda x, train: x}, "inputs rngs"),
+    "cross_entropy": (cross_entropy, {"pred": jnp.ones((2, 3)), "batch": DATA}, "label_smoothing"),
+}
+TAKEN["compiled_fit"][1]["orders"] = ORDER[None]
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_the_loop_refuses_arguments_of_the_wrong_kind_by_name(name):
+    call, base, names = TAKEN[name]
+    for argument in names.split():
+        for value in (object(), 1j, jax.random.key(0)):
+            if (argument, type(value)) == ("seed", type(jax.random.key(0))):
+                continue
+            if argument == "model_state" and type(value) is not object:
+                continue
+            with pytest.raises((TypeError, ValueError), match=r"^[\w.]+( 'h')?: .*; got "):
+                call(**{**base, argument: value})
+
+
+def test_the_loop_refuses_what_it_took_for_something_else():
+    module = lambda x, train: x
+    cases: list[tuple[Callable[[], Any], type[Exception], str]] = [
+        (lambda: LOOP.init(PARAMS, seed=HUGE), ValueError, "Loop.init: `seed` must be"),
+        (lambda: LOOP.init(PARAMS, {"carry": "no"}), TypeError, "Loop.init: `model_state` must be"),
+        (lambda: fit(LOOP, STATE, [DATA], epochs=True), TypeError, "fit: `epochs` must be a whole"),
+        (lambda: from_linen(module, rngs="dropout"), TypeError, "from_linen: `rngs` must be a seq"),
+        (
+            lambda: epoch_order(jax.random.key(0), examples=4, batch_size=0),
+            ValueError,
+            "epoch_order: `batch_size` must be at least 1",
+        ),
+    ]
+    for call, error, message in cases:
+        with pytest.raises(error, match=re.escape(message)):
+            call()
