@@ -3,10 +3,11 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from gradtx.augment.boxes import middle_box, random_box, whole_box
 from gradtx.augment.checks import require
-from gradtx.augment.examples import Batch, Prepare, example_keys, on_canvas
+from gradtx.augment.examples import Batch, Prepare, entry, example_keys, on_canvas
 from gradtx.augment.resample import resample, resample_canvas
 from gradtx.kinds import checked
 
@@ -36,13 +37,13 @@ def random_resized_crop(
         inputs: the batch's entry of images, [B, H, W, C].
 
     Raises:
-        ValueError: if a number is outside its bounds.
+        ValueError: if a number is outside its bounds; when called, if there are no such images.
 
     Source: the random resized crop is that of Szegedy et al. (2015), section 6.
     """
     check_crop("random_resized_crop", size, scale, ratio)
     draw = lambda key, h, w: random_box(key, h, w, scale=scale, ratio=ratio)
-    return _cropped(size, draw, inputs)
+    return _cropped("random_resized_crop", size, draw, inputs)
 
 
 @checked
@@ -56,10 +57,10 @@ def center_crop(size: int, *, inputs: str = "image") -> Prepare:
         inputs: the batch's entry of images, [B, H, W, C].
 
     Raises:
-        ValueError: if `size` is not positive.
+        ValueError: if `size` is not positive; when it is called, if there are no such images.
     """
     require("center_crop", "size", size, lambda n: n >= 1, must="be positive", do="Pass pixels.")
-    prepare = _cropped(size, None, inputs)
+    prepare = _cropped("center_crop", size, None, inputs)
     return lambda batch, key: prepare(batch, None)
 
 
@@ -75,14 +76,15 @@ def resize(size: int, *, inputs: str = "image") -> Prepare:
         inputs: the batch's entry of images, [B, H, W, C].
 
     Raises:
-        ValueError: if `size` is not positive.
+        ValueError: if `size` is not positive; when it is called, if there are no such images.
     """
     require("resize", "size", size, lambda n: n >= 1, must="be positive", do="Pass pixels.")
-    squeeze = _cropped(size, None, inputs, plain=whole_box)
+    squeeze = _cropped("resize", size, None, inputs, plain=whole_box)
 
     def prepare(batch: Batch, key: jax.Array | None) -> Batch:
         del key
-        same = not on_canvas(batch) and batch[inputs].shape[1:3] == (size, size)
+        images = entry("resize", batch, inputs)
+        same = not on_canvas(batch) and images.shape[1:3] == (size, size)
         return batch if same else squeeze(batch, None)
 
     return prepare
@@ -98,11 +100,16 @@ def check_crop(where: str, size: Any, scale: Any, ratio: Any) -> None:
     require(where, "ratio", ratio, in_order, must=must, do=do)
 
 
-def _cropped(size: int, draw: Any, inputs: str, plain: Any = middle_box) -> Prepare:
+def _cropped(where: str, size: int, draw: Any, inputs: str, plain: Any = middle_box) -> Prepare:
     """The box that `draw(key, height, width)` gives of each image; without a key `plain`'s."""
 
     def prepare(batch: Batch, key: jax.Array | None) -> Batch:
-        images = batch[inputs]
+        images = entry(where, batch, inputs)
+        if jnp.ndim(images) != 4:
+            raise ValueError(
+                f"{where}: batch[{inputs!r}] must be images [B, H, W, C]; got the shape"
+                f" {list(jnp.shape(images))}. Give gray ones an axis of one channel."
+            )
         box_of = lambda key, h, w: plain(h, w) if key is None else draw(key, h, w)
         keys = None if key is None else example_keys(batch, key, inputs=inputs)
         over_keys = None if key is None else 0

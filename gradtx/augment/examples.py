@@ -48,16 +48,37 @@ def on_canvas(batch: Batch) -> bool:
     return "size" in batch and jnp.ndim(batch["size"]) == 2
 
 
-def require_images(where: str, batch: Batch) -> None:
+def entry(where: str, batch: Batch, name: str) -> jax.Array:
+    """What a batch has under a name.
+
+    Args:
+        where: how the message begins.
+        batch: any.
+        name: the entry's.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if name not in batch:
+        raise ValueError(
+            f"{where}: the batch must have an entry {name!r}; got {', '.join(map(str, batch))}."
+            " Name the one to take: `inputs` is that of images, `label` that of labels."
+        )
+    return batch[name]
+
+
+def require_images(where: str, batch: Batch, *, inputs: str = "image") -> None:
     """Require images that fill their arrays, not photos on canvases.
 
     Args:
         where: how the message begins.
         batch: any.
+        inputs: the entry of images.
 
     Raises:
-        ValueError: for photos on canvases.
+        ValueError: for photos on canvases, or if there is no such entry.
     """
+    entry(where, batch, inputs)
     if on_canvas(batch):
         raise ValueError(
             f"{where}: images must fill their arrays; got photos on canvases (the batch has an"
@@ -83,11 +104,12 @@ def each_image(f: Callable[[Any, Any], Any], *, inputs: str = "image") -> Prepar
         inputs: the batch's entry of images, [B, H, W, C].
 
     Raises:
-        ValueError: when it is called, for photos on canvases, which must be cropped first.
+        ValueError: when it is called, for photos on canvases, which must be cropped first, or if
+            the batch has no such entry.
     """
 
     def prepare(batch: Batch, key: jax.Array | None) -> Batch:
-        require_images(f"each_image: {getattr(f, '__name__', 'function')}", batch)
+        require_images(f"each_image: {getattr(f, '__name__', 'function')}", batch, inputs=inputs)
         if key is None:
             return batch
         keys = example_keys(batch, key, inputs=inputs)

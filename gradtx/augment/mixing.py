@@ -9,7 +9,14 @@ import jax.numpy as jnp
 
 from gradtx.augment.boxes import inside
 from gradtx.augment.checks import require
-from gradtx.augment.examples import Batch, Prepare, batch_key, example_keys, require_images
+from gradtx.augment.examples import (
+    Batch,
+    Prepare,
+    batch_key,
+    entry,
+    example_keys,
+    require_images,
+)
 from gradtx.kinds import Count, checked
 
 
@@ -95,10 +102,10 @@ def _mixing(where: str, mix: Callable[..., Any], classes: int, inputs: str, labe
     """An augmentation by `mix(x, other, key) -> (x', share of x in it)`, a function of examples."""
 
     def prepare(batch: Batch, key: jax.Array | None) -> Batch:
-        require_images(where, batch)
+        require_images(where, batch, inputs=inputs)
         if key is None:
             return batch
-        x, y = batch[inputs], batch[label]
+        x, y = batch[inputs], entry(where, batch, label)
         if not jnp.issubdtype(x.dtype, jnp.floating):
             raise ValueError(
                 f"{where}: batch[{inputs!r}] must be floating; got {x.dtype}. Put"

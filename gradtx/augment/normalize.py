@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from gradtx.augment.checks import require
-from gradtx.augment.examples import Batch, Prepare
+from gradtx.augment.examples import Batch, Prepare, entry
 from gradtx.kinds import checked
 
 
@@ -22,14 +22,14 @@ def normalize(mean: Sequence[float], std: Sequence[float], *, inputs: str = "ima
         inputs: the batch's entry of images, [B, H, W, C].
 
     Raises:
-        ValueError: if a standard deviation is not positive.
+        ValueError: if a standard deviation is not positive; if the batch has no such entry.
     """
     must, do = "be positive for each channel", "Take 1 for a channel of one value."
     require("normalize", "std", tuple(std), lambda *s: all(x > 0 for x in s), must=must, do=do)
 
     def prepare(batch: Batch, key: jax.Array | None) -> Batch:
         del key
-        images = batch[inputs].astype(jnp.float32)
+        images = entry("normalize", batch, inputs).astype(jnp.float32)
         center, scale = jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32)
         wide = lambda x: x.reshape((1,) * (images.ndim - 1) + (-1,))
         return {**batch, inputs: images * wide(1 / (255 * scale)) - wide(center / scale)}

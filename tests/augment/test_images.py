@@ -95,6 +95,41 @@ def test_shifts_are_whole_pixels_with_black_moving_in():
     np.testing.assert_array_equal(augment.shift(0)(batch_of(images), KEY)["image"], images)
 
 
+def test_a_traced_share_moves_as_a_number_does():
+    batch = batch_of(pictures(6))
+    moved = jax.jit(lambda share: augment.shift(share)(batch, KEY)["image"])(0.25)
+    np.testing.assert_array_equal(moved, augment.shift(0.25)(batch, KEY)["image"])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **names: augment.random_resized_crop(8, **names),
+        lambda **names: augment.center_crop(8, **names),
+        lambda **names: augment.resize(8, **names),
+        augment.flip,
+        augment.shift,
+        augment.rand_augment,
+        augment.random_erasing,
+        lambda **names: augment.normalize([0.5], [0.5], **names),
+        lambda **names: augment.mixup(classes=12, **names),
+        lambda **names: augment.cutmix(classes=12, **names),
+    ],
+)
+def test_a_missing_entry_is_named(make):
+    with pytest.raises(ValueError, match=r"must have an entry 'x'; got image, label, id\. Name "):
+        make(inputs="x")(batch_of(pictures(2)), KEY)
+
+
+def test_images_without_channels_are_refused_and_labels_are_asked_for():
+    flat = {"image": jnp.zeros((2, 8, 8))}
+    for make in (augment.random_resized_crop, augment.center_crop, augment.resize):
+        with pytest.raises(ValueError, match=r"must be images \[B, H, W, C\]; got .* \[2, 8, 8\]"):
+            make(4)(flat, KEY)
+    with pytest.raises(ValueError, match=r"mixup: the batch must have an entry 'label'; got image"):
+        augment.mixup(classes=3)(flat, KEY)
+
+
 def test_normalized_levels_are_those_of_the_definition():
     images = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 3), np.uint8)
     mean, std = np.array([0.4, 0.5, 0.6]), np.array([0.2, 0.3, 0.1])
