@@ -143,9 +143,10 @@ def check_ignored(argv: Sequence[str], ignored: Mapping[str, Collection[str]], w
         ValueError: if `argv` has an ignored option.
     """
     words = {word.split("=")[0] for word in argv if word.startswith("--")}
-    given = words | {"--" + word.removeprefix("--no-") for word in words}
     for what, names in ignored.items():
-        if found := sorted(given & set(map(flag, names))):
+        flags = set(map(flag, names))
+        flags |= {name.replace("--", "--no-", 1) for name in flags}
+        if found := sorted(words & flags):
             raise ValueError(
                 f"{where}: `{what}` has no use for some options; got {', '.join(found)}. Leave"
                 " out one or the other."

@@ -188,6 +188,8 @@ def as_8_bits(image: Image.Image, mode: str) -> Image.Image:
         picture = picture if picture.mode == "RGBA" else picture.convert("RGBA")
         image = Image.new("RGB", picture.size, WHITE)
         image.paste(picture, mask=picture)
+    if image.mode == "LAB":
+        image = image.convert("RGB")  # Pillow makes nothing else of it
     return image if image.mode == mode else image.convert(mode)
 
 

@@ -1,6 +1,6 @@
 """The arguments of `fit`: what is found wrong before anything is run."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from numbers import Integral
 from typing import Any
 
@@ -27,12 +27,14 @@ def check_kinds(loop: Any, state: Any, train: Any, valid: Any, epochs: Any, obse
     Raises:
         TypeError: naming the argument that is of another kind.
     """
-    batches = lambda x: callable(x) or isinstance(x, Iterable)
+    # A dict is one batch, and what it gives one after another are names.
+    several = lambda x: isinstance(x, Iterable) and not isinstance(x, Mapping | str)
+    batches = lambda x: callable(x) or several(x)
     observed = isinstance(observers, Iterable) and all(isinstance(o, Observer) for o in observers)
     _require(isinstance(loop, Loop), "loop", loop, "a Loop", "Pass gradtx.loop.Loop(...)")
     is_state = isinstance(state, TrainState)
     _require(is_state, "state", state, "a TrainState", "Pass loop.init(params)")
-    a_list = "Pass a list, or a function"
+    a_list = "Pass a list of batches, or a function"
     _require(batches(train), "train", train, "batches", f"{a_list} (epoch, start)")
     _require(valid is None or batches(valid), "valid", valid, "batches", a_list)
     whole = isinstance(epochs, Integral) and not isinstance(epochs, bool)

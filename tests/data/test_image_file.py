@@ -97,6 +97,8 @@ def test_lab_is_right_to_a_few_levels():
     photo = array([[[255, 0, 0], [128, 128, 128], [9, 9, 9]]], np.uint8)
     got = open_image(encoded(photo.convert("LAB"), "TIFF")).decode()
     np.testing.assert_allclose(np.asarray(got, int), np.asarray(photo, int), atol=6)
+    one = open_image(encoded(photo.convert("LAB"), "TIFF")).decode("L")
+    np.testing.assert_allclose(np.asarray(one, int), [[76, 128, 9]], atol=6)
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,9 @@ HOOKS = [
 FITS = [
     ({"loop": 3}, r"`loop` must be a Loop; got 3\. Pass gradtx\.loop\.Loop"),
     ({"state": 3}, r"`state` must be a TrainState; got 3\. Pass loop\.init"),
-    ({"train": 3}, r"`train` must be batches; got 3\. Pass a list, or a function"),
-    ({"valid": 3}, r"`valid` must be batches; got 3\. Pass a list, or a function"),
+    ({"train": 3}, r"`train` must be batches; got 3\. Pass a list of batches, or a function"),
+    ({"train": {"x": 3}}, r"`train` must be batches; got {'x': 3}\. Pass a list of batches"),
+    ({"valid": 3}, r"`valid` must be batches; got 3\. Pass a list of batches, or a function"),
     ({"epochs": "x"}, r"`epochs` must be a whole number; got 'x'\. Pass"),
     ({"epochs": 1.5}, r"`epochs` must be a whole number; got 1\.5\. Pass"),
     ({"observers": [3]}, r"`observers` must be a list of Observers; got \[3\]\. Call"),

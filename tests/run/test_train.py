@@ -137,6 +137,10 @@ def test_validation_covers_every_image(photos):
         (["--optimizer", "sgd", "--momentum=.5"], "`--optimizer sgd` has no use for"),
         (["--optimizer", "adam", "--weight-decay", "1"], "`--optimizer adam` has no use for"),
         (["--momentum", "0.8"], "`--schedule one_cycle` has no use for some options"),
+        (
+            ["--model", "lstm", "--no-flip"],
+            "`--model lstm` has no use for some options; got --no-flip.",
+        ),
         (["--size", "100000"], "`--size` must be in [1, 16384)"),
         (["--epochs", "1000000000000000000000"], "`--epochs` must be in [1, 2147483648)"),
         (["--seed", "-1"], "`--seed` must be in [0, "),
