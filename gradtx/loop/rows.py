@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from gradtx.core.examples import count_examples, has_rows
 
@@ -22,7 +23,8 @@ def take(data: PyTree, indices: jax.Array) -> PyTree:
         indices: int[B].
     """
     count = count_examples(data)
-    return jax.tree.map(lambda x: x[indices] if has_rows(x, count) else x, data)
+    # Of NumPy too: its arrays take no traced indices.
+    return jax.tree.map(lambda x: jnp.asarray(x)[indices] if has_rows(x, count) else x, data)
 
 
 @jax.tree_util.register_dataclass

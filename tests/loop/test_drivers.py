@@ -17,6 +17,7 @@ from gradtx.loop import (
     Request,
     Rows,
     compiled_epoch,
+    compiled_fit,
     epoch_order,
     fit,
     population,
@@ -94,6 +95,15 @@ def test_a_population_by_vmap_is_close_to_one_by_map():
     assert rows["train_loss"][0, 0] != rows["train_loss"][1, 0]
     with pytest.raises(ValueError, match=r"population: `how` must be .* got 'pmap'"):
         population(loop, states, *data, how="pmap")
+
+
+def test_the_data_of_a_compiled_fit_may_be_numpy_arrays():
+    loop = small.make()
+    state, orders = small.start(loop), small.orders(1)
+    on_host = jax.tree.map(np.asarray, small.DATA)
+    new, _, _ = compiled_fit(loop, state, on_host, orders)
+    want, _, _ = compiled_fit(loop, state, small.DATA, orders)
+    jax.tree.map(np.testing.assert_array_equal, new.params, want.params)
 
 
 class Stopped(Exception):
