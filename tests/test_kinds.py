@@ -183,6 +183,7 @@ DATA = {"image": jnp.ones((2, 3)), "label": jnp.zeros(2, jnp.int32)}
 ORDER = jnp.zeros((1, 2), jnp.int32)
 SGD = gradtx.sgd(0.1)
 MASK = {"w": True, "b": False}
+RATE = {"learning_rate": 0.1}
 GIVEN: dict[str, Any] = {  # to parameters that have no default, or need more than a number
     **dict.fromkeys(("inner", "optimizer", "fast_optimizer", "base_optimizer", "tx_or_mask"), SGD),
     **dict.fromkeys(("mask", "freeze_mask"), MASK),
@@ -275,15 +276,23 @@ def use(made: Any) -> None:
     assert all(bool(jnp.isfinite(x).all()) for x in found), "not finite"
 
 
+def named(factory: Callable[..., Any]) -> list[inspect.Parameter]:
+    parameters = inspect.signature(factory).parameters.values()
+    return [p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+
+
+def arguments(factory: Callable[..., Any]) -> dict[str, Any]:
+    """Those that it needs, good ones."""
+    base = {p.name: GIVEN.get(p.name, 0.1) for p in named(factory) if p.default is p.empty}
+    return base | {p.name: MASK for p in named(factory) if p.name == "frozen"}
+
+
 def faults(factory: Callable[..., Any]) -> list[str]:
     """The tries that died of something raw, or were accepted and failed later."""
-    parameters = inspect.signature(factory).parameters.values()
-    single = [p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
-    base = {p.name: GIVEN.get(p.name, 0.1) for p in single if p.default is p.empty}
-    base |= {p.name: MASK for p in single if p.name == "frozen"}
+    base = arguments(factory)
     use(factory(**base))
     found = []
-    for parameter in single:
+    for parameter in named(factory):
         for label, value in BAD.items():
             try:
                 use(factory(**{**base, parameter.name: value}))
@@ -304,6 +313,84 @@ def test_a_factory_refuses_what_it_can_not_use(name):
 @pytest.mark.parametrize("name", [name for name in FACTORIES if name not in FEW])
 def test_every_factory_refuses_what_it_can_not_use(name):
     assert not faults(FACTORIES[name])
+
+
+NAMED: list[tuple[Callable[..., Any], dict[str, Any]]] = [
+    (gradtx.trace, {"decay": 2.5}),
+    (gradtx.trace, {"decay": np.ones(2)}),
+    (gradtx.adamw, {"b1": 1.5}),
+    (presets.fastai_adam, {"b1": 1.5}),
+    (presets.fastai_lamb, {"b2": 1.5}),
+    (presets.fastai_rmsprop, {"momentum": lambda: 0.1}),
+    (presets.fastai_qhadam, {"nu1": "no"}),
+    (presets.torch_sgd, {"momentum": -float("inf")}),
+    (optimizers.signum, {"beta": -0.5}),
+    (optimizers.schedule_free_adamw, {"b2": 1.5}),
+    (optimizers.schedule_free_sgd, {"warmup_steps": 10**12}),
+    (optimizers.muon, {"adam_b1": 1.5}),
+    (gradtx.apply_if_finite, {"inner": gradtx.adam, "max_consecutive_errors": 1}),
+    (gradtx.masked, {"inner": None, "mask": MASK}),
+    (gradtx.selective_transform, {"optimizer": "no", "freeze_mask": MASK}),
+    (gradtx.selective_transform, {"freeze_mask": None, "optimizer": SGD}),
+    (gradtx.freeze, {"tx_or_mask": 3, "frozen": MASK}),
+    (gradtx.clip_by_value, {"max_delta": "no"}),
+    (gradtx.multi_transform, {"transforms": {"w": 3}, "param_labels": "w"}),
+    (schedules.constant_schedule, {"value": "no"}),
+    (schedules.warmup_constant_schedule, {"warmup_steps": -1, "init_value": 0, "peak_value": 1}),
+    (hooks.loss_scaling, {"growth": 1.0}),
+    (hooks.reduce_on_plateau, {"min_learning_rate": -1.0}),
+]
+
+
+@pytest.mark.parametrize("case", NAMED, ids=lambda case: f"{case[0].__name__}-{[*case[1]][0]}")
+def test_a_refusal_names_the_function_and_the_argument_that_were_written(case):
+    factory, given = case
+    first = next(iter(given))
+    rest = {} if "learning_rate" not in inspect.signature(factory).parameters else RATE
+    with pytest.raises((TypeError, ValueError), match=rf"^{factory.__name__}: `{first}") as caught:
+        factory(**{**rest, **given})
+    defaults = {p.name: p.default for p in inspect.signature(factory).parameters.values()}
+    if "The default is" in str(caught.value):
+        assert f"The default is {defaults[first]!r}." in str(caught.value)
+
+
+def test_renaming_goes_by_the_object_and_leaves_all_else():
+    @checked
+    def part(b1: int = 1, b2: int = 2) -> int:
+        if b2 == 7:
+            raise ValueError("not of this form")
+        return b1
+
+    @checked
+    def middle(first: Any, second: Any, made: Any = 1) -> int:
+        return part(first, second + made)
+
+    @checked
+    def whole(adam_first: Any, other: Any, made: Any = 1) -> int:
+        return middle(adam_first, other, made)
+
+    with pytest.raises(TypeError, match=r"^whole: `adam_first` must be an integer; got str"):
+        whole("x", 1)
+    with pytest.raises(TypeError, match=r"^part: `b2` must be an integer; got float"):
+        whole(1, 1, 1e300)  # of which the refused one is made
+    with pytest.raises(ValueError, match="^not of this form$"):
+        whole(1, 6)
+    with pytest.raises(TypeError, match=r"^by_group: `no` must|^adamw: `b1\['no'\]` must"):
+        gradtx.adamw(0.1, b1=gradtx.by_group(lambda p: p, no="x"))
+
+
+@pytest.mark.parametrize("label", ["text", "-1"])
+def test_every_factory_names_what_was_written(label):
+    found = []
+    for name, factory in FACTORIES.items():
+        own, base = name.split(".")[-1], arguments(factory)
+        for argument in [p.name for p in named(factory)]:
+            try:
+                factory(**{**base, argument: BAD[label]})
+            except (TypeError, ValueError) as error:
+                if not re.match(rf"{own}: .*(\b{argument}\b|`mode`)", str(error)):
+                    found.append(f"{name}({argument}=): {error}")
+    assert not found
 
 
 LOOP, STATE = started([])

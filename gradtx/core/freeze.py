@@ -7,7 +7,7 @@ import optax
 
 from gradtx.core.groups import matching, some
 from gradtx.core.partition import Mask, labels_of_mask, masked, partition_as, set_to_zero
-from gradtx.core.transformation import GradientTransformation
+from gradtx.core.transformation import GradientTransformation, as_transformation
 from gradtx.core.tree import PyTree, path_name
 from gradtx.kinds import checked
 
@@ -42,7 +42,7 @@ def freeze(
     """
     if frozen is None:
         return freeze_gradients(tx_or_mask if mask is None else mask)
-    parts = {False: tx_or_mask, True: set_to_zero()}
+    parts = {False: as_transformation("freeze", "`tx_or_mask`", tx_or_mask), True: set_to_zero()}
     grouping = labels_of_mask("freeze", frozen)
     return _that_matches("freeze", partition_as("freeze", parts, grouping), frozen)
 
@@ -75,7 +75,15 @@ def selective_transform(
     Args:
         optimizer: the transformation of the parameters that are not frozen.
         freeze_mask: as `frozen` of `freeze`.
+
+    Raises:
+        TypeError: if `optimizer` is no gradient transformation or `freeze_mask` is no mask.
     """
+    if freeze_mask is None:
+        raise TypeError(
+            "selective_transform: `freeze_mask` must be a tree of bools, a function that makes one"
+            ' of the parameters, or a pattern; got None. Pass for example "body/*".'
+        )
     return freeze(optimizer, freeze_mask)
 
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from gradtx.kinds import Kind, as_number, is_real, takes
+from gradtx.kinds import Kind, as_number, is_real, refusing, takes
 
 Schedule = Callable[[jax.Array], Any]
 
@@ -146,10 +146,15 @@ def check_hyperparam(where: str, name: str, spec: Any, domain: Interval) -> None
             of those.
         ValueError: if a number lies outside `domain` or an array is not a scalar.
     """
-    if isinstance(spec, PerGroup):
-        for label, value in spec.values.items():
-            check_hyperparam(where, f"{name}[{label!r}]", value, domain)
-        return
+    with refusing(spec):
+        if isinstance(spec, PerGroup):
+            for label, value in spec.values.items():
+                _check_value(where, f"{name}[{label!r}]", value, domain)
+        else:
+            _check_value(where, name, spec, domain)
+
+
+def _check_value(where: str, name: str, spec: Any, domain: Interval) -> None:
     source = source_of(spec)
     if not source or isinstance(spec, bool):
         raise TypeError(

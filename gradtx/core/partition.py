@@ -17,7 +17,7 @@ from gradtx.core.transformation import (
     transformation,
 )
 from gradtx.core.tree import PyTree, is_none, path_name, shape_of
-from gradtx.kinds import Kind, checked, takes
+from gradtx.kinds import Kind, alias, checked, takes
 
 
 def _is_bool(leaf: Any) -> bool:
@@ -85,7 +85,7 @@ def partition(
     return partition_as("partition", transforms, param_labels, mask_compatible_extra_args)
 
 
-multi_transform = partition
+multi_transform = alias("multi_transform", partition)
 
 
 def partition_as(
@@ -93,7 +93,8 @@ def partition_as(
 ) -> GradientTransformation:
     """`partition` under the name of what is made of it."""
     parts = {
-        label: as_transformation(name, "every transform", tx) for label, tx in transforms.items()
+        label: as_transformation(name, f"`transforms[{label!r}]`", tx)
+        for label, tx in transforms.items()
     }
 
     def split(tree: PyTree) -> dict[Hashable, PyTree]:
@@ -178,7 +179,7 @@ def masked(
     Raises:
         TypeError: if a leaf of the mask is no bool, or `inner` no gradient transformation.
     """
-    parts = {True: inner, False: identity()}
+    parts = {True: as_transformation("masked", "`inner`", inner), False: identity()}
     return partition_as("masked", parts, labels_of_mask("masked", mask), mask_compatible_extra_args)
 
 

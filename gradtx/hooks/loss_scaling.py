@@ -1,16 +1,17 @@
 """Gradients in float16 that neither vanish nor overflow."""
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from gradtx.core.tree import all_finite, compute_dtype, select
-from gradtx.kinds import Count, checked
+from gradtx.kinds import Between, Count, Positive, checked, finite
 from gradtx.loop import Hook, Request, StepContext
 
 SMALLEST = 2.0**-24
 FAULT = "batches skipped, not finite at any loss scale"
+Growth = Annotated[float, finite("a finite number above 1", lambda x: x > 1)]
 
 
 class ScalingState(NamedTuple):
@@ -30,9 +31,9 @@ class ScalingState(NamedTuple):
 @checked
 def loss_scaling(
     *,
-    initial: float = 2.0**16,
-    growth: float = 2.0,
-    backoff: float = 0.5,
+    initial: Positive = 2.0**16,
+    growth: Growth = 2.0,
+    backoff: Between = 0.5,
     interval: Count = 2000,
     max_in_a_row: Count = 5,
 ) -> Hook:
@@ -67,7 +68,6 @@ def loss_scaling(
 
     Source: Micikevicius et al. (2018), section 3.2; the numbers are those of PyTorch's GradScaler.
     """
-    _check(initial, growth, backoff, interval, max_in_a_row)
 
     def before_fit(state: ScalingState, context: StepContext):
         return state._replace(**_fresh()), context
@@ -162,14 +162,3 @@ def _reason(state: ScalingState) -> str:
     else:
         what = "no batch had a finite loss and gradient at the loss scale"
     return f"{what}, until step {int(state.step)}"
-
-
-def _check(
-    initial: float, growth: float, backoff: float, interval: Count, max_in_a_row: int
-) -> None:
-    if not (initial > 0 and growth > 1 and 0 < backoff < 1 and interval >= 1 and max_in_a_row >= 1):
-        raise ValueError(
-            "loss_scaling: must have initial > 0, growth > 1, backoff in (0, 1), interval >= 1,"
-            f" max_in_a_row >= 1; got {initial}, {growth}, {backoff}, {interval}, {max_in_a_row}."
-            " The defaults suit float16."
-        )

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from gradtx.core.runtime_hyperparams import set_hyperparams
 from gradtx.hooks.improvement import Improvement
 from gradtx.hooks.original_hyperparams import put_back, values_named
-from gradtx.kinds import Natural, checked
+from gradtx.kinds import Between, Count, NonNegative, checked
 from gradtx.loop import Hook, StepContext
 
 RATE = "learning_rate"
@@ -26,11 +26,11 @@ class PlateauState(NamedTuple):
 def reduce_on_plateau(
     metric: str = "valid_loss",
     *,
-    factor: float = 0.1,
-    patience: Natural = 1,
+    factor: Between = 0.1,
+    patience: Count = 1,
     min_delta: float = 0.0,
     mode: str | None = None,
-    min_learning_rate: float = 0.0,
+    min_learning_rate: NonNegative = 0.0,
 ) -> Hook:
     """Multiply every learning rate by `factor` after `patience` epochs without a better value.
 
@@ -54,12 +54,6 @@ def reduce_on_plateau(
             such metric or no learning rate that can be set.
     """
     watch = Improvement("reduce_on_plateau", metric, mode, min_delta)
-    if not 0 < factor < 1 or patience < 1 or min_learning_rate < 0:
-        raise ValueError(
-            "reduce_on_plateau: `factor` must be in (0, 1), `patience` at least 1 and"
-            f" `min_learning_rate` not negative; got {factor}, {patience}, {min_learning_rate}."
-            " Choose others."
-        )
 
     def start(opt_state: Any) -> PlateauState:
         return PlateauState(watch.worst(), jnp.zeros((), jnp.int32), values_named(opt_state, RATE))

@@ -11,8 +11,9 @@ What is annotated as `Any`, or as something that is not in the table, is not loo
 hyperparameters, transformations and trees of arrays have checks of their own.
 """
 
-from gradtx.kinds.check import check_kind, checked
+from gradtx.kinds.check import alias, check_kind, checked
 from gradtx.kinds.kind import (
+    Between,
     Bound,
     Count,
     Dtype,
@@ -29,10 +30,12 @@ from gradtx.kinds.kind import (
     is_number,
     is_real,
 )
+from gradtx.kinds.naming import refusing
 from gradtx.kinds.table import KINDS, kind_of, takes
 
 __all__ = [
     "KINDS",
+    "Between",
     "Bound",
     "Count",
     "Dtype",
@@ -43,6 +46,7 @@ __all__ = [
     "NonZero",
     "Positive",
     "Whole",
+    "alias",
     "as_number",
     "check_kind",
     "checked",
@@ -51,5 +55,6 @@ __all__ = [
     "is_number",
     "is_real",
     "kind_of",
+    "refusing",
     "takes",
 ]

@@ -7,6 +7,7 @@ from inspect import Parameter, Signature, signature
 from typing import Annotated, Any, TypeVar
 
 from gradtx.kinds.kind import is_array
+from gradtx.kinds.naming import default_of, name_given
 from gradtx.kinds.table import kind_of
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -30,7 +31,7 @@ def check_kind(where: str, name: str, annotation: Any, value: Any, default: Any 
     if kind is None or kind.admits(value):
         return
     wanted, got = kind.what, _shown(value)
-    remedy = f"Pass {wanted}." if default is ... else f"The default is {default!r:.60}."
+    remedy = f"Pass {wanted}." if default is ... else default_of(default)
     if kind.fits(value):
         raise ValueError(f"{where}: `{name}` must be {kind.bounds or wanted}; got {got}. {remedy}")
     of = type(value).__name__
@@ -60,6 +61,18 @@ def checked(function: F) -> F:
     return _checked(function, function.__qualname__.rpartition("<locals>.")[2])
 
 
+def alias(name: str, function: F) -> F:
+    """A checked function under another name, which its messages have.
+
+    Args:
+        name: the other name.
+        function: one that is `checked`.
+    """
+    made = _checked(function, name)
+    made.__name__ = made.__qualname__ = name
+    return made
+
+
 def _checked(function: Any, where: str) -> Any:
     known = signature(function)
 
@@ -69,14 +82,19 @@ def _checked(function: Any, where: str) -> Any:
             bound = known.bind(*args, **kwargs)
         except TypeError:
             return function(*args, **kwargs)  # which says what is missing
-        for name, value in bound.arguments.items():
-            parameter = known.parameters[name]
-            if value is not parameter.default:
-                _check_one(where, parameter, value)
-            # JAX takes no Python integer from 2^31 on, not even beside floats.
-            if type(value) is int and abs(value) >= 2**31 and _is_float(parameter.annotation):
-                bound.arguments[name] = float(value)
-        return function(*bound.args, **bound.kwargs)
+        given = dict(bound.arguments)
+        try:
+            for name, value in given.items():
+                parameter = known.parameters[name]
+                if value is not parameter.default:
+                    _check_one(where, parameter, value)
+                # JAX takes no Python integer from 2^31 on, not even beside floats.
+                if type(value) is int and abs(value) >= 2**31 and _is_float(parameter.annotation):
+                    bound.arguments[name] = float(value)
+            return function(*bound.args, **bound.kwargs)
+        except (TypeError, ValueError) as error:
+            name_given(error, where, given, bound.arguments, known.parameters)
+            raise
 
     return wrapper
 

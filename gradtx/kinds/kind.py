@@ -145,6 +145,7 @@ Whole = Annotated[int, _from(1, is_integer)]  # what is counted with, such as ep
 Positive = Annotated[float, finite("a positive, finite number", lambda x: x > 0)]
 NonNegative = Annotated[float, finite("a finite number of at least 0", lambda x: x >= 0)]
 Fraction = Annotated[float, finite("a fraction, in [0, 1]", lambda x: 0 <= x <= 1)]
+Between = Annotated[float, finite("between 0 and 1, in (0, 1)", lambda x: 0 < x < 1)]
 NonZero = Annotated[float, finite("a finite number other than 0", lambda x: x != 0)]
 Bound = Annotated[float, Kind("a number of at least 0", is_number, a_number(lambda x: x >= 0))]
 Dtype = Annotated[Any, Kind("a floating dtype, such as jnp.bfloat16", is_dtype)]

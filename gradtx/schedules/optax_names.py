@@ -12,12 +12,12 @@ import jax
 import jax.numpy as jnp
 
 from gradtx.core.hyperparams import Schedule
-from gradtx.kinds import NonNegative, checked
+from gradtx.kinds import NonNegative, alias, checked
 from gradtx.schedules import curves
 from gradtx.schedules.composite import check_count, joined
 from gradtx.schedules.curves import Curve, like
 from gradtx.schedules.positions import LAST, as_float, check_steps, phases
-from gradtx.schedules.simple import constant as constant_schedule
+from gradtx.schedules.simple import constant
 
 __all__ = [
     "constant_schedule",
@@ -33,6 +33,8 @@ __all__ = [
     "warmup_cosine_decay_schedule",
     "warmup_exponential_decay_schedule",
 ]
+
+constant_schedule = alias("constant_schedule", constant)
 
 
 @checked
@@ -344,7 +346,7 @@ def sgdr_schedule(cosine_kwargs: Iterable[Mapping[str, Any]]) -> Schedule:
             )
     ends = [sum(c["decay_steps"] for c in cycles[: i + 1]) for i in range(len(cycles) - 1)]
     parts = [warmup_cosine_decay_schedule(**cycle) for cycle in cycles]
-    check_count("sgdr_schedule", "cycles", len(parts), ends)
+    check_count("sgdr_schedule", "cycles of `cosine_kwargs`", len(parts), ends)
     return joined("sgdr_schedule", parts, ends)
 
 
@@ -379,10 +381,16 @@ def _transition(where: str, init_value: Any, curve: Curve, steps: float, begin: 
 
 
 def _check_transition(where: str, steps: float, begin: float) -> None:
-    if steps < 0 or begin < 0 or begin + steps > LAST:
+    for name, value in (("transition_steps", steps), ("transition_begin", begin)):
+        if not 0 <= value <= LAST:
+            raise ValueError(
+                f"{where}: `{name}` must not be negative, and below 2^31; got {value}. Pass a"
+                " number of updates."
+            )
+    if begin + steps > LAST:
         raise ValueError(
-            f"{where}: numbers of steps must not be negative, and together below 2^31; got {steps}"
-            f" steps from {begin} on. Pass 0 steps for a constant."
+            f"{where}: `transition_begin` and `transition_steps` must together be below 2^31; got"
+            f" {begin} and {steps}. Pass numbers of updates."
         )
 
 

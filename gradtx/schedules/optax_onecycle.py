@@ -4,7 +4,7 @@ Boundaries that coincide leave a phase of no length, which never counts.
 """
 
 from gradtx.core.hyperparams import Schedule
-from gradtx.kinds import Fraction, NonZero, checked
+from gradtx.kinds import Fraction, NonZero, checked, kind_of
 from gradtx.schedules import curves
 from gradtx.schedules.positions import check_steps, phases
 
@@ -44,8 +44,8 @@ def linear_onecycle_schedule(
     Source: Smith and Topin (2018), section 3.
     """
     check_steps("linear_onecycle_schedule", "transition_steps", transition_steps)
-    low, line = peak_value / div_factor, curves.linear
-    end = low / final_div_factor
+    low, end = _ends("linear_onecycle_schedule", peak_value, div_factor, final_div_factor)
+    line = curves.linear
     top, back = int(pct_start * transition_steps), int(pct_final * transition_steps)
     rise = line(low, peak_value)
     if not top < back < transition_steps:
@@ -85,6 +85,19 @@ def cosine_onecycle_schedule(
     Source: Smith and Topin (2018), section 3.
     """
     check_steps("cosine_onecycle_schedule", "transition_steps", transition_steps)
-    low, wave = peak_value / div_factor, curves.cosine
-    parts = [wave(low, peak_value), wave(peak_value, low / final_div_factor)]
+    low, end = _ends("cosine_onecycle_schedule", peak_value, div_factor, final_div_factor)
+    parts = [curves.cosine(low, peak_value), curves.cosine(peak_value, end)]
     return phases(parts, [0, int(pct_start * transition_steps), transition_steps])
+
+
+def _ends(where: str, peak: float, div: float, final_div: float) -> tuple[float, float]:
+    """The values at the start and at the end, which a tiny factor lets overflow."""
+    finite, low = kind_of(float), peak / div
+    end = low / final_div
+    for name, given, value in (("div_factor", div, low), ("final_div_factor", final_div, end)):
+        if finite and not finite.admits(value):
+            raise ValueError(
+                f"{where}: `{name}` must leave a finite value; got {given}, which makes it {value}."
+                " Choose a larger one."
+            )
+    return low, end

@@ -10,7 +10,7 @@ from gradtx.core.leafwise import leafwise
 from gradtx.core.root import root
 from gradtx.core.transformation import GradientTransformation, transformation
 from gradtx.core.tree import PyTree, at_most, global_norm, norm, shrink
-from gradtx.kinds import checked
+from gradtx.kinds import alias, checked
 
 BOUND = Interval(0, closed_high=True)  # an infinite bound never clips
 
@@ -38,7 +38,7 @@ def clip(max_delta: ScalarOrSchedule) -> GradientTransformation:
     )
 
 
-clip_by_value = clip
+clip_by_value = alias("clip_by_value", clip)
 
 
 @checked

@@ -254,8 +254,8 @@ def test_chain_refuses_a_factory():
         (lambda: gradtx.accumulate(3, 1), "accumulate: `inner`"),
         (lambda: gradtx.skip_if_not_finite(3), "skip_if_not_finite: `inner`"),
         (lambda: gradtx.master_weights(3), "master_weights: `inner`"),
-        (lambda: gradtx.masked(3, "a"), "masked: every transform"),
-        (lambda: gradtx.freeze(3, "a"), "freeze: every transform"),
+        (lambda: gradtx.masked(3, "a"), "masked: `inner`"),
+        (lambda: gradtx.freeze(3, "a"), "freeze: `tx_or_mask`"),
         (lambda: gradtx.describe(3, PARAMS), "describe: `tx`"),
     ],
 )

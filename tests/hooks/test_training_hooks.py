@@ -289,7 +289,7 @@ def test_an_overflow_skips_the_batch_bit_for_bit_and_is_not_recorded():
         and np.isnan(with_nan(log)["loss"])
         and int(log["requested"]) == 0
     )
-    with pytest.raises(ValueError, match=r"loss_scaling: must have initial > 0"):
+    with pytest.raises(ValueError, match=r"loss_scaling: `backoff` must be between 0 and 1"):
         hooks.loss_scaling(backoff=1.0)
 
 

@@ -10,7 +10,7 @@ from gradtx.core.hyperparams import ScalarOrSchedule
 from gradtx.core.root import root
 from gradtx.core.transformation import GradientTransformation
 from gradtx.core.tree import norm
-from gradtx.kinds import Count, checked
+from gradtx.kinds import Count, alias, checked
 from gradtx.optimizers.adam import adamw
 from gradtx.optimizers.qhadam import qhadam
 from gradtx.optimizers.radam import radam
@@ -172,7 +172,7 @@ def fastai_radam(
     return radam(learning_rate, b1, b2, eps, weight_decay=weight_decay)
 
 
-fastai_qhadam = qhadam
+fastai_qhadam = alias("fastai_qhadam", qhadam)
 
 
 @checked
