@@ -342,7 +342,7 @@ NAMED: list[tuple[Callable[..., Any], dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize("case", NAMED, ids=lambda case: f"{case[0].__name__}-{[*case[1]][0]}")
+@pytest.mark.parametrize("case", NAMED, ids=lambda case: f"{case[0].__name__}-{min(case[1])}")
 def test_a_refusal_names_the_function_and_the_argument_that_were_written(case):
     factory, given = case
     first = next(iter(given))
@@ -373,10 +373,10 @@ def test_renaming_goes_by_the_object_and_leaves_all_else():
         whole("x", 1)
     with pytest.raises(TypeError, match=r"^part: `b2` must be an integer; got float"):
         whole(1, 1, 1e300)  # of which the refused one is made
-    with pytest.raises(ValueError, match="^not of this form$"):
+    with pytest.raises(ValueError, match=r"^not of this form$"):
         whole(1, 6)
-    with pytest.raises(TypeError, match=r"^by_group: `no` must|^adamw: `b1\['no'\]` must"):
-        gradtx.adamw(0.1, b1=gradtx.by_group(lambda p: p, no="x"))
+    with pytest.raises(ValueError, match=r"^adamw: `b1\['no'\]` must be in"):
+        gradtx.adamw(0.1, b1=gradtx.by_group(lambda p: p, no=-1.0))
 
 
 @pytest.mark.parametrize("label", ["text", "-1"])
