@@ -100,7 +100,7 @@ def test_stopped_and_resumed_it_ends_as_if_it_had_not_been(tmp_path, train, stop
     for _ in range(2):  # to the end, and once more when it is finished
         got, resumed, again = whole_or_part(train, parts)
         assert_same(got, want)
-        assert again == shown and len(shown) == 4  # with the remark on train_loss
+        assert again == shown and len(shown) == 3
         read = lambda directory: (directory / "metrics.jsonl").read_bytes()
         assert read(parts) == read(whole)
         for a, b in zip(resumed.rows, history.rows, strict=True):
