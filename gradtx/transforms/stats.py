@@ -215,7 +215,7 @@ def scale_by_stats(
 
         return rule
 
-    return leafwise(name, update, slots=slots, needs_params=needs_params, **merged)
+    return leafwise(name, update, slots=slots, needs_params=needs_params, **merged)  # pyright: ignore
 
 
 def _check_new(where: str, what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
