@@ -32,6 +32,8 @@ class _Unread:
     """In the place of a state that no observer has asked for."""
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # Python and its tools ask every object for these
+            raise AttributeError(name)
         raise RuntimeError(
             "Report.state: an observer must say at which steps it reads the state; got none at this"
             " step. Give it `reads`, a function of the number of steps done."

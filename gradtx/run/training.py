@@ -104,7 +104,8 @@ def observers_for(
     steps: int,
     out: Path,
     missing: list[str],
-    ideal: float | None,
+    *,
+    ideal: float | None = None,
     **saving: Any,
 ) -> list[Any]:
     """Progress, metrics and checkpoints; only the last is the business of all processes.
