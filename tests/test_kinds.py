@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import gradtx
-from gradtx import hooks, optimizers, schedules
+from gradtx import data, hooks, optimizers, run, schedules, testing
+from gradtx.checkpoint import clean, entries, newest_intact, restore, resume, save
 from gradtx.hooks import __all__ as HOOKS
 from gradtx.kinds import Bound, Count, Dtype, Fraction, Kind, Natural, NonZero, checked, kind_of
 from gradtx.loop import (
@@ -393,7 +394,9 @@ def test_every_factory_names_what_was_written(label):
     assert not found
 
 
+KEY = jax.random.key(0)
 LOOP, STATE = started([])
+SCHEDULE, IMAGES = schedules.constant(0.1), data.embedded()
 TAKEN: dict[str, tuple[Callable[..., Any], dict[str, Any], str]] = {
     # what is called, with which arguments, and those that are of a wrong kind below
     "Loop": (Loop, {"apply": model, "loss": cross_entropy, "tx": SGD}, "hooks examples"),
@@ -409,6 +412,36 @@ TAKEN: dict[str, tuple[Callable[..., Any], dict[str, Any], str]] = {
     "compiled_fit": (compiled_fit, {"loop": LOOP, "state": STATE, "train": DATA}, "loop state"),
     "train_step": (train_step, {"loop": LOOP, "state": STATE, "batch": DATA}, "loop state"),
     "from_linen": (from_linen, {"module": lambda x, train: x}, "inputs rngs"),
+    "save": (save, {"directory": "/dev/null", "state": {}, "step": 1}, "directory rows score step"),
+    "restore": (
+        restore,
+        {"directory": "/dev/null", "like": {}},
+        "directory must_match params_only",
+    ),
+    "resume": (resume, {"directory": "c"}, "directory must_match say"),
+    "entries": (entries, {"directory": "c"}, "directory"),
+    "clean": (clean, {"directory": "c"}, "directory"),
+    "newest_intact": (newest_intact, {"directory": "c"}, "directory"),
+    "check_hook": (testing.check_hook, {"hook": Hook("h", {})}, "hook loop batches promotion"),
+    "check_loop": (testing.check_loop, {}, "loop batches profile seed promotion"),
+    "check_schedule": (testing.check_schedule, {"schedule": SCHEDULE}, "schedule steps profile"),
+    "examine": (testing.examine, {"tx_or_factory": SGD}, "profile seed promotion templates only"),
+    "law_tests": (testing.law_tests, {"tx_or_factory": SGD}, "profile seed promotion templates"),
+    "limit_valid": (data.limit_valid, {"dataset": IMAGES, "count": 3}, "dataset count"),
+    "bytes_of": (data.bytes_of, {"dataset": IMAGES, "split": "train"}, "dataset split"),
+    "steps_per_epoch": (data.steps_per_epoch, {"dataset": IMAGES, "batch_size": 2}, "dataset"),
+    "on_canvas": (data.on_canvas, {"dataset": IMAGES, "size": 8}, "dataset size scale side say"),
+    "valid_order": (data.valid_order, {"dataset": IMAGES, "batch_size": 2}, "dataset batch_size"),
+    "read_rows": (data.read_rows, {"path": "x", "spec": None}, "path spec"),
+    "text_source": (run.text_source, {"text": None, "batch_size": 2, "length": 3}, "text"),
+    "image_source": (
+        run.image_source,
+        {"dataset": IMAGES, "batch_size": 2, "size": 8},
+        "dataset batch_size size seed cache limit augmentation",
+    ),
+    "predictor": (run.predictor, {"apply": model, "params": {}, "model_state": {}}, "prepare"),
+    "with_guards": (run.with_guards, {"hooks": [], "options": run.RunOptions()}, "options"),
+    "mesh_for": (run.mesh_for, {"options": run.RunOptions()}, "options"),
     "cross_entropy": (cross_entropy, {"pred": jnp.ones((2, 3)), "batch": DATA}, "label_smoothing"),
 }
 TAKEN["compiled_fit"][1]["orders"] = ORDER[None]
@@ -433,6 +466,18 @@ def test_the_loop_refuses_what_it_took_for_something_else():
         (lambda: LOOP.init(PARAMS, seed=HUGE), ValueError, "Loop.init: `seed` must be"),
         (lambda: LOOP.init(PARAMS, {"carry": "no"}), TypeError, "Loop.init: `model_state` must be"),
         (lambda: fit(LOOP, STATE, [DATA], epochs=True), TypeError, "fit: `epochs` must be a whole"),
+        (lambda: fit(LOOP, STATE, KEY, epochs=1), TypeError, "fit: `train` must be batches"),
+        (lambda: fit(LOOP, STATE, [DATA], KEY, epochs=1), TypeError, "fit: `valid` must be batch"),
+        (
+            lambda: fit(LOOP, STATE, lambda epoch, start: None, epochs=1),
+            TypeError,
+            "fit: `train` must return batches; got None",
+        ),
+        (
+            lambda: fit(LOOP, STATE, [DATA], lambda: 3, epochs=1),
+            TypeError,
+            "fit: `valid` must return batches; got 3",
+        ),
         (lambda: from_linen(module, rngs="dropout"), TypeError, "from_linen: `rngs` must be a seq"),
         (
             lambda: epoch_order(jax.random.key(0), examples=4, batch_size=0),

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from gradtx.checkpoint.digests import flush_directory
 from gradtx.files import as_path
+from gradtx.kinds import checked
 
 NAME = re.compile(r"(\d{6,})-step-(\d+)")
 HIDDEN = re.compile(r"\.\d{6,}-step-\d+\.tmp")
@@ -59,6 +60,7 @@ class Entry(NamedTuple):
         return directory / f".{self.name}.tmp"
 
 
+@checked
 def entries(directory: str | Path) -> list[Entry]:
     """The checkpoints of a directory, oldest first; none if there is no such directory.
 
@@ -121,6 +123,7 @@ def _is_own(path: Path) -> bool:
     return all(OWN.fullmatch(inside.name) for inside in path.iterdir())
 
 
+@checked
 def clean(directory: str | Path) -> list[str]:
     """Remove what killed processes have left half-written; returns the names.
 

@@ -25,6 +25,7 @@ from gradtx.checkpoint.leaves import (
 from gradtx.checkpoint.meta import FILE, Meta, check_must_match, read_meta
 from gradtx.checkpoint.orbax import orbax_version, read
 from gradtx.files import as_path
+from gradtx.kinds import checked
 from gradtx.sealed import Damaged
 
 PARAMS = ("params", "model_state")
@@ -49,11 +50,12 @@ class Restored:
     damaged: tuple[str, ...] = ()
 
 
+@checked
 def restore(
     directory: str | Path,
     like: Any,
     *,
-    must_match: Mapping[str, Any] | None = None,
+    must_match: Mapping[Any, Any] | None = None,
     params_only: bool = False,
 ) -> Restored:
     """Restore the newest intact checkpoint of `directory`, in the structure of `like`.
@@ -99,6 +101,7 @@ def restore(
     return Restored(with_leaves(like, values), entry.path(directory), meta, damaged)
 
 
+@checked
 def newest_intact(directory: str | Path) -> tuple[Entry, Meta, tuple[str, ...]]:
     """The newest checkpoint whose files are as they were saved, and what is wrong with newer ones.
 

@@ -11,14 +11,16 @@ import jax
 from gradtx.checkpoint.errors import CheckpointError
 from gradtx.checkpoint.layout import entries
 from gradtx.checkpoint.restoring import restore
+from gradtx.kinds import checked
 from gradtx.loop import History, TrainState
 from gradtx.output import counted, lossy
 
 
+@checked
 def resume(
     directory: str | Path,
     *,
-    must_match: Mapping[str, Any] | None = None,
+    must_match: Mapping[Any, Any] | None = None,
     say: Callable[[str], None] = lambda line: print(line, file=lossy(sys.stdout)),
 ) -> Callable[[TrainState], tuple[TrainState, History]]:
     """For `fit(..., resume=resume(directory))`: continue from the newest intact checkpoint.

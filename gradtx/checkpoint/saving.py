@@ -31,20 +31,22 @@ from gradtx.checkpoint.leaves import (
 from gradtx.checkpoint.meta import VERSION, Meta, as_json, write_meta
 from gradtx.checkpoint.orbax import begin_write, orbax_version, read
 from gradtx.files import as_path
-from gradtx.kinds import Kind, check_kind, is_number
+from gradtx.kinds import Kind, always, checked, is_number
 
-SCORE = Annotated[float, Kind("a number or None", lambda x: x is None or is_number(x))]
+Figure = Annotated[float, Kind("a number", is_number)]  # NaN, too: what was not measured
+Step = Annotated[int, Kind("a whole number of at least 0", always, lambda x: _number(x) >= 0)]
 OVERHEAD = 2**18  # bytes of a checkpoint beside its arrays, more than enough
 
 
+@checked
 def save(
     directory: str | Path,
     state: Any,
     *,
-    step: int,
-    must_match: Mapping[str, Any] | None = None,
-    rows: Sequence[Mapping[str, float]] = (),
-    score: float | None = None,
+    step: Step,
+    must_match: Mapping[Any, Any] | None = None,
+    rows: Sequence[Mapping[str, Figure]] = (),
+    score: Figure | None = None,
 ) -> Path:
     """Save `state` as the newest checkpoint of `directory`, and return its path when it is valid.
 
@@ -63,14 +65,15 @@ def save(
     return start_save(directory, state, step=step, **about).result()
 
 
+@checked
 def start_save(
     directory: str | Path,
     state: Any,
     *,
-    step: int,
-    must_match: Mapping[str, Any] | None = None,
-    rows: Sequence[Mapping[str, float]] = (),
-    score: float | None = None,
+    step: Step,
+    must_match: Mapping[Any, Any] | None = None,
+    rows: Sequence[Mapping[str, Figure]] = (),
+    score: Figure | None = None,
 ) -> Future[Path]:
     """Begin to save `state`; the future gives the path when the checkpoint is valid.
 
@@ -98,8 +101,7 @@ def start_save(
             for a path that another leaf has too.
         OSError: if the directory is a file or can't be written.
     """
-    step = _step_number(step)
-    check_kind("checkpoint", "score", SCORE, score, None)
+    step = _number(step)
     leaves = leaves_of(state)
     check_leaves(leaves)
     copies = {name: copy_leaf(leaf) for name, leaf in leaves.items()}
@@ -134,18 +136,12 @@ def start_save(
     return future
 
 
-def _step_number(step: Any) -> int:
-    """`step` as an integer of Python's; the name of one below 0 could not be read back."""
+def _number(step: Any) -> int:
+    """`step` as an integer of Python's, or -1; the name of one below 0 could not be read back."""
     try:
-        number = -1 if isinstance(step, bool) else operator.index(step)
+        return -1 if isinstance(step, bool) else operator.index(step)
     except TypeError:
-        number = -1
-    if number < 0:
-        raise ValueError(
-            f"checkpoint: `step` must be a whole number of at least 0; got {step!r}. Pass the"
-            " number of updates made, as int(state.step)."
-        )
-    return number
+        return -1
 
 
 def _check_no_file(directory: Path) -> None:

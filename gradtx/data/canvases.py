@@ -11,10 +11,12 @@ from gradtx.data.dataset import Dataset
 from gradtx.data.errors import DataError
 from gradtx.data.photo_source import PhotoSource
 from gradtx.files import as_path, printable
+from gradtx.kinds import checked
 
 LIMIT = 20e9  # bytes
 
 
+@checked
 def on_canvas(
     dataset: Dataset,
     *,

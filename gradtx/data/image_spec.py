@@ -15,6 +15,7 @@ from gradtx.data.dataset import Dataset
 from gradtx.data.errors import DataError
 from gradtx.data.image_file import ImageError, open_image
 from gradtx.files import as_path, printable
+from gradtx.kinds import checked
 from gradtx.sealed import Damaged, read_json, write_json
 
 REMEDY = "Name image files."
@@ -143,6 +144,7 @@ def _is_augmentation(entries: Any) -> bool:
     return True
 
 
+@checked
 def read_images(paths: Sequence[str | Path], spec: ImageSpec) -> np.ndarray:
     """Image files as float32[n, size, size, channels], prepared as for validation.
 
@@ -161,6 +163,7 @@ def read_images(paths: Sequence[str | Path], spec: ImageSpec) -> np.ndarray:
     return np.concatenate([np.asarray(prepare(read_rows(path, spec))) for path in paths])
 
 
+@checked
 def read_rows(path: str | Path, spec: ImageSpec) -> dict[str, np.ndarray]:
     """An image file as `Source.rows` gives it, a batch of one, without a label.
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from gradtx.data.dataset import Dataset
 from gradtx.data.errors import DataError
+from gradtx.kinds import checked
 
 
 class Order(NamedTuple):
@@ -22,6 +23,7 @@ class Order(NamedTuple):
     weight: np.ndarray
 
 
+@checked
 def steps_per_epoch(dataset: Dataset, batch_size: int) -> int:
     """The number of full training batches in an epoch: len(train) // batch_size.
 
@@ -42,6 +44,7 @@ def steps_per_epoch(dataset: Dataset, batch_size: int) -> int:
     return steps
 
 
+@checked
 def train_order(
     dataset: Dataset,
     *,
@@ -77,6 +80,7 @@ def train_order(
     return Order(rows, np.ones(rows.shape, np.float32))
 
 
+@checked
 def valid_order(dataset: Dataset, *, batch_size: int, shard: tuple[int, int] = (0, 1)) -> Order:
     """The batches of the validation set, in its order; the last is filled up with weight 0.
 
@@ -113,6 +117,7 @@ def spared(readable: np.ndarray) -> np.ndarray:
     return np.where(readable | ~readable.any(axis=-1, keepdims=True), rows, first)
 
 
+@checked
 def only_readable(order: Order, readable: np.ndarray) -> Order:
     """The order with weight 0 for what cannot be read, and another image in its place.
 

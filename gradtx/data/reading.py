@@ -8,6 +8,7 @@ from gradtx.data.dataset import Dataset, Source
 from gradtx.data.errors import DataError
 from gradtx.data.order import spared
 from gradtx.data.skipped import SkippedImages
+from gradtx.kinds import checked
 
 Batch = Mapping[str, np.ndarray]
 """dict(image=uint8[b, h, w, c], label=int32[b], weight=float32[b], id=int32[b]); of photos also
@@ -98,6 +99,7 @@ def first() -> np.ndarray:
     return np.zeros(1, int)
 
 
+@checked
 def bytes_of(dataset: Dataset, split: str) -> int:
     """What a whole split takes, in bytes.
 

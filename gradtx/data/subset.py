@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gradtx.data.dataset import Dataset, Examples, Source
+from gradtx.kinds import checked
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +35,7 @@ class Subset:
         return self.source.rows(self.indices[indices])
 
 
+@checked
 def limit_valid(dataset: Dataset, count: int) -> Dataset:
     """The data set with `count` validation images, if it has more, spread over the classes.
 

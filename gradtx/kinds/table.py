@@ -7,7 +7,7 @@ from functools import cache
 from inspect import signature
 from os import PathLike
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
@@ -46,6 +46,12 @@ def kind_of(annotation: Any) -> Kind | None:
         return _row([kind_of(x) for x in inner])
     if origin in (tuple, list, Sequence, Collection, Iterable):
         return _several(origin, kind_of(inner[0]))
+    if origin is Literal:
+        return Kind(
+            f"one of {', '.join(map(repr, inner))}",
+            lambda x: type(x) in map(type, inner),
+            lambda x: x in inner,
+        )
     if origin is Mapping:
         return _by_name(*[kind_of(x) for x in inner])
     ours = isinstance(annotation, type) and annotation.__module__.startswith("gradtx.")
@@ -93,8 +99,13 @@ def _all(kind: Kind | None, values: Iterable[Any]) -> bool:
     return kind is None or all(map(kind.admits, values))
 
 
+def _fit(kind: Kind | None, values: Iterable[Any]) -> bool:
+    return kind is None or all(map(kind.fits, values))
+
+
 def _row(kinds: Sequence[Kind | None]) -> Kind:
-    fits = lambda x: isinstance(x, tuple | list) and len(x) == len(kinds)
+    each = lambda x: all(_fit(kind, [value]) for kind, value in zip(kinds, x, strict=True))
+    fits = lambda x: isinstance(x, tuple | list) and len(x) == len(kinds) and each(x)
     holds = lambda x: all(_all(kind, [value]) for kind, value in zip(kinds, x, strict=True))
     return Kind(f"({', '.join(kind.what if kind else 'anything' for kind in kinds)})", fits, holds)
 
@@ -103,7 +114,7 @@ def _several(origin: Any, kind: Kind | None) -> Kind:
     known = lambda x: isinstance(x, Sequence) or is_array(x)
     single = lambda x: isinstance(x, str | bytes | Mapping) or getattr(x, "shape", None) == ()
     sized = (lambda x: isinstance(x, Iterable)) if origin is Iterable else known
-    fits = lambda x: sized(x) and not single(x)
+    fits = lambda x: sized(x) and not single(x) and (not known(x) or _fit(kind, x))
     holds = lambda x: not known(x) or _all(kind, x)  # an iterator can be read once, so not here
     each = f", each {kind.what}" if kind else ""
     return Kind(f"a sequence{each}", fits, holds)
@@ -112,4 +123,5 @@ def _several(origin: Any, kind: Kind | None) -> Kind:
 def _by_name(key: Kind | None, value: Kind | None) -> Kind:
     holds = lambda x: _all(key, x) and _all(value, x.values())
     each = " to ".join(kind.what for kind in (key, value) if kind)
-    return Kind(f"a dict of {each}" if each else "a dict", lambda x: isinstance(x, Mapping), holds)
+    fits = lambda x: isinstance(x, Mapping) and _fit(key, x) and _fit(value, x.values())
+    return Kind(f"a dict of {each}" if each else "a dict", fits, holds)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from numbers import Integral
 from typing import Any
 
-from gradtx.kinds import check_kind
+from gradtx.kinds import check_kind, is_array
 from gradtx.loop.loop import Loop
 from gradtx.loop.observer import Observer
 from gradtx.loop.phases import Level
@@ -27,9 +27,7 @@ def check_kinds(loop: Any, state: Any, train: Any, valid: Any, epochs: Any, obse
     Raises:
         TypeError: naming the argument that is of another kind.
     """
-    # A dict is one batch, and what it gives one after another are names.
-    several = lambda x: isinstance(x, Iterable) and not isinstance(x, Mapping | str)
-    batches = lambda x: callable(x) or several(x)
+    batches = lambda x: callable(x) or _several(x)
     observed = isinstance(observers, Iterable) and all(isinstance(o, Observer) for o in observers)
     _require(isinstance(loop, Loop), "loop", loop, "a Loop", "Pass gradtx.loop.Loop(...)")
     is_state = isinstance(state, TrainState)
@@ -41,6 +39,33 @@ def check_kinds(loop: Any, state: Any, train: Any, valid: Any, epochs: Any, obse
     _require(whole, "epochs", epochs, "a whole number", "Pass for example 5")
     call = "Call the factory: progress()"
     _require(observed, "observers", observers, "a list of Observers", call)
+
+
+def _several(x: Any) -> bool:
+    """Whether it may give batches; a dict is one, and what it gives one after another are names."""
+    if is_array(x):
+        return x.shape != () and "key" not in str(x.dtype)
+    return isinstance(x, Iterable) and not isinstance(x, Mapping | str | bytes)
+
+
+def batches_of(name: str, given: Any, *position: int) -> Iterable[Any]:
+    """The batches that an argument of `fit` gives.
+
+    Args:
+        name: of the argument.
+        given: batches, or a function that returns them.
+        position: what the function is called with.
+
+    Raises:
+        TypeError: if the function returns something else.
+    """
+    batches: Any = given(*position) if callable(given) else given
+    if not _several(batches):
+        raise TypeError(
+            f"fit: `{name}` must return batches; got {batches!r:.200}. Return a list, or an"
+            " iterator, of them."
+        )
+    return batches
 
 
 def _require(is_right: bool, name: str, given: Any, what: str, do: str) -> None:

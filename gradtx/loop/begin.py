@@ -1,11 +1,12 @@
 """What is found out before a fit begins, when nothing is lost yet."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from numbers import Number
 from typing import Any
 
 import jax
+import numpy as np
 
 from gradtx.core.tree import path_name
 from gradtx.loop.form import difference, spec
@@ -36,7 +37,7 @@ def check_watched(
         ValueError: naming who watches what.
     """
     watchers = [(f"hook {hook.name!r}", hook.watches) for hook in loop.hooks]
-    watchers += [("an observer", observer.watches) for observer in observers]
+    watchers += [(observer.described, observer.watches) for observer in observers]
     columns = list(state.metrics.figures)
     for who, column in watchers:
         if column is not None and column not in columns:
@@ -129,6 +130,7 @@ def check_batch(name: str, batch: Any) -> None:
 
     Raises:
         TypeError: naming the first leaf that is neither.
+        ValueError: for a weight that is negative or not finite, where the host has it.
     """
     for path, leaf in jax.tree.leaves_with_path(batch):
         kind = getattr(getattr(leaf, "dtype", None), "kind", "")  # of object or text: no array
@@ -136,4 +138,12 @@ def check_batch(name: str, batch: Any) -> None:
             raise TypeError(
                 f"fit: every leaf of a batch of `{name}` must be an array of numbers; got"
                 f" {spec(leaf)} at {path_name(path)}. Leave out what the model can't use."
+            )
+    weight = batch.get("weight") if isinstance(batch, Mapping) else None
+    if isinstance(weight, np.ndarray):  # one on a device is not waited for
+        bad = weight[~(np.isfinite(weight) & (weight >= 0))]
+        if bad.size:
+            raise ValueError(
+                f'fit: batch["weight"] of `{name}` must be finite and not negative; got'
+                f" {bad.flat[0]:g}. Give an example that does not count the weight 0."
             )

@@ -11,6 +11,7 @@ import numpy as np
 
 from gradtx.loop import phases
 from gradtx.loop.arguments import (
+    batches_of,
     check_kinds,
     check_options,
     check_position,
@@ -134,13 +135,13 @@ def _run(
 
 
 def _valid_batches(valid: Any) -> Any:
-    return valid() if callable(valid) else valid
+    return batches_of("valid", valid)
 
 
 def _batches(train: Batches, at: Position) -> Any:
     """The training batches of an epoch, from a position on."""
     if callable(train):
-        return train(at.epoch, at.batch)
+        return batches_of("train", train, at.epoch, at.batch)
     return itertools.islice(train, at.batch, None)
 
 

@@ -78,6 +78,7 @@ class Observer:
         watches: the column of the epoch table that it judges; a fit must have it. None for none.
         reads: step -> whether after_batch reads the state when `step` steps are done, over all
             fits; asked once for each step, in order, some steps before. By default at every step.
+        name: what messages call it; by default its functions are named.
 
     Raises:
         TypeError: if one of these is something else.
@@ -88,6 +89,7 @@ class Observer:
     flush: Callable[[], None] = lambda: None
     watches: str | None = None
     reads: Callable[[int], bool] = _every
+    name: str = ""
 
     def __post_init__(self) -> None:
         for event in self.on:
@@ -96,3 +98,11 @@ class Observer:
                     f"Observer: `on` must have events that are observed; got {event!r}. Use one of:"
                     f" {', '.join(OBSERVED)}; a Hook for others."
                 )
+
+    @property
+    def described(self) -> str:
+        """What messages call it."""
+        if self.name:
+            return f"observer {self.name!r}"
+        functions = (getattr(f, "__qualname__", type(f).__name__) for f in self.on.values())
+        return f"the observer of {', '.join(dict.fromkeys(functions)) or 'nothing'}"

@@ -52,7 +52,7 @@ def _mean_loss(loop: Loop, context: StepContext) -> StepContext:
     loss = sum(weight losses) / sum(weight)        weight = 1 where the batch has none
     """
     losses, count = call_loss(loop, context), _count(loop, context.batch)
-    check_values("`loss`", losses, count)
+    check_values("`loss`", losses, count, context.batch)
     losses = losses.astype(compute_dtype(losses))
     weight = weight_of(context.batch, len(losses))
     total = total_weight(weight, len(losses))

@@ -11,6 +11,15 @@ from gradtx.core.examples import count_examples, has_rows
 PyTree = Any
 
 
+def has_weights(batch: Any) -> bool:
+    """Whether a batch is a dict with an entry "weight".
+
+    Args:
+        batch: a batch.
+    """
+    return isinstance(batch, Mapping) and batch.get("weight") is not None
+
+
 def weight_of(batch: Any, count: int | None = None) -> jax.Array | None:
     """The weights of a batch's examples, float[n] or another number's dtype; None if it has none.
 
@@ -21,10 +30,9 @@ def weight_of(batch: Any, count: int | None = None) -> jax.Array | None:
     Raises:
         ValueError: unless there is one weight for each example.
     """
-    weight = batch.get("weight") if isinstance(batch, Mapping) else None
-    if weight is None:
+    if not has_weights(batch):
         return None
-    weight = jnp.asarray(weight)
+    weight = jnp.asarray(batch["weight"])
     if weight.ndim != 1 or (count is not None and len(weight) != count):
         wanted = "n" if count is None else count
         raise ValueError(
@@ -34,22 +42,26 @@ def weight_of(batch: Any, count: int | None = None) -> jax.Array | None:
     return weight
 
 
-def check_values(what: str, values: jax.Array, count: int | None) -> None:
+def check_values(what: str, values: jax.Array, count: int | None, batch: Any = None) -> None:
     """Require one value for each example, not one for the batch, nor a column of them.
 
     Args:
         what: who made them, for the message.
         values: the losses or the metric of a batch.
         count: the number of its examples, if it is known.
+        batch: the batch, whose weights are at fault if all else has as many rows as `values`.
 
     Raises:
-        ValueError: if they have another shape.
+        ValueError: if they have another shape, or the weights have.
     """
     if 0 in (count, jnp.size(values)):
         raise ValueError(
             "Loop: a batch must have one example at least; got none. Leave empty batches out."
         )
     if jnp.ndim(values) != 1 or (count is not None and len(values) != count):
+        rest = {k: x for k, x in batch.items() if k != "weight"} if has_weights(batch) else None
+        if jnp.ndim(values) == 1 and count_examples(rest) == len(values):
+            weight_of(batch, len(values))  # which says so
         wanted = "" if count is None else f" of {count}"
         raise ValueError(
             "Loop: `loss` and metrics must return one value for each example, a vector"

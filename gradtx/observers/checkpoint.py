@@ -83,6 +83,7 @@ def checkpoint(
         },
         watches=best and best[0],
         reads=saver.reads,
+        name="checkpoint",
     )
 
 

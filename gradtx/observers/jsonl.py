@@ -102,6 +102,7 @@ def jsonl(
         },
         flush=lambda: metrics.add(_steps(logs.take())),
         reads=never,
+        name="jsonl",
     )
 
 

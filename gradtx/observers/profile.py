@@ -71,4 +71,5 @@ def profile(
     return Observer(
         {"before_fit": before_fit, "after_batch": after_batch, "after_fit": after_fit},
         reads=lambda step: first is not None and step in (first, first + steps),
+        name="profile",
     )

@@ -91,6 +91,7 @@ def progress(
             "after_fit": after_fit,
         },
         reads=never,
+        name="progress",
     )
 
 

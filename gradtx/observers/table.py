@@ -46,7 +46,9 @@ def table(*, file: TextIO | None = None) -> Observer:
         for line in lines.end():
             show(line)
 
-    return Observer({"before_fit": before_fit, "after_epoch": after_epoch, "after_fit": after_fit})
+    return Observer(
+        {"before_fit": before_fit, "after_epoch": after_epoch, "after_fit": after_fit}, name="table"
+    )
 
 
 @dataclass

@@ -76,6 +76,7 @@ def tensorboard(log_dir: str | Path) -> Observer:
         },
         flush=lambda: file.write(steps()),
         reads=never,
+        name="tensorboard",
     )
 
 

@@ -3,6 +3,7 @@
 import jax
 from jax.sharding import Mesh
 
+from gradtx.kinds import checked
 from gradtx.loop import TrainState
 from gradtx.parallel.mesh import make_mesh, place_batches, shard_state
 from gradtx.parallel.processes import say
@@ -10,6 +11,7 @@ from gradtx.run.options import RunOptions
 from gradtx.run.sources import BatchSource
 
 
+@checked
 def mesh_for(options: RunOptions) -> Mesh | None:
     """The mesh of all devices; None for one process without `--mesh`.
 
@@ -38,6 +40,7 @@ def mesh_for(options: RunOptions) -> Mesh | None:
     return mesh
 
 
+@checked
 def on_mesh(
     state: TrainState, source: BatchSource, mesh: Mesh | None
 ) -> tuple[TrainState, BatchSource]:

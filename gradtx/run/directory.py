@@ -13,6 +13,7 @@ from gradtx.checkpoint.layout import entries
 from gradtx.checkpoint.meta import check_must_match, read_meta
 from gradtx.config import convert, flag, parse
 from gradtx.files import as_path
+from gradtx.kinds import checked
 from gradtx.parallel.processes import from_first, is_first
 from gradtx.run.errors import short
 from gradtx.run.lock import lock
@@ -110,6 +111,7 @@ def read_entries(path: Path, *, without: Collection[str] = ()) -> dict[str, Any]
     return {name: value for name, value in saved.items() if name not in without}
 
 
+@checked
 def read_config(cls: type[C], run: Path, argv: Sequence[str] = (), where: str = "`RUN`") -> C:
     """The options of the run in a directory, with what a command line changes of them.
 

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import jax
 
+from gradtx.kinds import checked
 from gradtx.loop import Loop, TrainState
 
 T = TypeVar("T")
@@ -14,6 +15,7 @@ T = TypeVar("T")
 LESS = {"xla_backend_optimization_level": 1}
 
 
+@checked
 def first_state(
     loop: Loop, init: Callable[[jax.Array], tuple[Any, Any]], *, seed: int = 0
 ) -> TrainState:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 
 from gradtx.hooks import clip_gradients, loss_scaling, skip_nonfinite, terminate_on_nan
+from gradtx.kinds import checked
 from gradtx.loop import Hook
 from gradtx.precision import Policy
 from gradtx.run.options import RunOptions
@@ -11,6 +12,7 @@ from gradtx.run.options import RunOptions
 MOST_SKIPPED = 5  # in a row
 
 
+@checked
 def with_guards(hooks: Iterable[Hook], options: RunOptions) -> list[Hook]:
     """`hooks`, and those that `--nonfinite`, `--log-gradient-norm` and `--precision` ask for.
 

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from gradtx.data.image_spec import ImageSpec
+from gradtx.kinds import checked
 from gradtx.loop import from_linen
 from gradtx.precision import Policy, with_policy
 from gradtx.run.train_options import IGNORED, TrainOptions
@@ -25,6 +26,7 @@ class Model(NamedTuple):
     init: Callable[[jax.Array], tuple[Any, Any]]
 
 
+@checked
 def linen_model(
     module: Any, example: np.ndarray, *, inputs: str = "image", precision: str = "f32"
 ) -> Model:
@@ -46,6 +48,7 @@ def linen_model(
     return Model(apply, init)
 
 
+@checked
 def image_model(
     options: TrainOptions, spec: ImageSpec, models: Mapping[str, Callable[..., Any]]
 ) -> Model:

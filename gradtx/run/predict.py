@@ -13,6 +13,7 @@ from gradtx.checkpoint import Restored, restore
 from gradtx.config import Parser
 from gradtx.data.image_spec import ImageSpec, read_images
 from gradtx.files import as_path, printable
+from gradtx.kinds import checked
 from gradtx.output import lossy_output
 from gradtx.parallel.processes import say
 from gradtx.run.compiled import keep_compiled
@@ -93,6 +94,7 @@ def _predict(
             say(f"  {share:7.2%}  {name}")
 
 
+@checked
 def restore_model(model: Model, run: Path) -> Restored:
     """The parameters and the model state of a run's newest checkpoint, without its optimizer.
 

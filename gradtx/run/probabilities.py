@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradtx.core.tree import compute_dtype
+from gradtx.kinds import checked
 
 
+@checked
 def predictor(
     apply: Callable[..., Any],
     params: Any,
@@ -65,6 +67,7 @@ def top(probabilities: np.ndarray, classes: Sequence[Any], count: int) -> list[t
     return [(classes[i], float(probabilities[i])) for i in order]
 
 
+@checked
 def predict_images(
     apply: Callable[..., Any],
     params: Any,

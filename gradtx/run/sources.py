@@ -12,6 +12,7 @@ from gradtx import data
 from gradtx.augment import Augmentation
 from gradtx.data.text import Text, count_batches, moby_dick, text_batches
 from gradtx.files import CACHE, as_path
+from gradtx.kinds import checked
 from gradtx.parallel.mesh import own_rows
 from gradtx.parallel.processes import first_before_others, say
 from gradtx.run.placement import Cache, Resident, on_device
@@ -42,6 +43,7 @@ class BatchSource(NamedTuple):
     skipped: data.SkippedImages | None = None
 
 
+@checked
 def load_images(options: TrainOptions) -> data.Dataset:
     """The data set that `--dataset` names; prints which it is.
 
@@ -120,6 +122,7 @@ def load_text() -> Text:
     return text
 
 
+@checked
 def image_source(
     dataset: data.Dataset,
     *,
@@ -188,6 +191,7 @@ def image_source(
     return BatchSource(train, valid, *about)
 
 
+@checked
 def text_source(
     text: Text, *, batch_size: int, length: int, limit: int | None = None
 ) -> BatchSource:

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import optax
 
+from gradtx.kinds import checked
 from gradtx.testing.claims import Claims, make_claims
 from gradtx.testing.code import counterexample
 from gradtx.testing.law import LAWS, Law, check_only
@@ -49,6 +50,7 @@ class Subject:
         return lambda **values: _with_extra(self.factory(**values), self.extra_args)
 
 
+@checked
 def check_transformation(
     tx_or_factory: Any,
     *,
@@ -91,6 +93,7 @@ def check_transformation(
     return report.or_raise("check_transformation")
 
 
+@checked
 def examine(
     tx_or_factory: Any,
     *,

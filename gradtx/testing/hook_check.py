@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from gradtx.kinds import checked
 from gradtx.loop import Hook, Loop
 from gradtx.testing.code import importable
 from gradtx.testing.fixture import Fixture, PyTree, default_fixture
@@ -15,6 +16,7 @@ from gradtx.testing.search import Profile, search
 from gradtx.testing.strategies import event_scripts
 
 
+@checked
 def check_hook(
     hook: Hook | Callable[[], Hook],
     *,
@@ -110,6 +112,7 @@ def _hook_code(law: Law, hook: Any, own_fixture: bool) -> str:
     return "\n".join(lines)
 
 
+@checked
 def check_loop(
     loop: Loop | None = None,
     *,

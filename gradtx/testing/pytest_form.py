@@ -3,9 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from gradtx.kinds import checked
 from gradtx.testing.check import PyTree, applicable, make_subject, run_laws
 
 
+@checked
 def law_tests(
     tx_or_factory: Any,
     *,

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradtx.kinds import Natural, checked
 from gradtx.testing.code import expression
 from gradtx.testing.law import Law, LawViolation, law, select_claims
 from gradtx.testing.promotion import rules
@@ -193,10 +194,11 @@ CLAIMS: dict[str, Any] = {
 }
 
 
+@checked
 def check_schedule(
     schedule: Callable,
     *,
-    steps: int = 100,
+    steps: Natural = 100,
     profile: str = "quick",
     promotion: str | None = None,
     **claims: Any,

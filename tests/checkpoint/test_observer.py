@@ -272,15 +272,25 @@ def test_a_save_of_a_fit_that_raised_ends_before_the_next_begins(tmp_path, monke
         ({"best": ("mae", "up")}, r"`best` must be \(column"),
         (
             {"best": ("f1", "max")},
-            "an observer watches 'f1', which must be in the epoch table; its",
+            "observer 'checkpoint' watches 'f1', which must be in the epoch table; its",
         ),
-        ({"best": ("valid_loss", "min")}, "an observer watches 'valid_loss', which needs validati"),
+        (
+            {"best": ("valid_loss", "min")},
+            "'checkpoint' watches 'valid_loss', which needs",
+        ),
     ],
 )
 def test_bad_arguments_are_refused(tmp_path, wrong, said):
     loop, state = made()
     with pytest.raises(ValueError, match=said):
         fit(loop, state, BATCHES, epochs=1, observers=[checkpoint(tmp_path, **wrong)])
+
+
+def test_an_observer_without_a_name_is_told_by_its_functions():
+    loop, state = made()
+    mine = Observer({"after_epoch": print}, watches="f1")
+    with pytest.raises(ValueError, match="the observer of print watches 'f1'"):
+        fit(loop, state, BATCHES, epochs=1, observers=[mine])
 
 
 def test_without_orbax_it_says_what_to_install_before_the_fit(tmp_path, monkeypatch):

@@ -259,14 +259,31 @@ def test_an_empty_or_absent_directory_is_an_error_that_says_so(tmp_path):
 
 @pytest.mark.parametrize("step", [-1, 2.5, "3", None, True])
 def test_a_step_that_no_name_can_hold_is_refused(tmp_path, step):
-    message = rf"^checkpoint: `step` must be a whole number of at least 0; got {step!r}\."
+    message = rf"^save: `step` must be a whole number of at least 0; got {step!r}\."
     with pytest.raises(ValueError, match=message):
         save(tmp_path / "new", {"x": np.ones(2)}, step=step)
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize(
+    "rows", [[{"a": "text"}], [{1: 0.5}], [0.5], "rows", {"a": 1.0}, [{"a": None}], 3]
+)
+def test_rows_that_are_no_table_are_refused(tmp_path, rows):
+    with pytest.raises(
+        TypeError, match=r"^save: `rows` must be a sequence, each a dict of text to"
+    ):
+        save(tmp_path / "new", {"x": np.ones(2)}, step=1, rows=rows)
+    assert not (tmp_path / "new").exists()
+
+
+def test_rows_may_have_what_was_not_measured(tmp_path):
+    rows = [{"epoch": 0, "valid_loss": float("nan"), "a": np.float32(0.5)}]
+    path = save(tmp_path, {"x": np.ones(2)}, step=1, rows=rows)
+    assert np.isnan(restore(path.parent, {"x": np.ones(2)}).meta.rows[0]["valid_loss"])
+
+
 def test_a_score_that_is_no_number_is_refused(tmp_path):
-    with pytest.raises(TypeError, match=r"^checkpoint: `score` must be a number or None; got str"):
+    with pytest.raises(TypeError, match=r"^save: `score` must be a number or None; got str"):
         save(tmp_path / "new", {"x": np.ones(2)}, step=1, score="good")
     assert not (tmp_path / "new").exists()
 

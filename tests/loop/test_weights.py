@@ -92,6 +92,7 @@ COLUMN = [
     ({"loss": lambda p, b: small.loss(p, b)[:3]}, {}, r"a vector of 8; `loss` got shape \(3,\)"),
     ({}, {"weight": KEPT[:, None]}, r'batch\["weight"\] must be float\[n\].*got shape \(8, 1\)'),
     ({}, {"weight": jnp.ones(())}, r"must be float\[n\], one weight .*got shape \(\)"),
+    ({}, {"weight": KEPT[:3]}, r'batch\["weight"\] must be float\[8\].*got shape \(3,\)'),
     ({"examples": "n"}, {}, r"must have the entry 'n', which `examples` names; got \['x', 'y'\]"),
 ]
 
@@ -110,6 +111,17 @@ def test_a_column_of_weights_is_refused_before_a_hook_uses_it():
     batch = BATCH | {"y": jnp.zeros(8, jnp.int32), "weight": KEPT[:, None]}
     with pytest.raises(ValueError, match=r'batch\["weight"\] must be float\[n\]'):
         jax.eval_shape(lambda state: train_step(loop, state, batch), small.start(loop))
+
+
+@pytest.mark.parametrize("bad", [np.nan, -1.0, np.inf])
+@pytest.mark.parametrize("name", ["train", "valid"])
+def test_weights_that_are_none_are_refused_before_a_fit(name, bad):
+    weight = np.asarray(KEPT).copy()
+    loop, good = small.make(), [BATCH | {"weight": np.asarray(KEPT)}]
+    batches = {"train": good, "valid": good} | {name: [BATCH | {"weight": weight}]}
+    weight[3] = bad
+    with pytest.raises(ValueError, match=rf'batch\["weight"\] of `{name}` must be finite and not'):
+        fit(loop, small.start(loop), **batches, epochs=1)
 
 
 # --- the size of a batch ---

@@ -163,7 +163,7 @@ def test_undeclared_order_is_caught():
     ("call", "error", "message"),
     [
         (lambda: check_schedule(S.constant(1.0), start=1), TypeError, "Did you mean `starts_at`"),
-        (lambda: check_hook(3), TypeError, "check_hook: needs a Hook"),
+        (lambda: check_hook(3), TypeError, "check_hook: `hook` must be a Hook or a function"),
         (lambda: check_hook(tracing, observe=True), TypeError, "Known claims: observes"),
         (lambda: check_loop(params={}), ValueError, "go together"),
     ],
