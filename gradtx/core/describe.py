@@ -9,7 +9,7 @@ import jax
 from gradtx.core.hyperparams import PerGroup, source_of
 from gradtx.core.state import structure_of
 from gradtx.core.transformation import as_transformation, check_arrays
-from gradtx.core.tree import PyTree, dtype_of, is_none, path_name, shape_of
+from gradtx.core.tree import PyTree, dtype_of, is_none, named_leaves, shape_of
 
 
 @dataclass(frozen=True)
@@ -93,20 +93,20 @@ def describe(tx: Any, params: PyTree) -> Description:
         steps.setdefault(path, []).append(name)
     rows = [
         Row(name, shape_of(x), str(dtype_of(x)), tuple(steps.get(name, ())))
-        for name, x in _named_leaves(params)
+        for name, x in _present(params)
     ]
     return Description(tuple(rows))
 
 
-def _named_leaves(tree: PyTree) -> list[tuple[str, Any]]:
-    return [(path_name(path), x) for path, x in jax.tree_util.tree_leaves_with_path(tree)]
+def _present(tree: PyTree) -> list[tuple[str, Any]]:
+    return [(path, x) for path, x in named_leaves(tree) if x is not None]
 
 
 def _visits(tx: Any, params: PyTree) -> Iterator[tuple[str, str]]:
     """(path, transform as text) for each leaf and each transform it passes, in order."""
     structure = structure_of(tx)
     if structure is None:
-        yield from ((path, _foreign_name(tx)) for path, _ in _named_leaves(params))
+        yield from ((path, _foreign_name(tx)) for path, _ in _present(params))
         return
     if structure.name != "chain" and not structure.select:
         yield from _labeled(structure, params)
@@ -130,15 +130,14 @@ def _labeled(structure: Any, params: PyTree) -> Iterator[tuple[str, str]]:
         for key, spec in structure.hyperparams.items()
         if isinstance(spec, PerGroup)
     }
-    flat = jax.tree_util.tree_flatten_with_path(params, is_leaf=is_none)[0]
-    for i, (path, leaf) in enumerate(flat):
+    for i, (path, leaf) in enumerate(named_leaves(params)):
         if leaf is None:
             continue
         given = ", ".join(
             f"{key}={_value(spec, labels[key][i] if key in labels else None)}"
             for key, spec in structure.hyperparams.items()
         )
-        yield path_name(path), f"{structure.name}({given})"
+        yield path, f"{structure.name}({given})"
 
 
 def _value(spec: Any, label: Any) -> str:

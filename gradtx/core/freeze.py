@@ -8,7 +8,7 @@ import optax
 from gradtx.core.groups import matching, some
 from gradtx.core.partition import Mask, labels_of_mask, masked, partition_as, set_to_zero
 from gradtx.core.transformation import GradientTransformation, as_transformation
-from gradtx.core.tree import PyTree, path_name
+from gradtx.core.tree import PyTree, named_leaves
 from gradtx.kinds import checked
 
 
@@ -93,7 +93,7 @@ def _that_matches(where: str, tx: GradientTransformation, mask: Mask) -> Gradien
         return tx
 
     def init(params: PyTree) -> Any:
-        paths = [path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+        paths = [path for path, leaf in named_leaves(params) if leaf is not None]
         if paths and not any(jax.tree.leaves(matching(mask)(params))):
             raise ValueError(
                 f"{where}.init: a pattern must match a parameter; got {mask!r}, which matches"

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 
 from gradtx.core.hyperparams import OneValue, PerGroup, Schedule, source_of
-from gradtx.core.tree import PyTree, dtype_of, is_none, path_name, shape_of
+from gradtx.core.tree import PyTree, dtype_of, is_none, named_leaves, path_name, shape_of
 from gradtx.kinds import checked, takes
 
 Predicate = Callable[[str, Any], bool]
@@ -59,8 +59,7 @@ class LabelBy:
 
     def __call__(self, tree: PyTree) -> PyTree:
         """The label of each leaf of `tree`; `None` for a leaf that is `None`."""
-        flat, treedef = jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_none)
-        named = [(path_name(path), leaf) for path, leaf in flat]
+        named, treedef = named_leaves(tree), jax.tree.structure(tree, is_leaf=is_none)
         if not any(leaf is not None for _, leaf in named):
             return treedef.unflatten([None] * len(named))
         hits = [[name for name, rule in self.rules.items() if _hit(rule, *x)] for x in named]
@@ -156,9 +155,9 @@ def matching(*rules: Rule) -> Callable[[PyTree], PyTree]:
     """
 
     def mask(tree: PyTree) -> PyTree:
-        return jax.tree_util.tree_map_with_path(
-            lambda path, leaf: any(_hit(rule, path_name(path), leaf) for rule in rules), tree
-        )
+        named = [pair for pair in named_leaves(tree) if pair[1] is not None]
+        hits = [any(_hit(rule, *pair) for rule in rules) for pair in named]
+        return jax.tree.unflatten(jax.tree.structure(tree), hits)
 
     return mask
 

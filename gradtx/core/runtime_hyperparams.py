@@ -65,7 +65,9 @@ def set_hyperparams(state: Any, **values: Any) -> Any:
     for name, value in values.items():
         for target in _targets(name, named):
             new |= _leaves(name, target.path, target.origin, target.value, value)
-    return jax.tree_util.tree_map_with_path(lambda path, leaf: new.get(path, leaf), state)
+    # In an `nnx.Optimizer` the leaf is a step further down, in a variable.
+    put = lambda path, leaf: new.get(path, new.get(path[:-1], leaf))
+    return jax.tree_util.tree_map_with_path(put, state)
 
 
 @checked

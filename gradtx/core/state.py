@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 from jax.tree_util import DictKey, GetAttrKey
 
-from gradtx.core.tree import PyTree, upcast
+from gradtx.core.tree import PyTree, unboxed, upcast
 
 
 class StateInfo(NamedTuple):
@@ -181,7 +181,7 @@ class Named(NamedTuple):
     @property
     def value(self) -> Any:
         """float32[], or a dict of them by group."""
-        return self.owner.own_hyperparams[self.key]
+        return unboxed(self.owner.own_hyperparams[self.key])
 
     @property
     def origin(self) -> Any:

@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gradtx.core.flax_state import serialize_with_flax
 from gradtx.core.hyperparams import (
     Interval,
     Origin,
@@ -153,6 +154,7 @@ class _Rule:
     def init_state(self, params: PyTree) -> TransformState:
         """The state before any update."""
         where = f"{self.info.name}.init"
+        serialize_with_flax()
         check_arrays(where, "params", params)
         for spec in self.specs.values():
             if isinstance(spec, PerGroup):

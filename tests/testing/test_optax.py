@@ -9,11 +9,13 @@ import pytest
 
 import gradtx.testing
 from gradtx.testing import examine
+from gradtx.testing.law import LAWS
 from tests.testing.optax_transformations import ROWS
 from tests.transforms.table import OWN
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
 
+PYTREE = tuple(name for name, law in LAWS.items() if law.check.__module__.endswith(".pytree"))
 KNOWN = Path(gradtx.testing.__file__).with_name("KNOWN.md")
 name = lambda row: row.name
 
@@ -49,3 +51,9 @@ def test_every_known_defect_is_documented():
     text = KNOWN.read_text()
     for row in ROWS:
         assert all(f"`{law}`" in text for law in row.known), row.name
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if not row.represents], ids=name)
+def test_keeps_the_laws_of_the_pytree(row):
+    report = examined(row, only=PYTREE)
+    assert not set(report.failed) - set(row.known), str(report)
