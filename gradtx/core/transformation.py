@@ -159,10 +159,7 @@ class _Rule:
         for spec in self.specs.values():
             if isinstance(spec, PerGroup):
                 spec.labels(params)  # says which leaf has no group
-        own = {
-            key: init_hyperparam(where, key, spec, self.domains[key])
-            for key, spec in self.specs.items()
-        }
+        own = {k: init_hyperparam(where, k, x, self.domains[k]) for k, x in self.specs.items()}
         state = TransformState(self.info, {}, own, self.init(params))
         return with_count(state, jnp.zeros((), jnp.int32))
 
