@@ -6,16 +6,15 @@ from typing import Any
 import jax
 import numpy as np
 
-# The entries that say it, in this order, unless another one is named.
-SAYING = ("weight", "label")
 
-
-def count_examples(batch: Any, entry: str | None = None) -> int | None:
+def count_examples(
+    batch: Any, entry: str | None = None, *, label: str | int | None = None
+) -> int | None:
     """The number of examples in a batch, or None if the batch does not say it.
 
         n = len(batch[entry])       if an entry is named
             len(batch["weight"])    else, if the batch has weights
-            len(batch["label"])     else, if it has labels
+            len(batch[label])       else, if it has labels: "label", or as they are called
             n                       else, if all its arrays have the same length n
 
     Numbers and arrays without an axis have no length, and are passed over.
@@ -26,17 +25,21 @@ def count_examples(batch: Any, entry: str | None = None) -> int | None:
     Args:
         batch: a pytree of arrays and numbers, a dict as a rule.
         entry: the name of an entry that has one value for each example.
+        label: the name of the labels, or their place in a tuple.
 
     Raises:
         ValueError: if the named entry is not there, or it has no length.
     """
-    named = batch if isinstance(batch, Mapping) else {}
+    named: Any = batch if isinstance(batch, Mapping) else {}
     if entry is not None and entry not in named:
         raise ValueError(
             f"count_examples: the batch must have the entry {entry!r}, which `examples` names; got"
             f" {sorted(map(str, named)) or type(batch).__name__}. Name one that every batch has."
         )
-    for name in SAYING if entry is None else (entry,):
+    if isinstance(batch, tuple | list) and isinstance(label, int) and entry is None:
+        named = dict(enumerate(batch))
+    label = "label" if label is None else label
+    for name in ("weight", label) if entry is None else (entry,):
         if named.get(name) is not None:
             return _length(named[name], name)
     return _shared(batch)
@@ -52,7 +55,7 @@ def has_rows(x: Any, count: int | None) -> bool:
     return bool(np.shape(x)) and count in (None, np.shape(x)[0])
 
 
-def _length(value: Any, name: str) -> int:
+def _length(value: Any, name: str | int) -> int:
     length = _shared(value)
     if length is None:
         raise ValueError(

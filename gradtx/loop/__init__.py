@@ -1,12 +1,16 @@
 """The training loop: pure functions over one state, hooks at its events, three drivers."""
 
 from gradtx.loop.compiled import compiled_epoch, compiled_fit, epoch_order, population
+from gradtx.loop.equinox import from_equinox
 from gradtx.loop.events import EVENTS, Request
 from gradtx.loop.fit import fit
+from gradtx.loop.function import from_function
 from gradtx.loop.history import History, with_nan
 from gradtx.loop.hook import Hook, compose
-from gradtx.loop.loop import Loop, from_linen
+from gradtx.loop.linen import from_linen
+from gradtx.loop.loop import Loop
 from gradtx.loop.losses import accuracy, cross_entropy
+from gradtx.loop.nnx import from_nnx, nnx_module
 from gradtx.loop.observer import Observer, Report, never
 from gradtx.loop.phases import Level
 from gradtx.loop.rows import Rows, take
@@ -34,8 +38,12 @@ __all__ = [
     "epoch_order",
     "eval_step",
     "fit",
+    "from_equinox",
+    "from_function",
     "from_linen",
+    "from_nnx",
     "never",
+    "nnx_module",
     "population",
     "take",
     "train_step",

@@ -1,14 +1,15 @@
 """The arguments of `fit`: what is found wrong before anything is run."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from numbers import Integral
 from typing import Any
 
-from gradtx.kinds import check_kind, is_array
+from gradtx.kinds import check_kind
 from gradtx.loop.loop import Loop
 from gradtx.loop.observer import Observer
 from gradtx.loop.phases import Level
 from gradtx.loop.signature import check_signature
+from gradtx.loop.sources import are_several, arguments_of
 from gradtx.loop.state import TrainState
 from gradtx.loop.telling import Position
 
@@ -27,45 +28,18 @@ def check_kinds(loop: Any, state: Any, train: Any, valid: Any, epochs: Any, obse
     Raises:
         TypeError: naming the argument that is of another kind.
     """
-    batches = lambda x: callable(x) or _several(x)
+    batches = lambda x: callable(x) or are_several(x)
     observed = isinstance(observers, Iterable) and all(isinstance(o, Observer) for o in observers)
     _require(isinstance(loop, Loop), "loop", loop, "a Loop", "Pass gradtx.loop.Loop(...)")
     is_state = isinstance(state, TrainState)
     _require(is_state, "state", state, "a TrainState", "Pass loop.init(params)")
     a_list = "Pass a list of batches, or a function"
-    _require(batches(train), "train", train, "batches", f"{a_list} (epoch, start)")
-    _require(valid is None or batches(valid), "valid", valid, "batches", a_list)
+    _require(batches(train), "train", train, "batches", f"{a_list} (epoch, start), (epoch) or ()")
+    _require(valid is None or batches(valid), "valid", valid, "batches", f"{a_list} ()")
     whole = isinstance(epochs, Integral) and not isinstance(epochs, bool)
     _require(whole, "epochs", epochs, "a whole number", "Pass for example 5")
     call = "Call the factory: progress()"
     _require(observed, "observers", observers, "a list of Observers", call)
-
-
-def _several(x: Any) -> bool:
-    """Whether it may give batches; a dict is one, and what it gives one after another are names."""
-    if is_array(x):
-        return x.shape != () and "key" not in str(x.dtype)
-    return isinstance(x, Iterable) and not isinstance(x, Mapping | str | bytes)
-
-
-def batches_of(name: str, given: Any, *position: int) -> Iterable[Any]:
-    """The batches that an argument of `fit` gives.
-
-    Args:
-        name: of the argument.
-        given: batches, or a function that returns them.
-        position: what the function is called with.
-
-    Raises:
-        TypeError: if the function returns something else.
-    """
-    batches: Any = given(*position) if callable(given) else given
-    if not _several(batches):
-        raise TypeError(
-            f"fit: `{name}` must return batches; got {batches!r:.200}. Return a list, or an"
-            " iterator, of them."
-        )
-    return batches
 
 
 def _require(is_right: bool, name: str, given: Any, what: str, do: str) -> None:
@@ -128,9 +102,11 @@ def check_position(at: Position, train: Any, valid: Any, epochs: int) -> None:
         if isinstance(batches, Iterator):
             raise ValueError(
                 f"fit: `{name}` must give its batches anew for every epoch; got an iterator"
-                f" ({type(batches).__name__}), which gives them once. Pass a list or a function."
+                f" ({type(batches).__name__}), which gives them once. Pass a list, or the function"
+                " that makes it, without calling it: lambda: ..."
             )
     if callable(train):
-        check_signature("fit: `train`", train, "(epoch, start), which returns batches", 0, 0)
+        form = "(epoch, start), (epoch) or (), which returns batches"
+        check_signature("fit: `train`", train, form, *[0] * arguments_of(train))
     if callable(valid):
         check_signature("fit: `valid`", valid, "(), which returns batches")

@@ -137,7 +137,8 @@ def check_batch(name: str, batch: Any) -> None:
         if kind in ("O", "S", "U") or not (hasattr(leaf, "dtype") or isinstance(leaf, Number)):
             raise TypeError(
                 f"fit: every leaf of a batch of `{name}` must be an array of numbers; got"
-                f" {spec(leaf)} at {path_name(path)}. Leave out what the model can't use."
+                f" {spec(leaf)} at {path_name(path)}. Leave out what the model can't use, or make"
+                " an array of it where the batches are made."
             )
     weight = batch.get("weight") if isinstance(batch, Mapping) else None
     if isinstance(weight, np.ndarray):  # one on a device is not waited for

@@ -1,11 +1,14 @@
 """Calling the functions of a loop, and what they must return."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from gradtx.core.tree import path_name
+from gradtx.loop.calling import parameters_of
 from gradtx.loop.form import difference, spec
 from gradtx.loop.loop import Loop
 from gradtx.loop.naming import named
@@ -33,7 +36,7 @@ def call_apply(loop: Loop, context: StepContext) -> tuple[PyTree, PyTree]:
 def call_loss(loop: Loop, context: StepContext) -> jax.Array:
     """The losses of the examples, which must be floats."""
     with named("Loop.loss", f"the batch {spec(context.batch)}", own=True):
-        losses = loop.loss(context.pred, context.batch)
+        losses = _labelled(loop, loop.loss)(context.pred, context.batch)
     if not jnp.issubdtype(_array("Loop.loss", losses).dtype, jnp.floating):
         raise TypeError(
             f"Loop.loss: must return floats, since others have no gradient; got {spec(losses)}."
@@ -48,7 +51,7 @@ def call_metrics(loop: Loop, context: StepContext) -> dict[str, jax.Array]:
     for name, metric in loop.metrics.items():
         where = f"Loop.metrics[{name!r}]"
         with named(where, f"the batch {spec(context.batch)}", own=True):
-            value = metric(context.pred, context.batch)
+            value = _labelled(loop, metric)(context.pred, context.batch)
         values[name] = _array(where, value)
     return values
 
@@ -64,6 +67,14 @@ def call_update(loop: Loop, context: StepContext) -> tuple[PyTree, PyTree]:
             " updates, state`."
         )
     return out
+
+
+def _labelled(loop: Loop, function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` with the loop's name of the labels, if it takes one and has none bound."""
+    bound = getattr(function, "keywords", {})
+    if loop.label is None or "label" in bound or "label" not in parameters_of(function):
+        return function
+    return partial(function, label=loop.label)
 
 
 def _array(where: str, value: Any) -> jax.Array:

@@ -11,7 +11,6 @@ import numpy as np
 
 from gradtx.loop import phases
 from gradtx.loop.arguments import (
-    batches_of,
     check_kinds,
     check_options,
     check_position,
@@ -26,10 +25,11 @@ from gradtx.loop.observer import Observer
 from gradtx.loop.phases import Level
 from gradtx.loop.reading import read
 from gradtx.loop.rule import goes_on
+from gradtx.loop.sources import of_epoch, of_validation
 from gradtx.loop.state import TrainState
 from gradtx.loop.telling import Position, Told
 
-Batches = Callable[[int, int], Iterable[Any]] | Iterable[Any]
+Batches = Callable[..., Iterable[Any]] | Iterable[Any]
 Resume = Callable[[TrainState], tuple[TrainState, History]]
 
 _epoch_row = jax.jit(phases.epoch_row)
@@ -59,8 +59,12 @@ def fit(
     Args:
         loop: what is trained.
         state: as `loop.init` or an earlier fit has made it; it stays as it is.
-        train: (epoch, start) -> the batches of an epoch from number `start` on; or a list of them.
-        valid: () -> the batches of the validation set; or a list of them; None for no validation.
+        train: (epoch, start) -> the batches of an epoch from number `start` on; a function (epoch)
+            or () that gives all of them, such as a generator function, called anew in each epoch;
+            or a list of them, a loader of PyTorch's, of grain's, any iterable that begins anew.
+            Arrays of other libraries become NumPy's.
+        valid: () -> the batches of the validation set; or a list of them, or a loader; None for no
+            validation.
         epochs: their number, at least 1, those counted that the state's fit has done already.
         observers: told of the fit's progress, in this order.
         donate: whether `state` may be used up, which saves the memory of one copy.
@@ -118,13 +122,13 @@ def _run(
             at = _opened(loop, state, at, Level.TRAIN)._replace(batch=0)
         told.of("before_epoch", state, at)
         if at.level == Level.TRAIN and goes_on(loop, at.requested, "train"):
-            batches = first or _batches(train, at)
+            batches = first or of_epoch(train, at.epoch, at.batch)
             state, at = _train_phase(execution, state, at, batches, history, told)
         first = None
         state = run.close_train(state, validate=valid is not None)
         if valid is not None:
             told.of("before_validate", state, at)
-            state = execution.validate(state, _valid_batches(valid))
+            state = execution.validate(state, of_validation(valid))
         row = _epoch_row(state)
         state = run.close_epoch(state)
         row, position = read((row, _position(state)))
@@ -132,17 +136,6 @@ def _run(
         history.rows.append(_row(loop, row, began))
         told.of("after_epoch", state, at, row=history.rows[-1])
     return run.close_fit(state), at
-
-
-def _valid_batches(valid: Any) -> Any:
-    return batches_of("valid", valid)
-
-
-def _batches(train: Batches, at: Position) -> Any:
-    """The training batches of an epoch, from a position on."""
-    if callable(train):
-        return batches_of("train", train, at.epoch, at.batch)
-    return itertools.islice(train, at.batch, None)
 
 
 def _position(state: TrainState) -> tuple[Any, ...]:
@@ -190,14 +183,14 @@ def _check_beginning(
     check_watched("fit", loop, state, validated=valid is not None, observers=observers)
     checked = None
     if valid is not None:
-        peeked = Peeked(_valid_batches(valid))
+        peeked = Peeked(of_validation(valid))
         close(peeked)
         if (checked := peeked.first) is None:
             raise ValueError(
                 "fit: `valid` must give batches; got none. Pass None for no validation, or check"
                 " that the validation set has an example."
             )
-    batches = Peeked(_batches(train, at))
+    batches = Peeked(of_epoch(train, at.epoch, at.batch))
     try:
         check_parts(run, loop, state, batches.first, checked, validate=valid is not None)
     except BaseException:

@@ -27,17 +27,29 @@ def spec(tree: PyTree) -> str:
     return text if len(text) <= 300 else f"{text[:300]} ..."
 
 
-def entry(where: str, batch: Any, name: str, do: str) -> Any:
-    """The entry `name` of a batch.
+def entry(where: str, batch: Any, name: str | int, do: str, *, place: int) -> Any:
+    """The entry `name` of a batch: of a dict, by its field, or by its place in a tuple.
+
+    A batch without names, as the tuple (inputs, labels), has it at `place`, unless `name` is
+    another place; one that is a single array is its only input.
 
     Raises:
-        ValueError: if the batch is no dict, or has no such entry; `do` says what to do.
+        ValueError: if the batch has no such entry; `do` says what to do.
     """
-    if not isinstance(batch, Mapping) or name not in batch:
-        raise ValueError(
-            f"{where}: the batch must be a dict with the entry {name!r}; got {spec(batch)}. {do}."
-        )
-    return batch[name]
+    if isinstance(batch, Mapping) and name in batch:
+        return batch[name]
+    fields = getattr(batch, "_fields", getattr(batch, "__dataclass_fields__", ()))
+    if name in fields:
+        return getattr(batch, str(name))
+    index = name if isinstance(name, int) else place
+    if isinstance(batch, tuple | list) and not fields and -len(batch) <= index < len(batch):
+        return batch[index]
+    if index == 0 and hasattr(batch, "ndim"):
+        return batch
+    raise ValueError(
+        f"{where}: the batch must be a dict with the entry {name!r}, or a tuple with place {index};"
+        f" got {spec(batch)}. {do}."
+    )
 
 
 class _Word:

@@ -12,7 +12,7 @@ from gradtx.core.runtime_hyperparams import hyperparams
 from gradtx.core.transformation import as_transformation
 from gradtx.core.tree import path_name
 from gradtx.kinds import check_kind, checked, is_array
-from gradtx.loop.form import entry, spec
+from gradtx.loop.form import spec
 from gradtx.loop.hook import Hook, compose
 from gradtx.loop.naming import named
 from gradtx.loop.signature import check_signature
@@ -62,6 +62,9 @@ class Loop:
         examples: the entry of a batch that has one value for each example, and so says how many
             there are; by default "weight", "label", or what all arrays of a batch have in common
             (`gradtx.core.examples.count_examples`), else the number of losses.
+        label: the entry of a batch that holds the labels, if it is not "label": a loss or a metric
+            that takes `label`, as `cross_entropy` does, gets it. Of a tuple (inputs, labels) the
+            labels are the second, unless this is another place.
 
     Raises:
         TypeError: if one of these is something else.
@@ -76,6 +79,7 @@ class Loop:
     hooks: Sequence[Hook] = ()
     prepare: Callable[[Any, jax.Array | None], Any] | None = None
     examples: str | None = None
+    label: str | int | None = None
 
     def __post_init__(self) -> None:
         prepare = {} if self.prepare is None else {"prepare": self.prepare}
@@ -321,35 +325,3 @@ def _check_told(hooks: Sequence[Hook], state: TrainState) -> None:
                 f"Hook {hook.name!r}.failed: must return bool[]; got {spec(failed)}. Compare the"
                 " state with something."
             )
-
-
-@checked
-def from_linen(module: Any, *, inputs: str = "image", rngs: Sequence[str] = ("dropout",)) -> Any:
-    """`apply` for `Loop`, from a Flax linen module called as `module(x, train=...)`.
-
-        pred = module.apply({"params": params, **model_state}, batch[inputs], train=training)
-
-    `model_state` holds the module's collections beside "params"; all of them may change in
-    training, and those named in `carry` also outside it.
-
-    Args:
-        module: a Flax linen module.
-        inputs: the batch's entry that is the module's input.
-        rngs: names of the module's streams of random numbers.
-
-    Raises:
-        TypeError: if the module does not take `train`.
-        ValueError: in training, if the batch is no dict with this entry.
-    """
-
-    check_signature("from_linen: `module`", module, "(x, train=...)", 0, train=True)
-
-    def apply(params: PyTree, model_state: PyTree, batch: Any, *, key: jax.Array, training: bool):
-        x = entry("from_linen", batch, inputs, "Pass the name of the model's input as `inputs`")
-        variables = {"params": params, **model_state}
-        keys = {name: jax.random.fold_in(key, i) for i, name in enumerate(rngs)}
-        mutable = list(model_state) if training else [c for c in model_state if c == "carry"]
-        pred, new = module.apply(variables, x, train=training, rngs=keys, mutable=mutable)
-        return pred, {**model_state, **new}
-
-    return apply

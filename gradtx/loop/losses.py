@@ -10,12 +10,12 @@ from gradtx.kinds import checked
 from gradtx.loop.form import entry
 from gradtx.loop.weights import weight_of
 
-LABEL = "Bind the name of the labels: functools.partial(..., label=name)"
+LABEL = "Pass the name of the labels to the loop: Loop(label=name)"
 
 
 @checked
 def cross_entropy(
-    pred: jax.Array, batch: Any, *, label: str = "label", label_smoothing: float = 0.0
+    pred: jax.Array, batch: Any, *, label: str | int = "label", label_smoothing: float = 0.0
 ) -> jax.Array:
     """Cross-entropy of logits, after smoothing the labels.
 
@@ -33,8 +33,10 @@ def cross_entropy(
 
     Args:
         pred: float[B, C], logits.
-        batch: a dict with the labels and, where there are weights, "weight", float[B].
-        label: their name; `batch[label]` is int[B], classes, or float[B, C], probabilities p.
+        batch: a dict with the labels and, where there are weights, "weight", float[B]; or a tuple
+            (inputs, labels).
+        label: their name, or their place in a tuple; `batch[label]` is int[B], classes,
+            or float[B, C], probabilities p.
         label_smoothing: s, in [0, 1).
 
     Raises:
@@ -47,7 +49,7 @@ def cross_entropy(
             f"cross_entropy: `label_smoothing` must be in [0, 1); got {label_smoothing}. Choose a"
             " share such as 0.1."
         )
-    target = entry("cross_entropy", batch, label, LABEL)
+    target = entry("cross_entropy", batch, label, LABEL, place=1)
     _check("cross_entropy", pred, target)
     weight = weight_of(batch, len(pred))
     logits = pred.astype(compute_dtype(pred))
@@ -69,7 +71,7 @@ def cross_entropy(
 
 
 @checked
-def accuracy(pred: jax.Array, batch: Any, *, label: str = "label") -> jax.Array:
+def accuracy(pred: jax.Array, batch: Any, *, label: str | int = "label") -> jax.Array:
     """1 where the largest logit is that of the label, else 0: float32[B].
 
         accuracy = (argmax_c pred == label)
@@ -79,13 +81,14 @@ def accuracy(pred: jax.Array, batch: Any, *, label: str = "label") -> jax.Array:
 
     Args:
         pred: float[B, C], logits.
-        batch: a dict with the labels.
-        label: their name; `batch[label]` is int[B], or float[B, C] whose largest entry counts.
+        batch: a dict with the labels, or a tuple (inputs, labels).
+        label: their name, or their place in a tuple; `batch[label]` is int[B], or float[B, C]
+            whose largest entry counts.
 
     Raises:
         ValueError: if shapes or dtypes are others.
     """
-    target = entry("accuracy", batch, label, LABEL)
+    target = entry("accuracy", batch, label, LABEL, place=1)
     _check("accuracy", pred, target)
     certain = ~jnp.any(jnp.isnan(pred), axis=-1)
     if target.ndim == 2:

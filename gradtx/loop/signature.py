@@ -20,15 +20,47 @@ def check_signature(
     Raises:
         TypeError: if it does not take them.
     """
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):
-        return
-    try:
-        signature.bind(*args, **kwargs)
-    except TypeError:
+    if not accepts(function, *args, **kwargs):
         name = getattr(function, "__name__", type(function).__name__)
         raise TypeError(
-            f"{where} must be a function of {form}; got {name}{signature}. Give it these arguments,"
-            " or wrap it in a function that has them."
-        ) from None
+            f"{where} must be a function of {form}; got {name}{inspect.signature(function)}. Give"
+            " it these arguments, or wrap it in a function that has them."
+        )
+
+
+def accepts(function: Callable[..., Any], *args: Any, **kwargs: Any) -> bool:
+    """Whether a function can be called so; one that does not say what it takes can.
+
+    Args:
+        function: that will be called.
+        args: as many positional arguments as it will get.
+        kwargs: the names of those that it will get by name.
+    """
+    signature = _signature(function)
+    try:
+        return signature is None or bool(signature.bind(*args, **kwargs) or True)
+    except TypeError:
+        return False
+
+
+def required(function: Callable[..., Any]) -> int | None:
+    """How many positional arguments a function needs; None if it does not say what it takes.
+
+    Args:
+        function: that will be called.
+    """
+    signature = _signature(function)
+    if signature is None:
+        return None
+    parameters = signature.parameters.values()
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return None
+    places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return sum(p.default is p.empty for p in places)
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
+    try:
+        return inspect.signature(function)
+    except (TypeError, ValueError):
+        return None

@@ -62,7 +62,7 @@ def _mean_loss(loop: Loop, context: StepContext) -> StepContext:
 
 
 def _count(loop: Loop, batch: Any) -> int | None:
-    return count_examples(batch, loop.examples)
+    return count_examples(batch, loop.examples, label=loop.label)
 
 
 def _forward(loop: Loop, states: HookStates, context: StepContext, active: Any):

@@ -1,0 +1,96 @@
+"""How a model is called: with its inputs from the batch, and told whether it trains."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gradtx.loop.form import entry
+from gradtx.loop.signature import check_signature
+
+Entry = str | int
+DO = "Pass the name of the model's input as `inputs`"
+# What frameworks call the argument that says it, and its value in training.
+MODES = {
+    "train": True,
+    "training": True,
+    "is_training": True,
+    "deterministic": False,
+    "inference": False,
+}
+
+
+def parameters_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The parameters of a function by name; none of one that does not say what it takes.
+
+    Args:
+        function: anything that can be called.
+    """
+    try:
+        return dict(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        return {}
+
+
+def mode_of(function: Callable[..., Any], *, by_default: str = "train") -> dict[str, bool]:
+    """The argument that tells a model whether it trains, with its value in training.
+
+        {"train": True}, {"deterministic": False}, ...; {} if the model has no such argument
+
+    Args:
+        function: what is called.
+        by_default: the name of the argument for one that takes any keyword.
+    """
+    parameters = parameters_of(function)
+    name = next((name for name in MODES if name in parameters), None)
+    if name is None and any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        name = by_default or None
+    return {} if name is None else {name: MODES[name]}
+
+
+def told(mode: dict[str, bool], *, training: bool) -> dict[str, bool]:
+    """`mode` of a call in training, or in validation.
+
+    Args:
+        mode: as `mode_of` returns it.
+        training: whether it is a training batch.
+    """
+    return {name: value == training for name, value in mode.items()}
+
+
+def inputs_of(where: str, batch: Any, inputs: Entry | Sequence[Entry]) -> list[Any]:
+    """The model's inputs in a batch, in order.
+
+    Args:
+        where: the beginning of a message.
+        batch: a batch.
+        inputs: the entry, or several; of a tuple, a string is the first.
+
+    Raises:
+        ValueError: if the batch has no such entry.
+    """
+    names = [inputs] if isinstance(inputs, str | int) else list(inputs)
+    return [entry(where, batch, name, DO, place=i) for i, name in enumerate(names)]
+
+
+def check_call(
+    where: str,
+    function: Callable[..., Any],
+    inputs: Entry | Sequence[Entry],
+    mode: dict[str, bool],
+    **more: Any,
+) -> None:
+    """Require a model that can be called with its inputs.
+
+    Args:
+        where: the beginning of the message.
+        function: what will be called.
+        inputs: as for `inputs_of`.
+        mode: as `mode_of` returns it.
+        **more: what it is given by name besides.
+
+    Raises:
+        TypeError: if it can't.
+    """
+    count = 1 if isinstance(inputs, str | int) else len(inputs)
+    form = f"({', '.join(['x'] * count + [f'{name}=...' for name in {**mode, **more}])})"
+    check_signature(where, function, form, *[0] * count, **mode, **more)

@@ -1,0 +1,45 @@
+"""Models of Flax linen."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from gradtx.loop.calling import Entry, check_call, inputs_of, mode_of, told
+from gradtx.loop.state import PyTree
+
+
+def from_linen(
+    module: Any, *, inputs: Entry | Sequence[Entry] = "image", rngs: Sequence[str] = ("dropout",)
+) -> Any:
+    """`apply` for `Loop`, from a Flax linen module called as `module(x, train=...)`.
+
+        pred = module.apply({"params": params, **model_state}, batch[inputs], train=training)
+
+    `model_state` holds the module's collections beside "params"; all of them may change in
+    training, and those named in `carry` also outside it. A module may say otherwise whether it
+    trains, by `training` or `deterministic`, or not at all.
+
+    Args:
+        module: a Flax linen module.
+        inputs: the batch's entry that is the module's input, or several in order; of a tuple the
+            first.
+        rngs: names of the module's streams of random numbers.
+
+    Raises:
+        TypeError: if the module does not take its inputs.
+        ValueError: in training, if the batch has no such entry.
+    """
+    mode = mode_of(module)
+    check_call("from_linen: `module`", module, inputs, mode)
+
+    def apply(params: PyTree, model_state: PyTree, batch: Any, *, key: jax.Array, training: bool):
+        given = inputs_of("from_linen", batch, inputs)
+        variables = {"params": params, **model_state}
+        keys = {name: jax.random.fold_in(key, i) for i, name in enumerate(rngs)}
+        mutable = list(model_state) if training else [c for c in model_state if c == "carry"]
+        how = {"rngs": keys, "mutable": mutable, **told(mode, training=training)}
+        pred, new = module.apply(variables, *given, **how)
+        return pred, {**model_state, **new}
+
+    return apply

@@ -1,0 +1,138 @@
+"""Where batches come from: lists, functions, loaders of other libraries."""
+
+import inspect
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from numbers import Number
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradtx.kinds import is_array
+from gradtx.loop.signature import required
+
+OURS = (jax.Array, np.ndarray, np.generic, Number)
+
+
+def of_epoch(train: Any, epoch: int, start: int) -> Iterable[Any]:
+    """The training batches of an epoch from number `start` on, as arrays.
+
+    A function is called anew: train(epoch, start), train(epoch) or train(), as it takes it; of the
+    latter two, and of what is no function, the first `start` batches are passed over.
+
+    Args:
+        train: as `fit` takes it.
+        epoch: the epoch.
+        start: the first batch.
+    """
+    if not callable(train):
+        return Arrays(train, start, ends=False)
+    given = (epoch, start)[: arguments_of(train)]
+    return Arrays(batches_of("train", train, *given), start if len(given) < 2 else 0)
+
+
+def of_validation(valid: Any) -> Iterable[Any]:
+    """The validation batches, as arrays.
+
+    Args:
+        valid: as `fit` takes it.
+    """
+    return Arrays(batches_of("valid", valid), ends=callable(valid))
+
+
+def arguments_of(train: Callable[..., Any]) -> int:
+    """With how many arguments a function of training batches is called: 0, 1 or 2.
+
+    Parameters with defaults are options, as those of a generator function often are, unless they
+    are called `epoch` and `start`.
+
+    Args:
+        train: a function that gives batches.
+    """
+    needed = required(train)
+    if needed is None or needed > 1:
+        return 2
+    names = [*inspect.signature(train).parameters, "", ""]
+    if needed == 0 and names[0] != "epoch":
+        return 0
+    return 2 if names[1] == "start" else 1
+
+
+def are_several(x: Any) -> bool:
+    """Whether it may give batches; a dict is one, and what it gives one after another are names.
+
+    Args:
+        x: anything.
+    """
+    if is_array(x):
+        return x.shape != () and "key" not in str(x.dtype)
+    return isinstance(x, Iterable) and not isinstance(x, Mapping | str | bytes)
+
+
+def batches_of(name: str, given: Any, *position: int) -> Iterable[Any]:
+    """The batches that an argument of `fit` gives.
+
+    Args:
+        name: of the argument.
+        given: batches, or a function that returns them.
+        position: what the function is called with.
+
+    Raises:
+        TypeError: if the function returns something else.
+    """
+    batches: Any = given(*position) if callable(given) else given
+    if not are_several(batches):
+        raise TypeError(
+            f"fit: `{name}` must return batches; got {batches!r:.200}. Return a list, or an"
+            " iterator, of them."
+        )
+    return batches
+
+
+class Arrays:
+    """Batches as arrays of NumPy or JAX, read anew each time.
+
+    Args:
+        source: gives batches, of any library's arrays.
+        start: how many are passed over.
+        ends: whether `close` ends what the source has begun: not that of a user's own loader.
+    """
+
+    def __init__(self, source: Any, start: int = 0, *, ends: bool = True) -> None:  # noqa: D107
+        self.source, self.start, self.ends = source, start, ends
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(as_arrays, itertools.islice(self.source, self.start, None))
+
+    def close(self) -> None:
+        """Let the source end what it has begun."""
+        if self.ends and hasattr(self.source, "close"):
+            self.source.close()
+
+
+def as_arrays(batch: Any) -> Any:
+    """A batch in which every array of another library, such as PyTorch's, is one of NumPy.
+
+    Such an array is told by what it can do, and no library is imported. A mapping that JAX takes
+    for a leaf becomes a dict.
+
+    Args:
+        batch: any pytree.
+    """
+    if isinstance(batch, Mapping) and jax.tree_util.all_leaves([batch]):
+        batch = dict(batch)
+    foreign = lambda x: not isinstance(x, OURS) and hasattr(x, "__array__")
+    if not any(map(foreign, jax.tree.leaves(batch))):
+        return batch
+    return jax.tree.map(lambda x: _on_host(x) if foreign(x) else x, batch)
+
+
+def _on_host(array: Any) -> Any:
+    for step in ("detach", "cpu"):  # PyTorch's words
+        array = getattr(array, step, lambda array=array: array)()
+    try:
+        return np.asarray(array)
+    except TypeError:  # of a dtype that NumPy lacks, such as bfloat16
+        return jnp.from_dlpack(array)
