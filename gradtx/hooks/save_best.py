@@ -33,7 +33,8 @@ def save_best(
 
         after_validate:  if better:  params_best, model_state_best = params, model_state
 
-    What is kept is what was validated, so with `ema_params` it is the average; for
+    What is kept is what was validated, so with `ema_params` it is the average, with
+    `Loop(eval_params=...)` what that gives; for
     `metric="train_loss"` it is what the epoch ended with. `best_params` reads it. The copy is in
     the state, on the device, and is saved with every checkpoint. A fit starts anew.
 
@@ -70,7 +71,7 @@ def save_best(
 
     ended = "after_epoch" if metric in OF_TRAINING else "after_validate"
     on = {"before_fit": before_fit, ended: keep} | ({"after_fit": after_fit} if restore else {})
-    after = ("ema_params", "reset_model_state")
+    after = ("ema_params", "eval_params", "reset_model_state")
     return Hook("save_best", on, init, run_before=after, per_epoch=True, watches=metric)
 
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from gradtx.core.tree import path_name
+from gradtx.loop.again import Again, with_those_it_takes
 from gradtx.loop.calling import parameters_of
 from gradtx.loop.form import difference, spec
 from gradtx.loop.loop import Loop
@@ -56,11 +57,11 @@ def call_metrics(loop: Loop, context: StepContext) -> dict[str, jax.Array]:
     return values
 
 
-def call_update(loop: Loop, context: StepContext) -> tuple[PyTree, PyTree]:
+def call_update(loop: Loop, context: StepContext, again: Again) -> tuple[PyTree, PyTree]:
     """The optimizer's updates and its new state."""
-    extra = {"value": context.objective, "grad": context.grads}
+    update = partial(loop.tx.update, context.grads, context.opt_state, context.params)
     with named("Loop.tx.update", own=True):
-        out = loop.tx.update(context.grads, context.opt_state, context.params, **extra)
+        out = with_those_it_takes(update, again.arguments(context.objective, context.grads))
     if not (isinstance(out, tuple) and len(out) == 2):
         raise TypeError(
             f"Loop.tx.update: must return (updates, state); got {spec(out)}. End it with `return"

@@ -54,11 +54,12 @@ def from_equinox(
             " both by `model, state = eqx.nn.make_with_state(Net)(...)` and pass them."
         )
     call = type(model).__call__
+    model_: Any = model
     mode, keyed = mode_of(call, by_default=""), "key" in parameters_of(call)
     names = [inputs] if isinstance(inputs, str | int) else [*inputs]
     extra = {"key": None} if keyed else {}
     positional = names if state is None else [*names, "state"]
-    check_call("from_equinox: `model`", model, positional, mode, **extra)
+    check_call("from_equinox: `model`", model_, positional, mode, **extra)
     params, static = eqx.partition(model, eqx.is_inexact_array)
     modes = {training: eqx.nn.inference_mode(static, not training) for training in (True, False)}
 

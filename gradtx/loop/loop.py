@@ -10,8 +10,9 @@ import optax
 
 from gradtx.core.runtime_hyperparams import hyperparams
 from gradtx.core.transformation import as_transformation
-from gradtx.core.tree import path_name
+from gradtx.core.tree import cast_like, path_name
 from gradtx.kinds import check_kind, checked, is_array
+from gradtx.loop.evaluation import EVALUATION, evaluating_at
 from gradtx.loop.form import spec
 from gradtx.loop.hook import Hook, compose
 from gradtx.loop.naming import named
@@ -30,6 +31,7 @@ COLUMNS = (
     "time",
     "known",
 )
+FORMS = {"prepare": "(batch, key)", "eval_params": "(opt_state, params)"}
 ENTRIES = ("kind", "step", "epoch", "loss", "train_loss", "requested", "alive", "known")
 
 
@@ -62,6 +64,10 @@ class Loop:
         examples: the entry of a batch that has one value for each example, and so says how many
             there are; by default "weight", "label", or what all arrays of a batch have in common
             (`gradtx.core.examples.count_examples`), else the number of losses.
+        eval_params: (opt_state, params) -> params, where the model is evaluated, if it is not at
+            the parameters themselves: `gradtx.schedule_free_eval_params`, `gradtx.transforms`'s
+            `averaged_params`, or Optax's. Validation and what `save_best` keeps are there;
+            `evaluated_params` gives them for all else.
         label: the entry of a batch that holds the labels, if it is not "label": a loss or a metric
             that takes `label`, as `cross_entropy` does, gets it. Of a tuple (inputs, labels) the
             labels are the second, unless this is another place.
@@ -80,11 +86,14 @@ class Loop:
     prepare: Callable[[Any, jax.Array | None], Any] | None = None
     examples: str | None = None
     label: str | int | None = None
+    eval_params: Callable[[PyTree, PyTree], PyTree] | None = None
 
     def __post_init__(self) -> None:
-        prepare = {} if self.prepare is None else {"prepare": self.prepare}
-        _check_functions({"apply": self.apply, "loss": self.loss} | prepare, self.metrics)
+        given = {"prepare": self.prepare, "eval_params": self.eval_params}
+        given = {name: function for name, function in given.items() if function is not None}
+        _check_functions({"apply": self.apply, "loss": self.loss} | given, self.metrics)
         check_kind("Loop", "examples", str | None, self.examples, None)
+        check_kind("Loop", "label", str | int | None, self.label, None)
         tx = as_transformation("Loop", "`tx`", self.tx)
         taken = [name for name in self.metrics if name in COLUMNS]
         if taken:
@@ -92,7 +101,11 @@ class Loop:
                 f"Loop: a metric must not have the name of a column of the loop's own; got"
                 f" {taken[0]!r}. Give it another name."
             )
-        object.__setattr__(self, "hooks", compose(self.hooks))
+        hooks = compose(self.hooks)
+        if self.eval_params is not None:
+            hooks = [hook for hook in hooks if hook.name != EVALUATION]
+            hooks = compose([*hooks, evaluating_at(self.eval_params)])
+        object.__setattr__(self, "hooks", hooks)
         object.__setattr__(self, "tx", tx)
 
     def init(
@@ -155,6 +168,19 @@ class Loop:
             state: one of this loop with more hooks.
         """
         return state.replace(hooks={hook.name: state.hooks[hook.name] for hook in self.hooks})
+
+    @checked
+    def evaluated_params(self, state: TrainState) -> PyTree:
+        """The parameters at which to evaluate or predict.
+
+            eval_params(opt_state, params), or params without `eval_params`
+
+        Args:
+            state: one of this loop.
+        """
+        if self.eval_params is None:
+            return state.params
+        return cast_like(self.eval_params(state.opt_state, state.params), state.params)
 
     @checked
     def faults(self, state: TrainState) -> dict[str, int]:
@@ -220,7 +246,7 @@ def _check_functions(functions: Mapping[str, Any], metrics: Any) -> None:
             form = "(params, model_state, batch, key=..., training=...)"
             check_signature("Loop: `apply`", function, form, 0, 0, 0, key=0, training=True)
         else:
-            form = "(batch, key)" if name == "prepare" else "(pred, batch)"
+            form = FORMS.get(name, "(pred, batch)")
             check_signature(f"Loop: `{name}`", function, form, 0, 0)
 
 

@@ -5,6 +5,7 @@ while nothing is skipped and keeps the host loop and the compiled epoch the same
 """
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -15,6 +16,7 @@ from gradtx.core.runtime_hyperparams import hyperparams
 from gradtx.core.transformation import apply_updates
 from gradtx.core.tree import compute_dtype
 from gradtx.kinds import checked
+from gradtx.loop.again import Again
 from gradtx.loop.calls import call_apply, call_loss, call_metrics, call_update
 from gradtx.loop.dispatch import HookStates, choose, dispatch
 from gradtx.loop.loop import Loop, hook_logs
@@ -114,14 +116,26 @@ def _with_loss(context: StepContext) -> Metrics:
     )
 
 
-def _step(loop: Loop, states: HookStates, context: StepContext, active: Any):
-    """The optimizer's step, with the events around it."""
-    return level(loop, "step", states, context, active, _update)
+def _step(begun: tuple[HookStates, StepContext, Any]) -> Part:
+    """The optimizer's step, with the events around it, of a batch that has begun so."""
+    states, context, active = begun
+
+    def again(loop: Loop) -> Again:
+        at = lambda params: context.replace(params=params)
+        return Again(
+            value=lambda params: _forward(loop, states, at(params), active)[1].objective,
+            grads=lambda params: _backward(loop, states, at(params), active)[1].grads,
+        )
+
+    def part(loop: Loop, states: HookStates, context: StepContext, active: Any):
+        return level(loop, "step", states, context, active, partial(_update, again(loop)))
+
+    return part
 
 
-def _update(loop: Loop, states: HookStates, before: StepContext, active: Any):
+def _update(again: Again, loop: Loop, states: HookStates, before: StepContext, active: Any):
     """The optimizer's update and, unless a hook skips the step even now, its application."""
-    updates, opt_state = call_update(loop, before)
+    updates, opt_state = call_update(loop, before, again)
     context = before.replace(updates=updates, opt_state=opt_state)
     states, context = dispatch(loop, "after_update", states, context, active)
     made = goes_on(loop, context.requested, "step", active)
@@ -184,7 +198,8 @@ def train_step(loop: Loop, state: TrainState, batch: Any) -> tuple[TrainState, d
     active = goes_on(loop, state.requested, "train")
     context = context_of(state, training=True, batch=batch)
     states, context = open_level(loop, "batch", state.hooks, context, active)
-    states, context = run_parts(loop, "batch", states, context, active, _backward, _step)
+    step = _step((states, context, active))
+    states, context = run_parts(loop, "batch", states, context, active, _backward, step)
     # What a batch that was cut short has used is logged as well.
     used, loss = hyperparams(context.opt_state), context.loss
     more = hook_logs(loop.hooks, states, used)

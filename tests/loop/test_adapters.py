@@ -1,4 +1,4 @@
-"""The same model of linen, nnx and Equinox is trained alike by the same loop."""
+"""The same model of linen and nnx is trained alike by the same loop."""
 
 from types import SimpleNamespace
 
@@ -14,17 +14,12 @@ from gradtx.loop import (
     accuracy,
     cross_entropy,
     fit,
-    from_equinox,
     from_function,
     from_linen,
     from_nnx,
     nnx_module,
 )
-
-pytest.importorskip("equinox", reason="equinox is in the extra `test`: pip install 'gradtx[test]'")
-import equinox as eqx
-
-from tests.loop.frameworks import EquinoxNet, LinenNet, NnxNet, equinox_net
+from tests.loop.frameworks import LinenNet, NnxNet
 
 RNG = np.random.default_rng(0)
 BATCHES = [
@@ -71,18 +66,6 @@ def test_nnx_is_trained_as_linen(linen_start, of_linen):
     np.testing.assert_allclose(trained(BATCHES[0]["image"]), pred, rtol=1e-5, atol=1e-6)
 
 
-def test_equinox_is_trained_as_linen(linen_start, of_linen):
-    model, own = equinox_net(linen_start[0])
-    apply, params, model_state = from_equinox(model, own)
-    with jax.numpy_dtype_promotion("standard"):  # its BatchNorm needs it
-        state, steps, row = losses(apply, params, model_state)
-    np.testing.assert_allclose(steps, of_linen[1], rtol=1e-4)
-    assert np.isfinite(row["valid_loss"]) and 0 <= row["accuracy"] <= 1
-    trained = eqx.combine(state.params, model)
-    np.testing.assert_array_equal(trained.head.bias, state.params.head.bias)
-    assert not np.array_equal(trained.head.bias, model.head.bias)
-
-
 class Dropped(nnx.Module):
     def __init__(self):
         rngs = nnx.Rngs(0)
@@ -93,26 +76,17 @@ class Dropped(nnx.Module):
         return self.linear(self.drop(image))
 
 
-class DroppedEquinox(eqx.Module):
-    drop: eqx.nn.Dropout = eqx.nn.Dropout(0.5)
-
-    def __call__(self, x, *, key):
-        return self.drop(x, key=key)
-
-
 class DroppedLinen(linen.Module):
     @linen.compact
     def __call__(self, x, deterministic):
         return linen.Dropout(0.5)(x, deterministic=deterministic)
 
 
-@pytest.mark.parametrize("framework", ["nnx", "equinox", "linen"])
+@pytest.mark.parametrize("framework", ["nnx", "linen"])
 def test_randomness_comes_from_the_key_and_is_only_in_training(framework):
     if framework == "nnx":
         apply, params, rest = from_nnx(Dropped())
         assert rest == {}
-    elif framework == "equinox":
-        apply, params, rest = from_equinox(DroppedEquinox())
     else:
         apply, params, rest = from_linen(DroppedLinen()), {}, {}
     run = lambda key, training: jax.jit(apply, static_argnames="training")(
@@ -121,8 +95,6 @@ def test_randomness_comes_from_the_key_and_is_only_in_training(framework):
     np.testing.assert_array_equal(run(KEY, True), run(KEY, True))
     assert not np.array_equal(run(KEY, True), run(jax.random.key(4), True))
     np.testing.assert_array_equal(run(KEY, False), run(jax.random.key(4), False))
-    if framework == "equinox":  # each example has a key of its own
-        assert len({row.tobytes() for row in np.asarray(run(KEY, True) == 0)}) > 1
 
 
 class Two(linen.Module):
@@ -165,11 +137,6 @@ def test_functions_of_several_forms():
         np.testing.assert_allclose(call(from_function(form), {"image": X}), want, rtol=1e-6)
 
 
-class Needy(eqx.Module):
-    def __call__(self, x, mask):
-        return x
-
-
 class NeedyNnx(nnx.Module):
     def __call__(self, x, mask):
         return x
@@ -181,15 +148,8 @@ REFUSED = [
     (lambda: from_nnx(NeedyNnx()), r"from_nnx: `model` must be a function of \(x\); got"),
     (lambda: from_nnx(NeedyNnx(), inputs=("a", "b", "c")), r"function of \(x, x, x\); got"),
     (lambda: nnx_module(3, {}, {}), r"nnx_module: `model` must be a flax\.nnx\.Module; got 3"),
-    (lambda: from_equinox(EquinoxNet), r"from_equinox: `model` must be an equinox\.Module"),
-    (lambda: from_equinox(equinox_net_alone()), r"with state needs it; .*make_with_state"),
-    (lambda: from_equinox(Needy()), r"from_equinox: `model` must be a function of \(x\); got"),
     (lambda: from_function(lambda params: 0), r"from_function: `function` must be a function of"),
 ]
-
-
-def equinox_net_alone():
-    return eqx.nn.make_with_state(EquinoxNet)(KEY)[0]
 
 
 @pytest.mark.parametrize(("make", "message"), REFUSED)

@@ -159,7 +159,7 @@ WRONG = {
     ),
     "a function of more": (
         {"train": lambda epoch, start, seed: iter([PAIR])},
-        r"`train` must be a function of \(epoch, start\), \(epoch\) or \(\), .* got <lambda>\(epoch",
+        r"`train` must be a function of \(epoch, start\), \(epoch\) or \(\), .*got <lambda>\(ep",
     ),
     "a validation of an epoch": (
         {"valid": lambda epoch, start: [PAIR]},

@@ -4,7 +4,6 @@ from collections import UserDict
 from functools import partial
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
