@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import jax
 
 ROOT = Path(__file__).parents[1]
-# Optax, and Flax's norms in half precision, need JAX's standard rules of promotion.
-STANDARD = ("optax.md", "fastai.md")
+# Optax, Flax's norms in half precision and Equinox's need JAX's standard rules of promotion.
+STANDARD = ("optax.md", "fastai.md", "equinox.md")
 
 
 def blocks(path: Path) -> list[tuple[int, str]]:

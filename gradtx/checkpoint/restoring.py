@@ -26,9 +26,11 @@ from gradtx.checkpoint.meta import FILE, Meta, check_must_match, read_meta
 from gradtx.checkpoint.orbax import orbax_version, read
 from gradtx.files import as_path
 from gradtx.kinds import checked
+from gradtx.loop.evaluation import EVALUATION
 from gradtx.sealed import Damaged
 
 PARAMS = ("params", "model_state")
+EVALUATED = f"hooks/{EVALUATION}"
 CARRY = ("model_state", "carry")
 
 
@@ -57,6 +59,7 @@ def restore(
     *,
     must_match: Mapping[Any, Any] | None = None,
     params_only: bool = False,
+    evaluated: bool = False,
 ) -> Restored:
     """Restore the newest intact checkpoint of `directory`, in the structure of `like`.
 
@@ -79,6 +82,8 @@ def restore(
             saved with; None compares nothing.
         params_only: restore the parameters and the model state of a `TrainState` alone, whatever
             `must_match` says.
+        evaluated: with `params_only`, as `params` those at which the run is evaluated, if that is
+            elsewhere: those of `gradtx.loop.Loop(eval_params=...)` after the last whole epoch.
 
     Raises:
         CheckpointError: if no checkpoint is intact, or if it does not fit `like` or `must_match`;
@@ -97,7 +102,10 @@ def restore(
         carry = {name: _initial_carry(leaf) for name, leaf in leaves.items() if _is_carry(name)}
         saved, form, leaves = _only(saved), _only(form), _only(leaves)
     check_same(where, saved, form, remedy=_remedy(saved, form, params_only))
-    values = carry | _read(where, entry.path(directory), meta, leaves)
+    sources = _sources(meta, leaves, evaluated=evaluated and params_only)
+    found = {sources[name]: leaf for name, leaf in leaves.items()}
+    found = _read(where, entry.path(directory), meta, found)
+    values = carry | {name: found[source] for name, source in sources.items()}
     return Restored(with_leaves(like, values), entry.path(directory), meta, damaged)
 
 
@@ -173,6 +181,19 @@ def _read(where: str, path: Path, meta: Meta, leaves: Leaves) -> Leaves:
             )
         values[name] = as_leaf(array, like, saved[name].get("impl"))
     return values
+
+
+def _sources(meta: Meta, leaves: Leaves, *, evaluated: bool) -> dict[str, str]:
+    """The name in the checkpoint for each of the leaves."""
+    same = {name: name for name in leaves}
+    moved = {
+        name: f"{EVALUATED}{name.removeprefix(PARAMS[0])}"
+        for name in leaves
+        if name.split("/")[0] == PARAMS[0]
+    }
+    # Before an epoch has ended, there are none.
+    use = evaluated and meta.rows and meta.leaves.keys() >= {*moved.values()}
+    return same | moved if use else same
 
 
 def _only(leaves: Mapping[str, Any]) -> dict[str, Any]:

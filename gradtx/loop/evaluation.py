@@ -14,21 +14,32 @@ def evaluating_at(eval_params: Callable[[PyTree, PyTree], PyTree]) -> Hook:
     """The hook that puts the parameters of the evaluation in place while a fit validates.
 
         before_validate:  params, kept = eval_params(opt_state, params), params
-        after_validate:   params, kept = kept, params
+        after_validate:   params = kept
+        after_epoch:      kept = eval_params(opt_state, params)
 
-    So between two validations its state holds the parameters of the last one.
+    So between two epochs its state holds the parameters at which to predict.
 
     Args:
         eval_params: function of the optimizer's state and the parameters.
     """
 
-    def before_validate(kept: PyTree, context: StepContext):
+    def of(context: StepContext) -> PyTree:
         with named("Loop.eval_params", own=True):
             params = eval_params(context.opt_state, context.params)
-        return context.params, context.replace(params=cast_like(params, context.params))
+        return cast_like(params, context.params)
+
+    def before_validate(kept: PyTree, context: StepContext):
+        return context.params, context.replace(params=of(context))
 
     def after_validate(kept: PyTree, context: StepContext):
-        return context.params, context.replace(params=kept)
+        return kept, context.replace(params=kept)
 
-    on = {"before_validate": before_validate, "after_validate": after_validate}
+    def after_epoch(kept: PyTree, context: StepContext):
+        return of(context), context
+
+    on = {
+        "before_validate": before_validate,
+        "after_validate": after_validate,
+        "after_epoch": after_epoch,
+    }
     return Hook(EVALUATION, on, lambda state: state.params)

@@ -98,7 +98,8 @@ def _predict(
 def restore_model(model: Model, run: Path) -> Restored:
     """The parameters and the model state of a run's newest checkpoint, without its optimizer.
 
-    They are the `state` of what is returned, a dict of `params` and `model_state`.
+    They are the `state` of what is returned, a dict of `params` and `model_state`; the parameters
+    are those of `Loop(eval_params=...)`, if the run has it.
 
     Args:
         model: the model as it was when the run began.
@@ -109,4 +110,4 @@ def restore_model(model: Model, run: Path) -> Restored:
     """
     params, model_state = jax.eval_shape(model.init, jax.random.key(0))
     like = SimpleNamespace(params=params, model_state=model_state)
-    return restore(as_path(run) / "checkpoints", like, params_only=True)
+    return restore(as_path(run) / "checkpoints", like, params_only=True, evaluated=True)

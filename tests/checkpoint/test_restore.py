@@ -1,5 +1,6 @@
 """What is saved comes back bit for bit, into any sharding, and nowhere where it does not fit."""
 
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -12,7 +13,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 import gradtx
 from gradtx.checkpoint import CheckpointError, entries, newest_intact, restore, save, start_save
 from gradtx.hooks import early_stopping, ema_params, reset_model_state
-from gradtx.loop import Loop, fit
+from gradtx.loop import Loop, Observer, fit
+from gradtx.observers import checkpoint
 from tests.checkpoint.small import BATCHES, make
 
 
@@ -302,3 +304,26 @@ def test_a_file_in_the_directory_s_place_is_named(tmp_path, inside):
     with pytest.raises(NotADirectoryError, match=message):
         save(file / inside, {"x": np.ones(2)}, step=1)
     assert file.read_text() == "mine"
+
+
+def test_the_parameters_of_the_evaluation_are_restored_to_predict_with(tmp_path):
+    loop, start = make()
+    tx, eval_params = gradtx.schedule_free_sgd(0.05), gradtx.schedule_free_eval_params
+    loop = Loop(loop.apply, loop.loss, tx, eval_params=eval_params)
+    start = loop.init(start.params, start.model_state)
+    first = {"after_batch": lambda report: report.step == 1 and begun.append(copy(report.state))}
+    begun, copy = [], lambda state: jax.tree.map(jnp.copy, state)
+    for name, valid in (("valid", BATCHES[:1]), ("none", None)):  # without a validation, too
+        observers = [checkpoint(tmp_path / name), Observer(first)]
+        state, _ = fit(loop, start, BATCHES, valid, epochs=1, observers=observers)
+        want = loop.evaluated_params(state)
+        get = partial(restore, tmp_path / name, start, params_only=True)
+        got = jax.tree.leaves(get(evaluated=True).state["params"])
+        for a, b, trained in zip(got, *map(jax.tree.leaves, (want, state.params)), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+            assert not np.array_equal(a, trained)
+        assert_same(get().state["params"], state.params)
+    # Before an epoch has ended there are none.
+    save(tmp_path / "first", begun[0], step=1)
+    found = restore(tmp_path / "first", start, params_only=True, evaluated=True)
+    assert_same(found.state["params"], begun[0].params)
