@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 
+from gradtx.kinds import checked
 from gradtx.loop.calling import Entry, check_call, inputs_of, mode_of, parameters_of, told
 from gradtx.loop.state import PyTree
 
@@ -12,6 +13,7 @@ from gradtx.loop.state import PyTree
 KEYS = ("dropout_rng", "rng", "key")
 
 
+@checked
 def from_function(
     function: Callable[..., Any], *, inputs: Entry | Sequence[Entry] = "image"
 ) -> Callable[..., Any]:

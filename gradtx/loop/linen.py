@@ -5,10 +5,12 @@ from typing import Any
 
 import jax
 
+from gradtx.kinds import checked
 from gradtx.loop.calling import Entry, check_call, inputs_of, mode_of, told
 from gradtx.loop.state import PyTree
 
 
+@checked
 def from_linen(
     module: Any, *, inputs: Entry | Sequence[Entry] = "image", rngs: Sequence[str] = ("dropout",)
 ) -> Any:

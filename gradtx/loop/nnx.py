@@ -6,10 +6,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from gradtx.kinds import checked
 from gradtx.loop.calling import Entry, check_call, inputs_of, mode_of, told
 from gradtx.loop.state import PyTree
 
 
+@checked
 def from_nnx(
     model: Any, *, inputs: Entry | Sequence[Entry] = "image"
 ) -> tuple[Callable[..., Any], PyTree, PyTree]:
@@ -64,6 +66,7 @@ def from_nnx(
     return apply, nnx.to_pure_dict(params), nnx.to_pure_dict(rest)
 
 
+@checked
 def nnx_module(model: Any, params: PyTree, model_state: PyTree) -> Any:
     """A copy of an nnx module with trained arrays in it.
 

@@ -179,7 +179,7 @@ def test_arrays_of_other_libraries_become_numpys():
 REFUSED = [
     (lambda a, b, c: [], r"`train` must be a function of \(epoch, start\), \(epoch\) or \(\)"),
     (iter(LIST), r"`train` must give .* \(list_iterator\), .* Pass a list, or the function that"),
-    (3, r"`train` must be batches; got 3\. Pass a list, or a function"),
+    (3, r"`train` must be batches; got 3\. Pass a list of batches, or a function"),
     ([{"image": X[0], "label": list("abcd")}], r"got str at label/0\. .* or make an array of it"),
     ([{"image": X[0], "target": Y[0]}], r"entry 'label', or a tuple with place 1; .*Loop\(label="),
     ([{"x": X[0], "label": Y[0]}], r"entry 'image', or .* as `inputs`"),
