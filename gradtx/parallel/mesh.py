@@ -13,7 +13,7 @@ batch normalization are those of the whole batch.
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 import jax
@@ -21,6 +21,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from gradtx.core.examples import count_examples, has_rows
+from gradtx.core.foreign import as_arrays
 from gradtx.core.tree import PyTree
 from gradtx.kinds import checked
 
@@ -204,7 +205,12 @@ def place_batches(batches: Any, mesh: Mesh, *, examples: str | None = None) -> A
             a batch does not say how many it has.
     """
     if callable(batches):
-        return lambda *position: _Placed(batches(*position), mesh, examples)  # pyright: ignore[reportArgumentType]
+
+        @wraps(batches)  # so that it is called with what `batches` takes
+        def placed(*position: Any) -> Any:
+            return _Placed(batches(*position), mesh, examples)  # pyright: ignore[reportArgumentType]
+
+        return placed
     return _Placed(batches, mesh, examples)
 
 
@@ -216,7 +222,7 @@ class _Placed:
 
     def __iter__(self) -> Iterator[Any]:
         placed = partial(place_batch, mesh=self.mesh, examples=self.examples)
-        return (placed(batch) for batch in self.batches)
+        return (placed(as_arrays(batch)) for batch in self.batches)
 
     def close(self) -> None:
         """End what reads ahead."""

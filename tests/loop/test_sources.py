@@ -4,13 +4,17 @@ from collections import UserDict
 from functools import partial
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import Mesh
 
 import gradtx
+from gradtx.core.foreign import as_arrays
 from gradtx.loop import Loop, accuracy, cross_entropy, fit, from_function
-from gradtx.loop.sources import arguments_of, as_arrays
+from gradtx.loop.sources import arguments_of, of_epoch
+from gradtx.parallel.mesh import place_batches
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((5, 4, 3)).astype(np.float32)
@@ -191,3 +195,18 @@ REFUSED = [
 def test_what_is_no_batch_is_refused_with_what_to_write(batches, message):
     with pytest.raises((TypeError, ValueError), match=message):
         trained(batches)
+
+
+@pytest.mark.parametrize("name", ["a loader of tensors", "a generator function", "of the epoch"])
+def test_batches_of_every_kind_are_placed_on_a_mesh(name):
+    mesh = Mesh(np.array(jax.devices()[:2]).reshape(2, 1), ("data", "fsdp"))
+    source = place_batches(SOURCES[name], mesh)
+    if callable(source):
+        assert arguments_of(source) == arguments_of(SOURCES[name])
+    placed = list(of_epoch(source, 0, 2))
+    assert len(placed) == 3
+    for batch, x, y in zip(placed, X[2:], Y[2:], strict=True):
+        got = batch if isinstance(batch, list) else list(batch.values())
+        assert len(got[0].sharding.device_set) == 2
+        np.testing.assert_array_equal(got[0], x)
+        np.testing.assert_array_equal(got[1], y)
