@@ -3,6 +3,7 @@
 The modules here import each other's files, never this package, and nothing else of gradtx.
 """
 
+import gradtx.core.exported  # noqa: F401  (lets jax.export write states)
 from gradtx.core.chain import chain
 from gradtx.core.describe import Description, describe
 from gradtx.core.freeze import freeze, freeze_gradients, selective_transform

@@ -153,22 +153,19 @@ def test_vmap_takes_axes_for_every_leaf():
     np.testing.assert_allclose(got["w"][0], update(GRADS, state)["w"], rtol=1e-6)
 
 
-def test_a_step_is_exported_with_its_state():
+@every
+def test_a_step_is_exported_with_its_state(tx):
     pytest.importorskip("flatbuffers", reason="flatbuffers is in the extra `test`")
     from jax import export
 
-    state = one.init(PARAMS)
-    exported = export.export(jax.jit(lambda p, s: step(one, p, s)))(PARAMS, state)
-    # JAX writes the program; the structure of what comes in and out is the caller's to name.
-    leaves, treedef = jax.tree.flatten((PARAMS, state))
-    flat = export.export(jax.jit(lambda *xs: jax.tree.leaves(step(one, *treedef.unflatten(xs)))))
-    data = flat(*leaves).serialize()
-    want = step(one, PARAMS, state)
-    for got in (exported.call(PARAMS, state), export.deserialize(data).call(*leaves)):
-        pairs = zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True)
-        for a, b in pairs:
-            np.testing.assert_allclose(a, b, rtol=1e-5)
-    assert jax.tree.structure(exported.call(PARAMS, state)) == jax.tree.structure(want)
+    state = tx.init(PARAMS)
+    written = export.export(jax.jit(lambda p, s: step(tx, p, s)))(PARAMS, state).serialize()
+    read = export.deserialize(written)
+    got, want = read.call(PARAMS, state), step(tx, PARAMS, state)
+    assert jax.tree.structure(got) == jax.tree.structure(want)
+    for a, b in zip(*map(jax.tree.leaves, (got, want)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+    step(tx, got[0], got[1])  # which checks the state
 
 
 @every
