@@ -8,7 +8,7 @@ from gradtx.loop.form import entry
 from gradtx.loop.signature import check_signature
 
 Entry = str | int
-DO = "Pass the name of the model's input as `inputs`"
+DO = "Pass the name of the model's input as `inputs`, or its place in a tuple"
 # What frameworks call the argument that says it, and its value in training.
 MODES = {
     "train": True,
@@ -63,13 +63,14 @@ def inputs_of(where: str, batch: Any, inputs: Entry | Sequence[Entry]) -> list[A
     Args:
         where: the beginning of a message.
         batch: a batch.
-        inputs: the entry, or several; of a tuple, a string is the first.
+        inputs: the entry, or several; of a pair (inputs, labels) a string is the first.
 
     Raises:
         ValueError: if the batch has no such entry.
     """
     names = [inputs] if isinstance(inputs, str | int) else list(inputs)
-    return [entry(where, batch, name, DO, place=i) for i, name in enumerate(names)]
+    place = 0 if len(names) == 1 else None
+    return [entry(where, batch, name, DO, place=place) for name in names]
 
 
 def check_call(

@@ -32,8 +32,8 @@ def from_equinox(
     Args:
         model: an Equinox module.
         state: of a module that has state, as `eqx.nn.make_with_state` returns it beside.
-        inputs: the batch's entry that is the module's input, or several in order; of a tuple the
-            first.
+        inputs: the batch's entry that is the module's input, or several in order, each by its
+            name or its place; of a pair (inputs, labels) the first.
         per_example: whether the module is called for one example, and so mapped over the batch.
         axis_name: of the axis of examples then, as `eqx.nn.BatchNorm` is told it.
 

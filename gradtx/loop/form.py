@@ -27,11 +27,11 @@ def spec(tree: PyTree) -> str:
     return text if len(text) <= 300 else f"{text[:300]} ..."
 
 
-def entry(where: str, batch: Any, name: str | int, do: str, *, place: int) -> Any:
+def entry(where: str, batch: Any, name: str | int, do: str, *, place: int | None) -> Any:
     """The entry `name` of a batch: of a dict, by its field, or by its place in a tuple.
 
-    A batch without names, as the tuple (inputs, labels), has it at `place`, unless `name` is
-    another place; one that is a single array is its only input.
+    A pair (inputs, labels) has it at `place`, whatever it is called; None is nowhere. Of a longer
+    tuple nobody can know. A batch that is a single array is its only input.
 
     Raises:
         ValueError: if the batch has no such entry; `do` says what to do.
@@ -41,15 +41,17 @@ def entry(where: str, batch: Any, name: str | int, do: str, *, place: int) -> An
     fields = getattr(batch, "_fields", getattr(batch, "__dataclass_fields__", ()))
     if name in fields:
         return getattr(batch, str(name))
-    index = name if isinstance(name, int) else place
-    if isinstance(batch, tuple | list) and not fields and -len(batch) <= index < len(batch):
-        return batch[index]
-    if index == 0 and hasattr(batch, "ndim"):
+    if isinstance(batch, tuple | list) and not fields:
+        index = name if isinstance(name, int) else place if len(batch) <= 2 else None
+        if index is not None and -len(batch) <= index < len(batch):
+            return batch[index]
+    if 0 in (name, place) and hasattr(batch, "ndim"):
         return batch
-    raise ValueError(
-        f"{where}: the batch must be a dict with the entry {name!r}, or a tuple with place {index};"
-        f" got {spec(batch)}. {do}."
-    )
+    pair = "" if place is None else ", or a pair (inputs, labels)"
+    wanted = f"a dict with the entry {name!r}{pair}"
+    if isinstance(name, int):
+        wanted = f"a tuple with place {name}"
+    raise ValueError(f"{where}: the batch must be {wanted}; got {spec(batch)}. {do}.")
 
 
 class _Word:

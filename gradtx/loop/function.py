@@ -30,7 +30,8 @@ def from_function(
 
     Args:
         function: of the parameters and the inputs.
-        inputs: the batch's entry that is the input, or several; of a tuple the first.
+        inputs: the batch's entry that is the input, or several, each by its name or its
+            place; of a pair (inputs, labels) the first.
 
     Raises:
         TypeError: if it can't be called so.

@@ -24,8 +24,8 @@ def from_linen(
 
     Args:
         module: a Flax linen module.
-        inputs: the batch's entry that is the module's input, or several in order; of a tuple the
-            first.
+        inputs: the batch's entry that is the module's input, or several in order, each by its
+            name or its place; of a pair (inputs, labels) the first.
         rngs: names of the module's streams of random numbers.
 
     Raises:

@@ -69,8 +69,8 @@ class Loop:
             `averaged_params`, or Optax's. Validation and what `save_best` keeps are there;
             `evaluated_params` gives them for all else.
         label: the entry of a batch that holds the labels, if it is not "label": a loss or a metric
-            that takes `label`, as `cross_entropy` does, gets it. Of a tuple (inputs, labels) the
-            labels are the second, unless this is another place.
+            that takes `label`, as `cross_entropy` does, gets it. Of a tuple it is a place; of a
+            pair (inputs, labels) the second by default.
 
     Raises:
         TypeError: if one of these is something else.

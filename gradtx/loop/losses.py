@@ -10,7 +10,7 @@ from gradtx.kinds import checked
 from gradtx.loop.form import entry
 from gradtx.loop.weights import weight_of
 
-LABEL = "Pass the name of the labels to the loop: Loop(label=name)"
+LABEL = "Pass the name of the labels to the loop, or their place in a tuple: Loop(label=name)"
 
 
 @checked

@@ -30,8 +30,8 @@ def from_nnx(
 
     Args:
         model: an nnx module.
-        inputs: the batch's entry that is the module's input, or several in order; of a tuple the
-            first.
+        inputs: the batch's entry that is the module's input, or several in order, each by its
+            name or its place; of a pair (inputs, labels) the first.
 
     Raises:
         TypeError: if it is no module, or does not take its inputs.

@@ -122,11 +122,9 @@ def test_paths_of_nnx_parameters_end_with_the_parameters_name():
     assert jax.tree.leaves(gradtx.matching("mu/value")(own)) == [False, True]
 
 
-@every
-def test_tree_set_sets_a_learning_rate_for_the_next_update(tx):
-    state = tx.init(PARAMS)
-    if "learning_rate" not in gradtx.hyperparams(state):
-        pytest.skip("has no single learning rate")
+@pytest.mark.parametrize("name", ["chain", "schedule", "wrappers"])
+def test_tree_set_sets_a_learning_rate(name):
+    state = STATES[name].init(PARAMS)
     state = optax.tree_utils.tree_set(state, learning_rate=jnp.float32(0.25))
     assert float(optax.tree_utils.tree_get(state, "learning_rate")) == 0.25
 

@@ -105,8 +105,8 @@ class Two(linen.Module):
 
 def test_a_module_without_train_and_with_two_inputs():
     params = Two().init(KEY, X, X)["params"]
-    apply = from_linen(Two(), inputs=("a", "b"))
-    for batch in ({"b": X, "a": 2 * X}, (2 * X, X)):
+    for batch, names in (({"b": X, "a": 2 * X}, ("a", "b")), ((X, 0, 2 * X), (2, 0))):
+        apply = from_linen(Two(), inputs=names)
         pred, state = apply(params, {}, batch, key=KEY, training=True)
         np.testing.assert_allclose(pred, X @ params["Dense_0"]["kernel"], rtol=1e-5)
         assert state == {}

@@ -130,6 +130,8 @@ def test_labels_have_the_name_that_the_loop_is_told(wanted):
     assert_equal(trained(batches, valid=batches, inputs="x", label="y"), wanted)
     reversed_pairs = [(b, a) for a, b in SOURCES["tuples"]]
     assert_equal(trained(reversed_pairs, valid=reversed_pairs, inputs=1, label=0), wanted)
+    triples = [(b, 0.5, a) for a, b in SOURCES["tuples"]]
+    assert_equal(trained(triples, valid=triples, inputs=2, label=0), wanted)
     # A loss that was told its own keeps it; one of another form is called as it is.
     bound = partial(cross_entropy, label="y")
     plain = {"ones": lambda pred, batch: jnp.ones(len(batch["y"]))}
@@ -185,8 +187,9 @@ REFUSED = [
     (iter(LIST), r"`train` must give .* \(list_iterator\), .* Pass a list, or the function that"),
     (3, r"`train` must be batches; got 3\. Pass a list of batches, or a function"),
     ([{"image": X[0], "label": list("abcd")}], r"got str at label/0\. .* or make an array of it"),
-    ([{"image": X[0], "target": Y[0]}], r"entry 'label', or a tuple with place 1; .*Loop\(label="),
+    ([{"image": X[0], "target": Y[0]}], r"entry 'label', or a pair .*Loop\(label="),
     ([{"x": X[0], "label": Y[0]}], r"entry 'image', or .* as `inputs`"),
+    ([(X[0], X[0], Y[0])], r"from_function: .* pair .* or its place in a tuple\."),
     ([(X[0],)], r"cross_entropy: the batch must .* got \(float32\[4, 3\],\)"),
 ]
 
