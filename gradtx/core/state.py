@@ -111,8 +111,10 @@ class TransformState:
         Args:
             state: the part; anything else stays as it is.
         """
-        counts = self.count is not None and is_state(state) and not state.counter
-        return with_count(state, self.count) if counts else state
+        count = self.count
+        if count is None or not is_state(state) or state.counter:
+            return state
+        return with_count(state, count)
 
     def __getitem__(self, key: Any) -> Any:
         """What the slots have under `key`; a part of a chain with the chain's counter.
