@@ -150,12 +150,12 @@ BAD = [
     (
         lambda: gradtx.adam(lambda: 1.0),
         TypeError,
-        r"^scale_by_learning_rate: `learning_rate` as a schedule must take .* got <lambda>\(\)\.",
+        r"^adam: `learning_rate` as a schedule must take .* got <lambda>\(\)\.",
     ),
     (
         lambda: gradtx.adam(0.1, b1=lambda step, more: 1.0),
         TypeError,
-        r"^scale_by_adam: `b1` as a schedule must take one .* got <lambda>\(step, more\)\.",
+        r"^adam: `b1` as a schedule must take one .* got <lambda>\(step, more\)\.",
     ),
     (
         lambda: gradtx.adam(lambda c: "x").init(PARAMS),
