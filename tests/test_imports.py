@@ -14,19 +14,21 @@ FLOORS = (
     ("augment", "core", "files", "output"),
     ("config", "sealed"),
     ("data",),
-    ("parallel", "precision", "schedules", "transforms", "wrappers"),
+    ("parallel", "precision", "schedules", "wrappers"),
+    ("transforms",),
     ("loop", "optimizers"),
     ("checkpoint", "hooks", "testing", "tuning"),
     ("observers", "recipes"),
     ("report",),
     ("run",),
 )
-FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-# Modules that Optax has too: their places stay free for its names.
+# Modules that Optax has too: what hands its names through.
 OPTAX = (
     *("assignment", "contrib", "experimental", "losses", "microbatching", "perturbations"),
     *("projections", "second_order", "tree", "tree_utils"),
 )
+FLOORS = (*FLOORS[:7], (*FLOORS[7], *OPTAX), *FLOORS[8:])
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 
 def imported(path):
@@ -102,7 +104,7 @@ def test_few_modules_are_loose():
 
 
 def code_lines(path):
-    """The lines of a file without its docstrings."""
+    """The lines of a file without its docstrings and its list of public names."""
     text = path.read_text()
     tree = ast.parse(text)
     docs = set()
@@ -111,6 +113,8 @@ def code_lines(path):
             node
         ):
             docs |= set(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
+        if isinstance(node, ast.Assign | ast.AugAssign) and "__all__" in ast.unparse(node):
+            docs |= set(range(node.lineno, (node.end_lineno or 0) + 1))
     return len(text.splitlines()) - len(docs)
 
 

@@ -3,7 +3,10 @@
 The modules here import each other's files, never this package, and nothing else of gradtx.
 """
 
+from optax import GradientTransformation
+
 import gradtx.core.exported  # noqa: F401  (lets jax.export write states)
+from gradtx.core.apply import apply_updates
 from gradtx.core.chain import chain
 from gradtx.core.describe import Description, describe
 from gradtx.core.freeze import freeze, freeze_gradients, selective_transform
@@ -34,8 +37,7 @@ from gradtx.core.runtime_hyperparams import hyperparams, names_with_role, set_hy
 from gradtx.core.serialize import from_dict, to_dict
 from gradtx.core.state import TransformState
 from gradtx.core.transformation import (
-    GradientTransformation,
-    apply_updates,
+    GradientTransformationExtraArgs,
     identity,
     transformation,
 )
@@ -49,6 +51,7 @@ __all__ = [
     "UNIT",
     "Description",
     "GradientTransformation",
+    "GradientTransformationExtraArgs",
     "Interval",
     "PerGroup",
     "ScalarOrSchedule",

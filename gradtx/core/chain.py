@@ -7,14 +7,14 @@ import optax
 
 from gradtx.core.state import is_state, structure_of, with_count, without_count
 from gradtx.core.transformation import (
-    GradientTransformation,
+    GradientTransformationExtraArgs,
     as_transformation,
     transformation,
 )
-from gradtx.core.tree import PyTree, all_floating, cast_like, same_form, upcast
+from gradtx.core.tree import PyTree, all_numbers, cast_like, same_form, upcast
 
 
-def chain(*transforms: optax.GradientTransformation) -> GradientTransformation:
+def chain(*transforms: optax.GradientTransformation) -> GradientTransformationExtraArgs:
     """Compose transformations left to right: the output of one feeds the next.
 
         update(g, (s1, ..., sn), p):   g1, s1' = t1(g, s1, p);   g2, s2' = t2(g1, s2, p);   ...
@@ -63,7 +63,7 @@ def chain(*transforms: optax.GradientTransformation) -> GradientTransformation:
             else:
                 updates, state = part.update(_as_given(updates, given), state, params, **extra)
             if structure is None:  # it may have returned anything: the next parts look again
-                checked = checked and same_form(updates, given) and all_floating(updates)
+                checked = checked and same_form(updates, given) and all_numbers(updates)
             new.append(state)
         return _as_given(updates, given), tuple(new)
 

@@ -7,7 +7,7 @@ import optax
 
 from gradtx.core.groups import matching, some
 from gradtx.core.partition import Mask, labels_of_mask, masked, partition_as, set_to_zero
-from gradtx.core.transformation import GradientTransformation, as_transformation
+from gradtx.core.transformation import GradientTransformationExtraArgs, as_transformation
 from gradtx.core.tree import PyTree, named_leaves
 from gradtx.kinds import checked
 
@@ -15,7 +15,7 @@ from gradtx.kinds import checked
 @checked
 def freeze(
     tx_or_mask: Any = None, frozen: Mask | None = None, *, mask: Mask | None = None
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Keep the parameters where `frozen` is True still, whatever `tx` would do to them.
 
         u = 0  where frozen else  tx(g)
@@ -48,7 +48,7 @@ def freeze(
 
 
 @checked
-def freeze_gradients(mask: Mask) -> GradientTransformation:
+def freeze_gradients(mask: Mask) -> GradientTransformationExtraArgs:
     """Zero the gradients where `mask` is True; Optax's `freeze`.
 
         u = 0  where mask else  g
@@ -67,7 +67,7 @@ def freeze_gradients(mask: Mask) -> GradientTransformation:
 @checked
 def selective_transform(
     optimizer: optax.GradientTransformation, *, freeze_mask: Mask
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """`freeze(optimizer, freeze_mask)`, by the name that it has in Optax.
 
     u = 0  where freeze_mask else  optimizer(g)
@@ -87,7 +87,9 @@ def selective_transform(
     return freeze(optimizer, freeze_mask)
 
 
-def _that_matches(where: str, tx: GradientTransformation, mask: Mask) -> GradientTransformation:
+def _that_matches(
+    where: str, tx: GradientTransformationExtraArgs, mask: Mask
+) -> GradientTransformationExtraArgs:
     """`tx`; if `mask` is a pattern, its `init` refuses parameters of which none matches it."""
     if not isinstance(mask, str):
         return tx
@@ -101,4 +103,4 @@ def _that_matches(where: str, tx: GradientTransformation, mask: Mask) -> Gradien
             )
         return tx.init(params)
 
-    return GradientTransformation(init, tx.update)  # pyright: ignore[reportArgumentType]
+    return GradientTransformationExtraArgs(init, tx.update)  # pyright: ignore[reportArgumentType]

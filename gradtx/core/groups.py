@@ -195,6 +195,8 @@ def labels_of(where: str, grouping: Grouping, tree: PyTree, allowed: Any) -> PyT
     if not any(leaf is not None for leaf in jax.tree.leaves(tree)):
         return jax.tree.map(lambda x: None, tree)  # no leaf here, or JAX's own placeholder
     try:
+        if jax.tree.structure(labels, is_leaf=is_none) != jax.tree.structure(tree, is_leaf=is_none):
+            labels = _in_containers_of(tree, labels)
         # Not tree.map over both: the labels may be a prefix, and the tree may hold None.
         spread = jax.tree.map(
             lambda label, part: jax.tree.map(
@@ -221,6 +223,20 @@ def labels_of(where: str, grouping: Grouping, tree: PyTree, allowed: Any) -> PyT
                 f" {label!r} at {path_name(path)}. Add that group; for patterns use label_by."
             )
     return spread
+
+
+def _in_containers_of(tree: PyTree, labels: PyTree) -> PyTree:
+    """`labels` for the leaves of `tree`, where the two differ in containers alone.
+
+    A dict of labels is so one for a FrozenDict of parameters. Anything else stays as it is.
+    """
+    given = dict(jax.tree_util.tree_leaves_with_path(labels, is_leaf=is_none))
+    flat, treedef = jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_none)
+    begins = lambda path: (path[:n] for n in range(len(path) + 1))
+    places: list[Any] = [next(filter(given.__contains__, begins(path)), None) for path, _ in flat]
+    if {*places} != {*given}:
+        return labels
+    return treedef.unflatten([given[place] for place in places])
 
 
 @checked

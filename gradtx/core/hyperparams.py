@@ -85,6 +85,7 @@ POSITIVE = Interval(0, open_low=True)
 UNIT = Interval(0, 1)
 CLOSED_UNIT = Interval(0, 1, closed_high=True)
 MOMENTUM = Interval(0, 1, role="momentum")
+ANY_MOMENTUM = Interval(role="momentum")  # where nothing is divided by 1 - momentum^step
 
 
 def optional(spec: Any, domain: Interval) -> tuple[Any, Interval] | None:
@@ -132,10 +133,22 @@ class Origin(NamedTuple):
 
     With source "number" the next update uses the value in the state; with "schedule" or "array" it
     uses what the transformation was built with, and records it in the state.
+
+    Numbers and arrays are equal, so that a state made under `optax.inject_hyperparams`, which gives
+    arrays, has the structure of the same one made without it.
     """
 
     source: str
     domain: Interval
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Origin) and hash(self) == hash(other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash((self.source == "schedule", tuple(self.domain)))
 
 
 def check_hyperparam(where: str, name: str, spec: Any, domain: Interval) -> None:

@@ -15,7 +15,6 @@ from gradtx.core.tree import PyTree, as_dtype, check_like, dtype_of, is_none
 
 # Where a slot of ours is called otherwise in Optax: (transform, slot) -> (field, sign).
 RENAMED = {
-    ("scale_by_momentum", "velocity"): ("trace", 1),
     # Optax sums the descending steps, gradtx the ascending ones, which it then turns round.
     ("momentum_of_steps", "velocity"): ("trace", -1),
 }

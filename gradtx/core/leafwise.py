@@ -1,6 +1,7 @@
 """Make a transformation from a rule for one leaf."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from jax.core import Tracer
 
 from gradtx.core.hyperparams import Interval, PerGroup
 from gradtx.core.transformation import (
-    GradientTransformation,
+    GradientTransformationExtraArgs,
     is_array,
     specs_of,
     transformation,
@@ -19,8 +20,11 @@ from gradtx.core.tree import (
     PyTree,
     check_slot,
     compute_dtype,
+    dtype_of,
     is_none,
+    kind_in,
     path_name,
+    real_of,
     shape_of,
 )
 from gradtx.core.values import Values
@@ -30,15 +34,24 @@ Slot = Callable[[Any], Any]
 
 
 @checked
-def zeros(dtype: Dtype | None = None) -> Slot:
+def zeros(dtype: Dtype | None = None, *, real: bool = False) -> Slot:
     """A slot that starts as zeros like the parameter.
 
     slot = 0
 
     Args:
-        dtype: of the slot; by default that of the parameter, at least float32.
+        dtype: of the slot; by default that of the parameter, at least float32. For a complex
+            parameter the slot is complex, of parts of at least this dtype.
+        real: whether the slot is real also for a complex parameter, as a mean of |g|^2 is.
     """
-    return lambda p: jnp.zeros_like(p, dtype=dtype or compute_dtype(p))
+
+    def start(p: Any) -> jax.Array:
+        kind = dtype or compute_dtype(p)
+        if real or jnp.issubdtype(kind, jnp.floating):
+            kind = real_of(kind) if real else kind_in(dtype_of(p), kind)
+        return jnp.zeros_like(p, dtype=kind)
+
+    return start
 
 
 def leafwise(
@@ -49,16 +62,17 @@ def leafwise(
     needs_params: bool = False,
     per_leaf: bool = False,
     **hyperparams: tuple[Any, Interval] | None,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Make a transformation from a rule for one leaf.
 
         rule = update(h)        u, {slot: new value} = rule(g, p, **slots)
 
     `update(h)` is called once for all leaves that share their hyperparameters, so what depends on
     `h` alone belongs there; `rule` sees one leaf's gradient `g`, its parameter `p` (None if the
-    caller gave none) and its slots. All of them and `h` arrive in one dtype, at least float32; the
-    result is cast back to the dtypes of the gradient and of the slots, so the state's dtypes never
-    change, and neither may the rule change shapes. A rule without slots returns `u` alone. A leaf
+    caller gave none) and its slots. All of them and `h` arrive in one dtype, at least float32, or
+    its complex counterpart where they are complex; the result is cast back to the dtypes of the
+    gradient (unless that is of integers) and of the slots, so the state's dtypes never change, and
+    neither may the rule change shapes. A rule without slots returns `u` alone. A leaf
     whose gradient is `None` is passed over.
 
     >>> import jax.numpy as jnp
@@ -97,6 +111,7 @@ def leafwise(
         lambda params: {slot: jax.tree.map(make, params) for slot, make in slots.items()},
         rule.update_tree,
         per_group=True,
+        remembers=bool(slots),
         check=rule.check_slots,
         **options,
     )
@@ -180,12 +195,22 @@ class _Rules:
         groups = tuple([labels[i] for labels in self.labels.values()])
         key = (groups, *[getattr(x, "dtype", type(x)) for x in (g, p, *old)])
         if key not in self.made:
-            self.made[key] = self.finish(self._step(groups, compute_dtype(g, p, *old)))
+            self.made[key] = self.finish(self._step(groups, [g, p, *old]))
         return self.made[key]
 
-    def _step(self, groups: tuple[Any, ...], dtype: Any) -> Callable:
-        """The rule for one leaf, up to the compute dtype and back to the dtypes that came in."""
+    def _step(self, groups: tuple[Any, ...], like: Sequence[Any]) -> Callable:
+        """The rule for one leaf, up to the compute dtype and back to the dtypes that came in.
+
+        `like` are a gradient, a parameter and slots of the dtypes that it will be given.
+        """
         name, slots = self.rule.name, self.rule.slots
+        dtypes = [jnp.float32 if x is None else jnp.result_type(x) for x in like]
+        dtype = real_of(compute_dtype(*like))
+        kinds = [kind_in(x, dtype) for x in dtypes]
+        # Real hyperparameters times complex gradients are a mixture, on purpose.
+        mixture = {*kinds} != {dtype}
+        if not jnp.issubdtype(dtypes[0], jnp.inexact):
+            dtypes[0] = dtype  # an update of integers is none
         h = self.h.for_leaf(dtype, dict(zip(self.labels, groups, strict=True)))
         rule = self.rule.update(h)
         if not callable(rule):
@@ -195,12 +220,11 @@ class _Rules:
             )
 
         def step(g: Any, p: Any, old: Sequence[Any]) -> tuple[Any, list[Any]]:
-            given = [g, p, *old]
-            wide_g, wide_p, *wide = _cast(given, [dtype] * len(given))
-            out = rule(wide_g, wide_p, **dict(zip(slots, wide, strict=True)))
+            wide_g, wide_p, *wide = _cast([g, p, *old], kinds)
+            with jax.numpy_dtype_promotion("standard") if mixture else nullcontext():
+                out = rule(wide_g, wide_p, **dict(zip(slots, wide, strict=True)))
             u, new = _returned(name, out, slots)
-            dtypes = [jnp.result_type(x) for x in (g, *old)]
-            back = _cast([u, *[new[slot] for slot in slots]], dtypes)
+            back = _cast([u, *[new[slot] for slot in slots]], [dtypes[0], *dtypes[2:]])
             return back[0], back[1:]
 
         return step

@@ -11,7 +11,7 @@ from jax.core import Tracer
 from gradtx.core.groups import Grouping, labels_for, labels_of, matching
 from gradtx.core.state import with_count, without_count
 from gradtx.core.transformation import (
-    GradientTransformation,
+    GradientTransformationExtraArgs,
     as_transformation,
     identity,
     transformation,
@@ -37,13 +37,13 @@ Mask = Annotated[
 ]
 
 
-def set_to_zero() -> GradientTransformation:
+def set_to_zero() -> GradientTransformationExtraArgs:
     """Replace each update by zero.
 
     u = 0
     """
     zero = lambda g, slots, params, h, **extra: (jax.tree.map(jnp.zeros_like, g), slots)
-    return transformation("set_to_zero", lambda params: {}, zero)
+    return transformation("set_to_zero", lambda params: {}, zero, remembers=False)
 
 
 @checked
@@ -52,7 +52,7 @@ def partition(
     param_labels: Grouping,
     *,
     mask_compatible_extra_args: bool = False,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Give each group of parameters a transform of its own.
 
         u[leaf] = transforms[label of leaf](g)[leaf]
@@ -90,7 +90,7 @@ multi_transform = alias("multi_transform", partition)
 
 def partition_as(
     name: str, transforms: Mapping, grouping: Grouping, divide_extra: bool = False
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """`partition` under the name of what is made of it."""
     parts = {
         label: as_transformation(name, f"`transforms[{label!r}]`", tx)
@@ -155,7 +155,7 @@ def _merge(like: PyTree, trees: list[PyTree]) -> PyTree:
 @checked
 def masked(
     inner: optax.GradientTransformation, mask: Mask, *, mask_compatible_extra_args: bool = False
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Transform the updates where `mask` is True and leave the others as they are.
 
         u = inner(g)  where mask else  g

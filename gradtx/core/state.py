@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 from jax.tree_util import DictKey, GetAttrKey
 
+from gradtx.core.optax_fields import fields_of
 from gradtx.core.tree import PyTree, unboxed, upcast
 
 
@@ -70,6 +71,9 @@ class TransformState:
     a dict, empty where there is none: so it is no leaf there, and `optax.tree_utils.tree_get(state,
     "count")`, which looks into dicts, finds the one counter of a chain.
 
+    What scripts read off Optax's states is here too, by name and by place: `state.mu`, `state[1]`;
+    so are all slots, by their names.
+
     Args:
         info: what never changes: the transformation's name, where each hyperparameter comes from.
         counter: {"count": int32[]}, updates made so far; {} in a part, since the whole counts.
@@ -101,14 +105,42 @@ class TransformState:
         """
         return Hyperparams({each.name: each.value for each in named_hyperparams(self)})
 
+    def part(self, state: Any) -> Any:
+        """A part in the slots with the counter of the whole, if it counts for that part.
+
+        Args:
+            state: the part; anything else stays as it is.
+        """
+        count = self.count
+        if count is None or not is_state(state) or state.counter:
+            return state
+        return with_count(state, count)
+
     def __getitem__(self, key: Any) -> Any:
-        """What the slots have under `key`; a part of a chain with the chain's counter."""
+        """What the slots have under `key`; a part of a chain with the chain's counter.
+
+        An integer that is no key is the place of a field in Optax's state.
+        """
+        if isinstance(key, int) and isinstance(self.slots, dict) and key not in self.slots:
+            fields = list(fields_of(self.name, self.slots).values())
+            if not -len(fields) <= key < len(fields):
+                raise IndexError(f"TransformState: `{self.name}` has no field at place {key}")
+            return fields[key](self)
         found = self.slots[key]
-        if self.count is None:
-            return found
         if isinstance(key, slice):
-            return tuple(with_count(part, self.count) for part in found)
-        return with_count(found, self.count)
+            return tuple(map(self.part, found))
+        return self.part(found)
+
+    def __getattr__(self, name: str) -> Any:
+        """A slot, or a field of Optax's state of this transformation, by its name."""
+        slots = self.__dict__.get("slots")
+        if isinstance(slots, dict) and not name.startswith("_"):
+            fields = fields_of(self.name, slots)
+            if name in fields:
+                return fields[name](self)
+            if name in slots:
+                return self.part(slots[name])
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __iter__(self) -> Iterator[Any]:
         """The parts of a chain, with its counter; of others the names of the slots."""

@@ -33,23 +33,21 @@ from gradtx.core.hyperparams import (
     init_hyperparam,
     origin_of,
     resolve,
+    source_of,
 )
 from gradtx.core.state import StateInfo, Structure, TransformState, structure_of, with_count
 from gradtx.core.tree import (
     WIDE,
     PyTree,
-    as_dtype,
     as_scalars,
-    check_floating,
     check_like,
-    compute_dtype,
-    dtype_of,
-    is_none,
+    check_numbers,
+    is_empty,
     path_name,
 )
 from gradtx.core.values import RESERVED, Values
 
-GradientTransformation = optax.GradientTransformationExtraArgs
+GradientTransformationExtraArgs = optax.GradientTransformationExtraArgs
 Specs = Mapping[str, Any]
 
 
@@ -82,12 +80,13 @@ def transformation(
     needs_params: bool = False,
     per_group: bool = False,
     per_leaf: bool = False,
+    remembers: bool = True,
     parts: tuple[Any, ...] = (),
     select: Callable[[PyTree], tuple[PyTree, ...]] | None = None,
     clock: Callable[[Any], jax.Array] | None = None,
     check: Callable[[PyTree, Any], None] | None = None,
     **hyperparams: tuple[Any, Interval] | None,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Make a transformation from functions on whole trees.
 
         slots = init(params)        updates', slots' = update(updates, slots, params, h, **extra)
@@ -103,6 +102,9 @@ def transformation(
         per_group: whether `update` understands values that differ between groups of parameters.
         per_leaf: whether what becomes of a number depends on the others of its leaf, as where a
             leaf's norm counts; `flatten` refuses such a one.
+        remembers: whether an update needs what the slots hold. Without that, and without schedules,
+            it takes `None`, Optax's `EmptyState` or any tree without a leaf for a state, too, and
+            returns the same.
         parts: the transformations inside this one, for `describe`.
         select: maps the parameters to what each of `parts` sees of them; by default each sees all.
         clock: reads off the slots the count that schedules are given, in place of `h.count`.
@@ -132,9 +134,10 @@ def transformation(
     needing = [part.needs_params for part in map(structure_of, parts) if part and select is None]
     wants = name if needs_params else next(filter(None, needing), None)
     unit = per_leaf or bool(grouped) or select is not None
+    forgets = not remembers and all(source_of(spec) != "schedule" for spec in specs.values())
     structure = Structure(name, specs, parts, select, wants, unit, rule.check_state, rule.apply)
     start: Any = rule.init_state
-    return GradientTransformation(start, _checked(structure))
+    return GradientTransformationExtraArgs(start, _checked(structure, start if forgets else None))
 
 
 @dataclass(frozen=True)
@@ -192,7 +195,8 @@ class _Rule:
 
     def check_state(self, updates: PyTree, state: Any) -> None:
         """Require a state of this transformation for trees like `updates`."""
-        if not isinstance(state, TransformState) or state.info != self.info:
+        # What compares equal may differ: `Origin`.
+        if not isinstance(state, TransformState) or state.info is not self.info:
             _check_state(self.info.name, state, self.specs)
         for key in self.grouped:
             check_groups(f"{self.info.name}.update", key, state.own_hyperparams[key])
@@ -200,17 +204,23 @@ class _Rule:
             self.check(updates, state.slots)
 
 
-def _checked(structure: Structure) -> Any:
-    """The update that users call: it checks all that it is given, and counts."""
+def _checked(structure: Structure, start: Callable[[PyTree], TransformState] | None) -> Any:
+    """The update that users call: it checks all that it is given, and counts.
+
+    `start` makes a state in place of none, where none is needed.
+    """
     name, apply = structure.name, structure.apply
 
     def update(updates: PyTree, state: Any, params: PyTree = None, **extra: Any):
         where = f"{name}.update"
         check_arrays(where, "updates", updates)
-        check_floating(where, updates)
+        check_numbers(where, updates)
         if params is not None:
             do = "Pass gradients with respect to these same parameters."
             check_like(where, "updates", updates, "params", params, do)
+        given = state
+        if start is not None and not isinstance(state, TransformState) and is_empty(state):
+            state = start(updates)
         structure.check(updates, state)
         if "count" not in state.counter:
             raise ValueError(
@@ -225,7 +235,7 @@ def _checked(structure: Structure) -> Any:
         count = state.counter["count"]
         updates, new = apply(updates, state, params, count, extra)
         counter = {"count": optax.safe_increment(count)}
-        return updates, replace(new, counter=counter)
+        return updates, replace(new, counter=counter) if state is given else given
 
     made: Any = update
     made.__name__ = made.__qualname__ = name
@@ -233,7 +243,7 @@ def _checked(structure: Structure) -> Any:
     return made
 
 
-def as_transformation(where: str, name: str, given: Any) -> GradientTransformation:
+def as_transformation(where: str, name: str, given: Any) -> GradientTransformationExtraArgs:
     """`given`, which takes extra arguments from now on.
 
     Raises:
@@ -293,38 +303,11 @@ def _remedy(name: str) -> str:
     return f"Pass the state that `init` of this same {name} returned, or that its last update did."
 
 
-def identity() -> GradientTransformation:
+def identity() -> GradientTransformationExtraArgs:
     """Leave the updates as they are.
 
     u = g
     """
     return transformation(
-        "identity", lambda params: {}, lambda g, slots, params, h, **extra: (g, {})
+        "identity", lambda params: {}, lambda g, slots, params, h, **extra: (g, {}), remembers=False
     )
-
-
-def apply_updates(params: PyTree, updates: PyTree) -> PyTree:
-    """Add the updates to the parameters.
-
-        p' = p + u
-
-    The sum is made in at least float32 and rounded once to the dtype of `p`. A `None` on either
-    side leaves the parameter as it is.
-
-    Args:
-        params: a tree of arrays.
-        updates: a tree like it, what `tx.update` returned.
-
-    Raises:
-        ValueError: if the trees differ.
-    """
-    do = "Pass the updates that `tx.update` returned for these parameters."
-    check_like("apply_updates", "updates", updates, "params", params, do)
-
-    def add(p: Any, u: Any) -> Any:
-        if p is None or u is None:
-            return p
-        dtype = compute_dtype(p, u)
-        return as_dtype(as_dtype(p, dtype) + as_dtype(u, dtype), dtype_of(p))
-
-    return jax.tree.map(add, params, updates, is_leaf=is_none)

@@ -22,6 +22,11 @@ def is_none(leaf: Any) -> bool:
     return leaf is None
 
 
+def is_empty(tree: PyTree) -> bool:
+    """Whether `tree` has no leaves."""
+    return jax.tree.structure(tree).num_leaves == 0
+
+
 def dtype_of(x: Any) -> jnp.dtype:
     """The dtype of an array, a number or a `jax.ShapeDtypeStruct`."""
     dtype = getattr(x, "dtype", None)
@@ -49,9 +54,9 @@ def is_wide(x: Any) -> bool:
     return isinstance(x, jax.Array) and x.dtype in WIDE
 
 
-def all_floating(tree: PyTree) -> bool:
-    """Whether all leaves of `tree` are real floating arrays or numbers."""
-    return all([hasattr(x, "dtype") and _is_floating(x.dtype) for x in jax.tree.leaves(tree)])
+def all_numbers(tree: PyTree) -> bool:
+    """Whether all leaves of `tree` are arrays of numbers."""
+    return all([hasattr(x, "dtype") and _is_number(x.dtype) for x in jax.tree.leaves(tree)])
 
 
 def as_scalars(tree: Any) -> Any:
@@ -70,13 +75,37 @@ def _promote(*dtypes: Any) -> jnp.dtype:
         return reduce(jnp.promote_types, dtypes, jnp.dtype(jnp.float32))
 
 
+@cache
+def real_of(dtype: Any) -> jnp.dtype:
+    """The dtype of the real part of numbers of a floating or complex dtype."""
+    return jnp.finfo(dtype).dtype
+
+
+@cache
+def complex_of(dtype: Any) -> jnp.dtype:
+    """The complex dtype whose parts are of a real floating `dtype`, or wider."""
+    with jax.numpy_dtype_promotion("standard"):
+        return jnp.promote_types(dtype, jnp.complex64)
+
+
+@cache
+def kind_in(dtype: Any, real: Any) -> jnp.dtype:
+    """The dtype in which numbers of `dtype` are calculated with, where real ones are in `real`."""
+    return complex_of(real) if jnp.issubdtype(dtype, jnp.complexfloating) else real
+
+
 def cast_like(tree: PyTree, like: PyTree) -> PyTree:
-    """Cast each leaf of `tree` to the dtype of its counterpart in `like`."""
+    """Cast each leaf of `tree` to the dtype of its counterpart in `like`.
+
+    What is like integers stays as it is: an update of those is no integer.
+    """
     if None not in (dtypes := _dtypes(tree)) and dtypes == _dtypes(like):
         return tree
-    return jax.tree.map(
-        lambda x, y: None if x is None else as_dtype(x, dtype_of(y)), tree, like, is_leaf=is_none
-    )
+
+    def cast(x: Any, y: Any) -> Any:
+        return as_dtype(x, dtype_of(y)) if x is not None and is_inexact(dtype_of(y)) else x
+
+    return jax.tree.map(cast, tree, like, is_leaf=is_none)
 
 
 def cast_state(where: str, new: Any, old: Any) -> Any:
@@ -95,10 +124,12 @@ def cast_state(where: str, new: Any, old: Any) -> Any:
 
 
 def upcast(tree: PyTree) -> PyTree:
-    """Cast leaves below float32 to float32; others stay as they are."""
+    """Cast floating leaves below float32 to float32; others stay as they are."""
     if set(_dtypes(tree)) <= WIDE:
         return tree
-    return jax.tree.map(lambda x: as_dtype(x, compute_dtype(x)), tree)
+    return jax.tree.map(
+        lambda x: as_dtype(x, compute_dtype(x)) if is_inexact(dtype_of(x)) else x, tree
+    )
 
 
 def select(condition: jax.Array, on_true: PyTree, on_false: PyTree) -> PyTree:
@@ -124,11 +155,19 @@ def bias_correction(decay: jax.Array, step: jax.Array) -> jax.Array:
 
 
 def norm(x: jax.Array) -> jax.Array:
-    """Euclidean norm of one real array.
+    """Euclidean norm of one array.
 
-    sqrt(sum_i x_i^2)
+    sqrt(sum_i |x_i|^2)
     """
-    return root(jnp.vdot(x, x))
+    return root(jnp.vdot(x, x).real)
+
+
+def abs_sq(x: jax.Array) -> jax.Array:
+    """The squares of the absolute values, real also where `x` is complex.
+
+    |x|^2
+    """
+    return x * x if jnp.isrealobj(x) else (x.conj() * x).real
 
 
 def global_norm(tree: PyTree) -> jax.Array:
@@ -138,7 +177,7 @@ def global_norm(tree: PyTree) -> jax.Array:
 
     A scalar of at least float32, whatever the leaves' dtype; 0 for an empty tree.
     """
-    leaves = jax.tree.leaves(upcast(tree))
+    leaves = [as_dtype(x, compute_dtype(x)) for x in jax.tree.leaves(tree)]
     if not leaves:
         return jnp.zeros((), jnp.float32)
     vectors = [x for x in leaves if x.size > SHORT]
@@ -173,7 +212,7 @@ def shrink(tree: PyTree, size: jax.Array, most: jax.Array | float) -> PyTree:
 
     def times(x: jax.Array) -> jax.Array:
         dtype = compute_dtype(x)
-        return as_dtype(as_dtype(x, dtype) * factor.astype(dtype), dtype_of(x))
+        return cast_like(as_dtype(x, dtype) * factor.astype(dtype), x)
 
     return jax.tree.map(times, tree)
 
@@ -223,38 +262,36 @@ def named_leaves(tree: PyTree) -> list[tuple[str, Any]]:
     return found
 
 
-def check_floating(where: str, updates: PyTree) -> None:
-    """Require that all leaves of `updates` are real and floating.
+def check_numbers(where: str, updates: PyTree) -> None:
+    """Require that all leaves of `updates` are numbers: real, complex or integers.
 
     Raises:
         TypeError: naming the first leaf that is not.
     """
     if set(_dtypes(updates)) <= WIDE or all(
-        map(_is_floating, map(dtype_of, jax.tree.leaves(updates)))
+        map(_is_number, map(dtype_of, jax.tree.leaves(updates)))
     ):
         return
     for path, x in jax.tree_util.tree_leaves_with_path(updates):
         dtype = dtype_of(x)
-        if not _is_floating(dtype):
+        if not _is_number(dtype):
             raise TypeError(
-                f"{where}: every leaf of `updates` must be real and floating; got {dtype} at"
-                f" {path_name(path)}. {_remedy(dtype)}"
+                f"{where}: every leaf of `updates` must be an array of numbers; got {dtype.name} at"
+                f" {path_name(path)}. Pass None for a parameter that isn't trained, or make it"
+                " floating."
             )
 
 
 @cache
-def _is_floating(dtype: Any) -> bool:
-    return jnp.issubdtype(dtype, jnp.floating)
+def is_inexact(dtype: Any) -> bool:
+    """Whether numbers of `dtype` are floating or complex."""
+    return jnp.issubdtype(dtype, jnp.inexact)
 
 
-def _remedy(dtype: Any) -> str:
-    if jnp.issubdtype(dtype, jnp.complexfloating):
-        return (
-            "Hold the real and the imaginary part as two parameters, or wrap the transform in"
-            " optax.contrib.split_real_and_imaginary and conjugate what jax.grad returns, as"
-            " gradtx.loop does."
-        )
-    return "Pass None for a parameter that isn't trained, or make it floating."
+@cache
+def _is_number(dtype: Any) -> bool:
+    # Not what `jax.grad(..., allow_int=True)` makes of integers: float0 holds nothing.
+    return jnp.issubdtype(dtype, jnp.number) and dtype != jax.dtypes.float0
 
 
 def check_like(where: str, name: str, tree: PyTree, like_name: str, like: PyTree, do: str) -> None:

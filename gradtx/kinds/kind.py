@@ -78,13 +78,13 @@ def is_integer(x: Any) -> bool:
 
 
 def is_dtype(x: Any) -> bool:
-    """Whether `x` names a real floating dtype.
+    """Whether `x` names a floating or complex dtype.
 
     Args:
         x: anything.
     """
     try:
-        return not is_array(x) and str(np.dtype(x)).startswith(("float", "bfloat"))
+        return not is_array(x) and str(np.dtype(x)).startswith(("float", "bfloat", "complex"))
     except Exception:  # NumPy and JAX raise errors of many kinds
         return False
 

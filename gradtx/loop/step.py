@@ -11,9 +11,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from gradtx.core.apply import apply_updates
 from gradtx.core.examples import count_examples
 from gradtx.core.runtime_hyperparams import hyperparams
-from gradtx.core.transformation import apply_updates
 from gradtx.core.tree import compute_dtype
 from gradtx.kinds import checked
 from gradtx.loop.again import Again

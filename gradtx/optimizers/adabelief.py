@@ -2,7 +2,7 @@
 
 from gradtx.core.chain import chain
 from gradtx.core.hyperparams import ScalarOrSchedule
-from gradtx.core.transformation import GradientTransformation
+from gradtx.core.transformation import GradientTransformationExtraArgs
 from gradtx.kinds import checked
 from gradtx.transforms.belief import scale_by_belief
 from gradtx.transforms.learning_rate import scale_by_learning_rate
@@ -17,13 +17,13 @@ def adabelief(
     eps_root: ScalarOrSchedule = 1e-16,
     *,
     nesterov: bool = False,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Adam that divides by how far the gradient is from its average.
 
         u = -learning_rate m_hat / (sqrt(v_hat) + eps)        v: of g - mu'
 
     Args:
-        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+        learning_rate: factor of the step, finite; a number, a schedule or a JAX scalar, like
             all that have an interval.
         b1: decay of the first moment, in [0, 1).
         b2: decay of the second moment, that of `g - mu'`, in [0, 1).

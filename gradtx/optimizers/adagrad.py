@@ -3,7 +3,7 @@
 from gradtx.core.chain import chain
 from gradtx.core.hyperparams import ScalarOrSchedule
 from gradtx.core.partition import Mask
-from gradtx.core.transformation import GradientTransformation
+from gradtx.core.transformation import GradientTransformationExtraArgs
 from gradtx.kinds import NonNegative, checked
 from gradtx.optimizers.terms import optional
 from gradtx.transforms.adadelta import scale_by_adadelta
@@ -17,14 +17,14 @@ def adagrad(
     learning_rate: ScalarOrSchedule,
     initial_accumulator_value: NonNegative = 0.1,
     eps: ScalarOrSchedule = 1e-7,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Adagrad: the gradient over the root of the sum of all squares so far.
 
         sum_of_squares' = sum_of_squares + g^2
         u               = -learning_rate g / sqrt(sum_of_squares' + eps)
 
     Args:
-        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+        learning_rate: factor of the step, finite; a number, a schedule or a JAX scalar, like
             all that have an interval.
         initial_accumulator_value: what the sum starts at, 0 or more.
         eps: added under the root, in [0, inf).
@@ -47,7 +47,7 @@ def adadelta(
     eps: ScalarOrSchedule = 1e-6,
     weight_decay: ScalarOrSchedule = 0.0,
     weight_decay_mask: Mask | None = None,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Adadelta: steps in proportion to the steps so far.
 
         g = grad + weight_decay p        u = -learning_rate g sqrt(e_x + eps) / sqrt(e_g' + eps)
@@ -56,11 +56,11 @@ def adadelta(
     which the paper does not have, the direction is not turned downhill: Optax climbs there too.
 
     Args:
-        learning_rate: factor of the step, in [0, inf); `None` leaves it out, and the sign with it;
+        learning_rate: factor of the step, finite; `None` leaves it out, and the sign with it;
             a number, a schedule or a JAX scalar, like all that have an interval.
         rho: decay of the averages `e_g` and `e_x`, in [0, 1).
         eps: added under both roots, in [0, inf).
-        weight_decay: coefficient of an L2 penalty, in [0, inf).
+        weight_decay: coefficient of an L2 penalty, finite.
         weight_decay_mask: where to add it: a tree of bools like the parameters or a prefix of it,
             or a function from the parameters to one; everywhere by default.
 

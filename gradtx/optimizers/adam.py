@@ -3,7 +3,7 @@
 from gradtx.core.chain import chain
 from gradtx.core.hyperparams import ScalarOrSchedule
 from gradtx.core.partition import Mask
-from gradtx.core.transformation import GradientTransformation
+from gradtx.core.transformation import GradientTransformationExtraArgs
 from gradtx.kinds import Dtype, checked
 from gradtx.optimizers.terms import decayed, optional
 from gradtx.transforms.adam import scale_by_adam
@@ -23,13 +23,13 @@ def adam(
     nesterov: bool = False,
     l2: ScalarOrSchedule | None = None,
     nu_dtype: Dtype | None = None,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Adam, without weight decay.
 
         u = -learning_rate m_hat / (sqrt(v_hat + eps_root) + eps)        of grad + l2 p
 
     Args:
-        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+        learning_rate: factor of the step, finite; a number, a schedule or a JAX scalar, like
             all that have an interval.
         b1: decay of the first moment, in [0, 1).
         b2: decay of the second moment, in [0, 1).
@@ -37,7 +37,7 @@ def adam(
         eps_root: added under the root, in [0, inf).
         mu_dtype: dtype of the first moment; by default that of the parameter, at least float32.
         nesterov: whether the first moment looks one step ahead.
-        l2: coefficient of an L2 penalty, in [0, inf), which is part of the gradient; `None` leaves
+        l2: coefficient of an L2 penalty, finite, which is part of the gradient; `None` leaves
             it out.
         nu_dtype: dtype of the second moment; by default that of the parameter, at least float32.
 
@@ -67,7 +67,7 @@ def adamw(
     *,
     nesterov: bool = False,
     nu_dtype: Dtype | None = None,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Adam with decoupled weight decay.
 
         u = -learning_rate (m_hat / (sqrt(v_hat + eps_root) + eps) + weight_decay p)
@@ -85,14 +85,14 @@ def adamw(
     True
 
     Args:
-        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+        learning_rate: factor of the step, finite; a number, a schedule or a JAX scalar, like
             all that have an interval.
         b1: decay of the first moment, in [0, 1).
         b2: decay of the second moment, in [0, 1).
         eps: added to the root, in [0, inf); keeps the step finite where the second moment is 0.
         eps_root: added under the root, in [0, inf).
         mu_dtype: dtype of the first moment; by default that of the parameter, at least float32.
-        weight_decay: decoupled decay, in [0, inf), which the learning rate multiplies too; `None`
+        weight_decay: decoupled decay, finite, which the learning rate multiplies too; `None`
             leaves it out.
         mask: where to decay: a tree of bools like the parameters or a prefix of it, or a function
             from the parameters to one; everywhere by default.
@@ -124,7 +124,7 @@ def nadam(
     nesterov: bool = True,
     l2: ScalarOrSchedule | None = None,
     nu_dtype: Dtype | None = None,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Adam whose first moment looks one step ahead: `adam` with `nesterov=True`.
 
         u = -learning_rate m_hat / (sqrt(v_hat + eps_root) + eps)        of grad + l2 p
@@ -133,7 +133,7 @@ def nadam(
     PyTorch's NAdam warms its momentum up besides, which this does not.
 
     Args:
-        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+        learning_rate: factor of the step, finite; a number, a schedule or a JAX scalar, like
             all that have an interval.
         b1: decay of the first moment, in [0, 1).
         b2: decay of the second moment, in [0, 1).
@@ -141,7 +141,7 @@ def nadam(
         eps_root: added under the root, in [0, inf).
         mu_dtype: dtype of the first moment; by default that of the parameter, at least float32.
         nesterov: whether the first moment looks one step ahead.
-        l2: coefficient of an L2 penalty, in [0, inf), which is part of the gradient; `None` leaves
+        l2: coefficient of an L2 penalty, finite, which is part of the gradient; `None` leaves
             it out.
         nu_dtype: dtype of the second moment; by default that of the parameter, at least float32.
 
@@ -169,20 +169,20 @@ def nadamw(
     *,
     nesterov: bool = True,
     nu_dtype: Dtype | None = None,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """`nadam` with decoupled weight decay: `adamw` with `nesterov=True`.
 
         u = -learning_rate (m_hat / (sqrt(v_hat + eps_root) + eps) + weight_decay p)
 
     Args:
-        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+        learning_rate: factor of the step, finite; a number, a schedule or a JAX scalar, like
             all that have an interval.
         b1: decay of the first moment, in [0, 1).
         b2: decay of the second moment, in [0, 1).
         eps: added to the root, in [0, inf); keeps the step finite where the second moment is 0.
         eps_root: added under the root, in [0, inf).
         mu_dtype: dtype of the first moment; by default that of the parameter, at least float32.
-        weight_decay: decoupled decay, in [0, inf), which the learning rate multiplies too; `None`
+        weight_decay: decoupled decay, finite, which the learning rate multiplies too; `None`
             leaves it out.
         mask: where to decay: a tree of bools like the parameters or a prefix of it, or a function
             from the parameters to one; everywhere by default.

@@ -3,7 +3,7 @@
 from gradtx.core.chain import chain
 from gradtx.core.hyperparams import ScalarOrSchedule
 from gradtx.core.partition import Mask
-from gradtx.core.transformation import GradientTransformation
+from gradtx.core.transformation import GradientTransformationExtraArgs
 from gradtx.kinds import checked
 from gradtx.optimizers.terms import decayed
 from gradtx.transforms.adamax import scale_by_adamax
@@ -16,13 +16,13 @@ def adamax(
     b1: ScalarOrSchedule = 0.9,
     b2: ScalarOrSchedule = 0.999,
     eps: ScalarOrSchedule = 1e-8,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Adam with the infinity norm.
 
         u = -learning_rate m_hat / max(b2 nu, |g| + eps)
 
     Args:
-        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+        learning_rate: factor of the step, finite; a number, a schedule or a JAX scalar, like
             all that have an interval.
         b1: decay of the first moment, in [0, 1).
         b2: decay of the maximum `nu`, in [0, 1).
@@ -44,18 +44,18 @@ def adamaxw(
     eps: ScalarOrSchedule = 1e-8,
     weight_decay: ScalarOrSchedule | None = 1e-4,
     mask: Mask | None = None,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """`adamax` with decoupled weight decay.
 
         u = -learning_rate (m_hat / max(b2 nu, |g| + eps) + weight_decay p)
 
     Args:
-        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+        learning_rate: factor of the step, finite; a number, a schedule or a JAX scalar, like
             all that have an interval.
         b1: decay of the first moment, in [0, 1).
         b2: decay of the maximum `nu`, in [0, 1).
         eps: added to the size of the gradient, in [0, inf).
-        weight_decay: decoupled decay, in [0, inf), which the learning rate multiplies too; `None`
+        weight_decay: decoupled decay, finite, which the learning rate multiplies too; `None`
             leaves it out.
         mask: where to decay: a tree of bools like the parameters or a prefix of it, or a function
             from the parameters to one; everywhere by default.

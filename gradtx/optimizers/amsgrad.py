@@ -2,7 +2,7 @@
 
 from gradtx.core.chain import chain
 from gradtx.core.hyperparams import ScalarOrSchedule
-from gradtx.core.transformation import GradientTransformation
+from gradtx.core.transformation import GradientTransformationExtraArgs
 from gradtx.kinds import Dtype, checked
 from gradtx.transforms.amsgrad import scale_by_amsgrad
 from gradtx.transforms.learning_rate import scale_by_learning_rate
@@ -18,13 +18,13 @@ def amsgrad(
     mu_dtype: Dtype | None = None,
     bias_correction_mu: bool = True,
     bias_correction_nu: bool = True,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Adam with a second moment that never falls.
 
         u = -learning_rate m_hat / (sqrt(max of v_hat so far + eps_root) + eps)
 
     Args:
-        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+        learning_rate: factor of the step, finite; a number, a schedule or a JAX scalar, like
             all that have an interval.
         b1: decay of the first moment, in [0, 1).
         b2: decay of the second moment, in [0, 1).

@@ -3,7 +3,7 @@
 from gradtx.core.chain import chain
 from gradtx.core.hyperparams import ScalarOrSchedule
 from gradtx.core.partition import Mask
-from gradtx.core.transformation import GradientTransformation
+from gradtx.core.transformation import GradientTransformationExtraArgs
 from gradtx.kinds import checked
 from gradtx.optimizers.terms import decayed
 from gradtx.transforms.adam import scale_by_adam
@@ -22,20 +22,20 @@ def lamb(
     mask: Mask | None = None,
     *,
     max_ratio: ScalarOrSchedule | None = None,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Adam with decay, each layer's step in proportion to its parameters.
 
         a = m_hat / (sqrt(v_hat + eps_root) + eps) + weight_decay p
         u = -learning_rate |p| / |a| a        for each leaf; the ratio is at most `max_ratio`
 
     Args:
-        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+        learning_rate: factor of the step, finite; a number, a schedule or a JAX scalar, like
             all that have an interval.
         b1: decay of the first moment, in [0, 1).
         b2: decay of the second moment, in [0, 1).
         eps: added to the root, in [0, inf); keeps the step finite where the second moment is 0.
         eps_root: added under the root, in [0, inf).
-        weight_decay: decoupled decay, in [0, inf), which the learning rate multiplies too; `None`
+        weight_decay: decoupled decay, finite, which the learning rate multiplies too; `None`
             leaves it out.
         mask: where to decay: a tree of bools like the parameters or a prefix of it, or a function
             from the parameters to one; everywhere by default.

@@ -5,7 +5,7 @@ from functools import partial
 from gradtx.core.chain import chain
 from gradtx.core.hyperparams import ScalarOrSchedule
 from gradtx.core.partition import Mask
-from gradtx.core.transformation import GradientTransformation
+from gradtx.core.transformation import GradientTransformationExtraArgs
 from gradtx.kinds import checked
 from gradtx.optimizers.terms import decayed, masked_by, optional
 from gradtx.transforms.learning_rate import scale_by_learning_rate
@@ -24,7 +24,7 @@ def lars(
     trust_ratio_mask: Mask = True,
     momentum: ScalarOrSchedule = 0.9,
     nesterov: bool = False,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Momentum on gradients that are scaled to each layer's parameters.
 
         g         = grad + weight_decay p                   where `weight_decay_mask` is True
@@ -33,15 +33,15 @@ def lars(
         u         = -velocity'
 
     Args:
-        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+        learning_rate: factor of the step, finite; a number, a schedule or a JAX scalar, like
             all that have an interval.
-        weight_decay: coefficient of an L2 penalty, in [0, inf), which is part of the gradient.
+        weight_decay: coefficient of an L2 penalty, finite, which is part of the gradient.
         weight_decay_mask: where to add it: a tree of bools like the parameters or a prefix of it,
             or a function from the parameters to one.
         trust_coefficient: factor of the ratio, in [0, inf).
         eps: added to the gradient's norm, in [0, inf).
         trust_ratio_mask: where the ratio applies, in the form of `weight_decay_mask`.
-        momentum: decay of the velocity, in [0, 1).
+        momentum: decay of the velocity, finite.
         nesterov: whether the step is `momentum velocity' + learning_rate r` in place of
             `velocity'`.
 
@@ -69,7 +69,7 @@ def larc(
     nesterov: bool = False,
     weight_decay: ScalarOrSchedule | None = None,
     mask: Mask | None = None,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """LARS whose ratio is at most 1, so that layers only ever learn more slowly.
 
         r         = min(1, trust_coefficient |p| / (|grad| + eps)) grad
@@ -77,14 +77,14 @@ def larc(
         u         = -learning_rate (velocity' + weight_decay p)
 
     Args:
-        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+        learning_rate: factor of the step, finite; a number, a schedule or a JAX scalar, like
             all that have an interval.
-        momentum: decay of the velocity, in [0, 1); `None` means no momentum.
+        momentum: decay of the velocity, finite; `None` means no momentum.
         trust_coefficient: factor of the ratio, in [0, inf).
         eps: added to the gradient's norm, in [0, inf).
         clip: whether the ratio is at most 1.
         nesterov: whether the step is `momentum velocity' + r` in place of `velocity'`.
-        weight_decay: decoupled decay, in [0, inf), which the learning rate multiplies too; `None`
+        weight_decay: decoupled decay, finite, which the learning rate multiplies too; `None`
             leaves it out.
         mask: where to decay: a tree of bools like the parameters or a prefix of it, or a function
             from the parameters to one; everywhere by default.

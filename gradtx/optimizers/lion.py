@@ -3,7 +3,7 @@
 from gradtx.core.chain import chain
 from gradtx.core.hyperparams import ScalarOrSchedule
 from gradtx.core.partition import Mask
-from gradtx.core.transformation import GradientTransformation
+from gradtx.core.transformation import GradientTransformationExtraArgs
 from gradtx.kinds import Dtype, checked
 from gradtx.optimizers.terms import decayed
 from gradtx.transforms.learning_rate import scale_by_learning_rate
@@ -18,18 +18,18 @@ def lion(
     mu_dtype: Dtype | None = None,
     weight_decay: ScalarOrSchedule | None = 1e-3,
     mask: Mask | None = None,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Lion: the sign of momentum and gradient together, with decoupled weight decay.
 
         u = -learning_rate (sign(b1 mu + (1 - b1) g) + weight_decay p)
 
     Args:
-        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+        learning_rate: factor of the step, finite; a number, a schedule or a JAX scalar, like
             all that have an interval.
-        b1: weight of the momentum `mu` in the step, in [0, 1).
-        b2: decay of the momentum `mu`, in [0, 1).
+        b1: weight of the momentum `mu` in the step, finite.
+        b2: decay of the momentum `mu`, finite.
         mu_dtype: dtype of `mu`; by default that of the parameter, at least float32.
-        weight_decay: decoupled decay, in [0, inf), which the learning rate multiplies too; `None`
+        weight_decay: decoupled decay, finite, which the learning rate multiplies too; `None`
             leaves it out.
         mask: where to decay: a tree of bools like the parameters or a prefix of it, or a function
             from the parameters to one; everywhere by default.

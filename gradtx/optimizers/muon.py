@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from gradtx.core.chain import chain
 from gradtx.core.hyperparams import ScalarOrSchedule
 from gradtx.core.partition import Mask, partition
-from gradtx.core.transformation import GradientTransformation
+from gradtx.core.transformation import GradientTransformationExtraArgs
 from gradtx.kinds import Count, Dtype, checked
 from gradtx.optimizers.terms import decayed
 from gradtx.transforms.adam import scale_by_adam
@@ -36,7 +36,7 @@ def muon(
     adam_learning_rate: ScalarOrSchedule | None = None,
     consistent_rms: ScalarOrSchedule | None = None,
     is_matrix: Callable[[Any], bool] = lambda leaf: jnp.ndim(leaf) == 2,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Muon: orthogonal momentum for matrices, Adam for all other leaves.
 
         u = -learning_rate (scale_by_shape(orthogonalize(m)) + weight_decay p)      matrices
@@ -50,13 +50,13 @@ def muon(
     scaling and dimension numbers.
 
     Args:
-        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+        learning_rate: factor of the step, finite; a number, a schedule or a JAX scalar, like
             all that have an interval.
         ns_coeffs: the three coefficients of a Newton-Schulz step, or such a triple for each step.
         ns_steps: number of Newton-Schulz steps, where `ns_coeffs` is one triple.
         beta: decay of the matrices' momentum `mu`, in [0, 1).
         eps: added to the matrices' norms and to the root of Adam's second moment, in [0, inf).
-        weight_decay: decoupled decay of the matrices, in [0, inf), which the learning rate
+        weight_decay: decoupled decay of the matrices, finite, which the learning rate
             multiplies too; `None` leaves it out.
         weight_decay_mask: which matrices decay: a tree of bools like the parameters or a prefix of
             it, or a function from the parameters to one; all by default.
@@ -65,8 +65,8 @@ def muon(
         adam_b1: `b1` of `scale_by_adam` for the other leaves, in [0, 1).
         adam_b2: `b2` of `scale_by_adam` for the other leaves, in [0, 1).
         adam_eps_root: `eps_root` of `scale_by_adam` for the other leaves, in [0, inf).
-        adam_weight_decay: decoupled decay of the other leaves, in [0, inf); `None` leaves it out.
-        adam_learning_rate: learning rate of the other leaves, in [0, inf); by default
+        adam_weight_decay: decoupled decay of the other leaves, finite; `None` leaves it out.
+        adam_learning_rate: learning rate of the other leaves, finite; by default
             `learning_rate`.
         consistent_rms: root mean square of a step before the learning rate, in [0, inf), in place
             of the factor of `scale_by_shape` that depends on the shape alone; 0.2 is Adam's size.

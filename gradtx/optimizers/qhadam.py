@@ -3,7 +3,7 @@
 from gradtx.core.chain import chain
 from gradtx.core.hyperparams import ScalarOrSchedule
 from gradtx.core.partition import Mask
-from gradtx.core.transformation import GradientTransformation
+from gradtx.core.transformation import GradientTransformationExtraArgs
 from gradtx.kinds import checked
 from gradtx.optimizers.terms import decayed
 from gradtx.transforms.learning_rate import scale_by_learning_rate
@@ -21,21 +21,21 @@ def qhadam(
     eps: ScalarOrSchedule = 1e-8,
     weight_decay: ScalarOrSchedule | None = None,
     mask: Mask | None = None,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Quasi-hyperbolic Adam: moments mixed with the gradient of this step.
 
         u = -learning_rate ((1 - nu1) g + nu1 m_hat) / (sqrt((1 - nu2) g^2 + nu2 v_hat) + eps)
             -learning_rate weight_decay p
 
     Args:
-        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+        learning_rate: factor of the step, finite; a number, a schedule or a JAX scalar, like
             all that have an interval.
         b1: decay of the first moment, in [0, 1).
         b2: decay of the second moment, in [0, 1).
         nu1: weight of the first moment against the gradient, in [0, 1].
         nu2: weight of the second moment against the gradient's square, in [0, 1].
         eps: added to the root, in [0, inf); keeps the step finite where the second moment is 0.
-        weight_decay: decoupled decay, in [0, inf), which the learning rate multiplies too; `None`
+        weight_decay: decoupled decay, finite, which the learning rate multiplies too; `None`
             leaves it out.
         mask: where to decay: a tree of bools like the parameters or a prefix of it, or a function
             from the parameters to one; everywhere by default.

@@ -2,7 +2,7 @@
 
 from gradtx.core.chain import chain
 from gradtx.core.hyperparams import ScalarOrSchedule
-from gradtx.core.transformation import GradientTransformation
+from gradtx.core.transformation import GradientTransformationExtraArgs
 from gradtx.kinds import checked
 from gradtx.optimizers.terms import decayed
 from gradtx.transforms.learning_rate import scale_by_learning_rate
@@ -20,7 +20,7 @@ def radam(
     *,
     nesterov: bool = False,
     weight_decay: ScalarOrSchedule | None = None,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Rectified Adam: momentum until the second moment can be trusted.
 
         u = -learning_rate (r m_hat / (sqrt(v_hat + eps_root) + eps) + weight_decay p)
@@ -29,7 +29,7 @@ def radam(
     `scale_by_radam` has the formulas of `rho` and `r`.
 
     Args:
-        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+        learning_rate: factor of the step, finite; a number, a schedule or a JAX scalar, like
             all that have an interval.
         b1: decay of the first moment, in [0, 1).
         b2: decay of the second moment, in [0, 1).
@@ -38,7 +38,7 @@ def radam(
         threshold: length of the average `rho`, in updates, above which the second moment is used;
             at least 4.
         nesterov: whether the first moment looks one step ahead.
-        weight_decay: decoupled decay, in [0, inf), which the learning rate multiplies too; `None`
+        weight_decay: decoupled decay, finite, which the learning rate multiplies too; `None`
             leaves it out.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from gradtx.core.chain import chain
 from gradtx.core.hyperparams import ScalarOrSchedule
-from gradtx.core.transformation import GradientTransformation
+from gradtx.core.transformation import GradientTransformationExtraArgs
 from gradtx.kinds import NonNegative, checked
 from gradtx.optimizers.terms import optional
 from gradtx.transforms.learning_rate import scale_by_learning_rate
@@ -25,7 +25,7 @@ def rmsprop(
     *,
     weight_decay: ScalarOrSchedule | None = None,
     l2: ScalarOrSchedule | None = None,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """RMSProp: the gradient over the root of its running mean square, then momentum.
 
         r         = (grad + l2 p) / sqrt(nu' + eps)              as in `scale_by_rms`
@@ -37,20 +37,20 @@ def rmsprop(
     constant learning rate Optax's and PyTorch's places are the same.
 
     Args:
-        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+        learning_rate: factor of the step, finite; a number, a schedule or a JAX scalar, like
             all that have an interval.
         decay: decay of the mean square `nu`, in [0, 1).
         eps: added to the mean square, or to its root, in [0, inf).
         initial_scale: what `nu` starts at.
         eps_in_sqrt: whether `eps` is added under the root.
         centered: whether the square of the mean gradient is subtracted from the mean square.
-        momentum: decay of the velocity, in [0, 1); `None` means no momentum.
+        momentum: decay of the velocity, finite; `None` means no momentum.
         nesterov: whether the step is `momentum velocity' + learning_rate r` in place of
             `velocity'`.
         bias_correction: whether averages that start at 0 are corrected for it.
-        weight_decay: decoupled decay, in [0, inf), which the learning rate multiplies too; `None`
+        weight_decay: decoupled decay, finite, which the learning rate multiplies too; `None`
             leaves it out.
-        l2: coefficient of an L2 penalty, in [0, inf), which is part of the gradient; `None` leaves
+        l2: coefficient of an L2 penalty, finite, which is part of the gradient; `None` leaves
             it out.
 
     Raises:

@@ -4,7 +4,7 @@ from typing import Any
 
 from gradtx.core.chain import chain
 from gradtx.core.hyperparams import ScalarOrSchedule
-from gradtx.core.transformation import GradientTransformation
+from gradtx.core.transformation import GradientTransformationExtraArgs
 from gradtx.kinds import Dtype, checked
 from gradtx.optimizers.terms import decayed
 from gradtx.schedules.composite import warmup
@@ -20,7 +20,7 @@ def schedule_free_sgd(
     weight_decay: ScalarOrSchedule | None = None,
     weight_lr_power: ScalarOrSchedule = 2.0,
     state_dtype: Dtype | None = None,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """SGD on one copy of the parameters, averaged into another: `schedule_free`.
 
         z' = z - learning_rate (g + weight_decay p)        p = b1 x + (1 - b1) z
@@ -29,12 +29,12 @@ def schedule_free_sgd(
     `warmup_steps`.
 
     Args:
-        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+        learning_rate: factor of the step, finite; a number, a schedule or a JAX scalar, like
             all that have an interval.
         warmup_steps: number of updates over which the learning rate rises from 0; `None` or 0 for
             no warm-up.
         b1: weight of the average `x` in the point `p` at which gradients are taken, in (0, 1).
-        weight_decay: decoupled decay, in [0, inf), which the learning rate multiplies too; `None`
+        weight_decay: decoupled decay, finite, which the learning rate multiplies too; `None`
             leaves it out.
         weight_lr_power: power of the largest learning rate so far that is a step's weight in `x`,
             in [0, inf).
@@ -66,7 +66,7 @@ def schedule_free_adamw(
     weight_decay: ScalarOrSchedule | None = 0.0,
     weight_lr_power: ScalarOrSchedule = 2.0,
     state_dtype: Dtype | None = None,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """AdamW on one copy of the parameters, averaged into another: `schedule_free`.
 
         z' = z - learning_rate (g / (sqrt(v_hat) + eps) + weight_decay p)    p = b1 x + (1 - b1) z
@@ -75,14 +75,14 @@ def schedule_free_adamw(
     `warmup_steps`. The average takes the place of a first moment, so none is kept.
 
     Args:
-        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+        learning_rate: factor of the step, finite; a number, a schedule or a JAX scalar, like
             all that have an interval.
         warmup_steps: number of updates over which the learning rate rises from 0; `None` or 0 for
             no warm-up.
         b1: weight of the average `x` in the point `p` at which gradients are taken, in (0, 1).
         b2: decay of the second moment, in [0, 1).
         eps: added to the root, in [0, inf); keeps the step finite where the second moment is 0.
-        weight_decay: decoupled decay, in [0, inf), which the learning rate multiplies too; `None`
+        weight_decay: decoupled decay, finite, which the learning rate multiplies too; `None`
             leaves it out.
         weight_lr_power: power of the largest learning rate so far that is a step's weight in `x`,
             in [0, inf).

@@ -4,7 +4,7 @@ from functools import partial
 
 from gradtx.core.chain import chain
 from gradtx.core.hyperparams import UNIT, ScalarOrSchedule, check_hyperparam
-from gradtx.core.transformation import GradientTransformation
+from gradtx.core.transformation import GradientTransformationExtraArgs
 from gradtx.kinds import Dtype, checked
 from gradtx.optimizers.terms import decayed, optional
 from gradtx.transforms.learning_rate import scale_by_learning_rate, scale_by_sign
@@ -22,7 +22,7 @@ def sgd(
     dampening: bool | ScalarOrSchedule = False,
     weight_decay: ScalarOrSchedule | None = None,
     l2: ScalarOrSchedule | None = None,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Stochastic gradient descent, with momentum if it is given.
 
         g         = grad + l2 p
@@ -38,17 +38,17 @@ def sgd(
     [-0.5]
 
     Args:
-        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+        learning_rate: factor of the step, finite; a number, a schedule or a JAX scalar, like
             all that have an interval.
-        momentum: decay of the velocity, in [0, 1); `None` means no momentum.
+        momentum: decay of the velocity, finite; `None` means no momentum.
         nesterov: whether the step is `momentum velocity' + (1 - dampening) g` in place
             of `velocity'`.
         accumulator_dtype: dtype of the velocity; by default that of the parameter, at least
             float32.
         dampening: what is left out of each gradient, in [0, 1); `True` is `momentum`, `False` is 0.
-        weight_decay: decoupled decay, in [0, inf), which the learning rate multiplies too; `None`
+        weight_decay: decoupled decay, finite, which the learning rate multiplies too; `None`
             leaves it out.
-        l2: coefficient of an L2 penalty, in [0, inf), which is part of the gradient; `None` leaves
+        l2: coefficient of an L2 penalty, finite, which is part of the gradient; `None` leaves
             it out.
 
     Raises:
@@ -74,16 +74,16 @@ def sgd(
 
 
 @checked
-def sign_sgd(learning_rate: ScalarOrSchedule) -> GradientTransformation:
+def sign_sgd(learning_rate: ScalarOrSchedule) -> GradientTransformationExtraArgs:
     """Only the sign of each gradient.
 
         u = -learning_rate sign(g)
 
     Args:
-        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar.
+        learning_rate: factor of the step, finite; a number, a schedule or a JAX scalar.
 
     Raises:
-        ValueError: if `learning_rate` is a negative number.
+        ValueError: if `learning_rate` is an infinite number.
 
     Source: Bernstein et al. (2018), algorithm 1.
     """
@@ -95,13 +95,13 @@ def signum(
     learning_rate: ScalarOrSchedule,
     beta: ScalarOrSchedule = 0.9,
     accumulator_dtype: Dtype | None = None,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """The sign of an average of the gradients.
 
         ema' = beta ema + (1 - beta) g        u = -learning_rate sign(ema')
 
     Args:
-        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+        learning_rate: factor of the step, finite; a number, a schedule or a JAX scalar, like
             all that have an interval.
         beta: decay of the average `ema`, in [0, 1).
         accumulator_dtype: dtype of `ema`; by default that of the parameter, at least float32.

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from gradtx.core.hyperparams import ScalarOrSchedule
 from gradtx.core.partition import Mask, masked
-from gradtx.core.transformation import GradientTransformation
+from gradtx.core.transformation import GradientTransformationExtraArgs
 from gradtx.transforms.weight_decay import add_decayed_weights
 
 T = TypeVar("T")
@@ -26,14 +26,14 @@ def decayed(weight_decay: ScalarOrSchedule | None, mask: Mask | None = None) -> 
     """Decoupled weight decay where `mask` says so, or nothing if it is `None`.
 
     Args:
-        weight_decay: the decay, in [0, inf), or `None` for no such term; a number, a schedule or a
+        weight_decay: the decay, finite, or `None` for no such term; a number, a schedule or a
             JAX scalar.
         mask: a tree of bools or a function from the parameters to one.
     """
     return optional(lambda value: add_decayed_weights(value, mask), weight_decay)
 
 
-def masked_by(tx: GradientTransformation, mask: Mask) -> GradientTransformation:
+def masked_by(tx: GradientTransformationExtraArgs, mask: Mask) -> GradientTransformationExtraArgs:
     """`tx` where `mask` says so; everywhere if it is `True` or `None`.
 
     Args:

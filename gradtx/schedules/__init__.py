@@ -6,9 +6,21 @@ float32 array of its shape (float64 where JAX's x64 mode is on). In formulas `t`
 phases is never missed by rounding.
 
 Beside gradtx's names there are Optax's (`cosine_decay_schedule` and so on), with Optax's parameters
-and values.
+and values, and all else of `optax.schedules`, handed through.
 """
 
+from optax import schedules as theirs
+from optax.schedules import (
+    InjectHyperparamsState,
+    InjectStatefulHyperparamsState,
+    StatefulSchedule,
+    WrappedSchedule,
+    inject_hyperparams,
+    inject_stateful_hyperparams,
+)
+
+from gradtx.core.hyperparams import Schedule
+from gradtx.core.newer_names import newer_names
 from gradtx.schedules import curves, optax_names, optax_onecycle
 from gradtx.schedules.composite import combine, join, piecewise, sgdr, warmup
 from gradtx.schedules.cycles import OneCycle, flat_cos, one_cycle
@@ -42,3 +54,14 @@ __all__ = [
 ]
 __all__ += optax_names.__all__
 __all__ += optax_onecycle.__all__
+__all__ += [
+    "InjectHyperparamsState",
+    "InjectStatefulHyperparamsState",
+    "Schedule",
+    "StatefulSchedule",
+    "WrappedSchedule",
+    "inject_hyperparams",
+    "inject_stateful_hyperparams",
+]
+
+__getattr__ = newer_names(__name__, theirs)

@@ -53,7 +53,9 @@ def progress(count: jax.Array, begin: float, end: float) -> tuple[jax.Array, jax
         end: count at which it ends.
     """
     share = lambda part: jnp.clip(part / float(end - begin), 0, 1)
-    return share(since(count, begin)), share(-since(count, end))
+    x = share(since(count, begin))
+    # Farther than a counter gets there is no integer to subtract.
+    return x, 1 - x if end > LAST else share(-since(count, end))
 
 
 def since(count: jax.Array, begin: float) -> jax.Array:

@@ -213,7 +213,7 @@ def schedules(low: float = 0.015625, high: float = 1.0) -> st.SearchStrategy[gra
     )
 
 
-def transformations() -> st.SearchStrategy[gradtx.GradientTransformation]:
+def transformations() -> st.SearchStrategy[gradtx.GradientTransformationExtraArgs]:
     """One link for a chain, with drawn hyperparameters; shrinks to the identity."""
     unit, small = (
         hyperparameters(Interval(0, 0.984375, closed_high=True)),
@@ -229,7 +229,7 @@ def transformations() -> st.SearchStrategy[gradtx.GradientTransformation]:
     )
 
 
-def chains(*, max_size: int = 3) -> st.SearchStrategy[gradtx.GradientTransformation]:
+def chains(*, max_size: int = 3) -> st.SearchStrategy[gradtx.GradientTransformationExtraArgs]:
     """Chains of up to `max_size` links, the empty one too.
 
     Args:

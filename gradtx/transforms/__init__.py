@@ -1,5 +1,47 @@
-"""Gradient transformations, one concept a file."""
+"""Gradient transformations, one concept a file; and all else of `optax.transforms`.
 
+Where Optax has a name that gradtx has too, it is gradtx's.
+"""
+
+from optax import transforms as theirs
+from optax.transforms import (
+    AddNoiseState,
+    ApplyIfFiniteState,
+    ConditionallyMaskState,
+    ConditionallyTransformState,
+    ConditionFn,
+    EmaState,
+    MaskedNode,
+    MaskedState,
+    MonitorState,
+    MultiSteps,
+    MultiStepsState,
+    NonNegativeParamsState,
+    PartitionState,
+    ShouldSkipUpdateFunction,
+    SnapshotState,
+    TraceState,
+    ZeroNansState,
+    add_noise,
+    conditionally_mask,
+    conditionally_transform,
+    keep_params_nonnegative,
+    measure_with_ema,
+    monitor,
+    named_chain,
+    per_example_global_norm_clip,
+    per_example_layer_norm_clip,
+    skip_large_updates,
+    skip_not_finite,
+    snapshot,
+    unitwise_clip,
+    zero_nans,
+)
+
+from gradtx.core.chain import chain
+from gradtx.core.freeze import freeze, selective_transform
+from gradtx.core.newer_names import newer_names
+from gradtx.core.partition import masked, partition
 from gradtx.transforms.adadelta import scale_by_adadelta
 from gradtx.transforms.adam import scale_by_adam
 from gradtx.transforms.adamax import scale_by_adamax
@@ -41,27 +83,61 @@ from gradtx.transforms.stats import (
 )
 from gradtx.transforms.trust_ratio import scale_by_larc, scale_by_trust_ratio
 from gradtx.transforms.weight_decay import add_decayed_weights, add_l2
+from gradtx.wrappers.flattening import flatten
+from gradtx.wrappers.skipping import apply_if_finite
 
 __all__ = [
+    "AddNoiseState",
+    "ApplyIfFiniteState",
+    "ConditionFn",
+    "ConditionallyMaskState",
+    "ConditionallyTransformState",
+    "EmaState",
+    "MaskedNode",
+    "MaskedState",
+    "MonitorState",
+    "MultiSteps",
+    "MultiStepsState",
+    "NonNegativeParamsState",
+    "PartitionState",
+    "ShouldSkipUpdateFunction",
+    "SnapshotState",
     "Statistic",
+    "TraceState",
+    "ZeroNansState",
     "adam_step",
     "adaptive_grad_clip",
     "add_decayed_weights",
     "add_l2",
+    "add_noise",
+    "apply_if_finite",
     "average_grad",
     "average_sqr_grad",
     "averaged_params",
     "centralize",
+    "chain",
     "clip",
     "clip_by_block_norm",
     "clip_by_block_rms",
     "clip_by_global_norm",
     "clip_by_value",
+    "conditionally_mask",
+    "conditionally_transform",
     "ema",
     "ema_params",
+    "flatten",
+    "freeze",
+    "keep_params_nonnegative",
     "lookahead",
+    "masked",
+    "measure_with_ema",
     "momentum_of_steps",
     "momentum_step",
+    "monitor",
+    "named_chain",
+    "partition",
+    "per_example_global_norm_clip",
+    "per_example_layer_norm_clip",
     "rms_prop_step",
     "scale",
     "scale_by_adadelta",
@@ -86,6 +162,14 @@ __all__ = [
     "scale_by_trust_ratio",
     "schedule_free",
     "schedule_free_eval_params",
+    "selective_transform",
+    "skip_large_updates",
+    "skip_not_finite",
+    "snapshot",
     "trace",
+    "unitwise_clip",
     "unitwise_norm",
+    "zero_nans",
 ]
+
+__getattr__ = newer_names(__name__, theirs)

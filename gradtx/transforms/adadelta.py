@@ -5,14 +5,14 @@ from typing import Any
 from gradtx.core.hyperparams import NON_NEGATIVE, UNIT, ScalarOrSchedule
 from gradtx.core.leafwise import leafwise, zeros
 from gradtx.core.root import root
-from gradtx.core.transformation import GradientTransformation
+from gradtx.core.transformation import GradientTransformationExtraArgs
 from gradtx.kinds import checked
 
 
 @checked
 def scale_by_adadelta(
     rho: ScalarOrSchedule = 0.9, eps: ScalarOrSchedule = 1e-6
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Give each update the size of the updates so far.
 
         e_g' = rho e_g + (1 - rho) g^2
@@ -33,7 +33,7 @@ def scale_by_adadelta(
     """
 
     def update(h: Any):
-        ema = lambda old, x: h.rho * old + (1 - h.rho) * x * x
+        ema = lambda old, x: h.rho * old + ((1 - h.rho) * x * x.conj()).real
 
         def rule(g, p, e_g, e_x):
             del p
@@ -46,7 +46,7 @@ def scale_by_adadelta(
     return leafwise(
         "scale_by_adadelta",
         update,
-        slots={"e_g": zeros(), "e_x": zeros()},
+        slots=dict.fromkeys(("e_g", "e_x"), zeros(real=True)),
         rho=(rho, UNIT),
         eps=(eps, NON_NEGATIVE),
     )

@@ -12,8 +12,8 @@ from gradtx.core.hyperparams import (
 )
 from gradtx.core.leafwise import leafwise, zeros
 from gradtx.core.root import root
-from gradtx.core.transformation import GradientTransformation
-from gradtx.core.tree import bias_correction
+from gradtx.core.transformation import GradientTransformationExtraArgs
+from gradtx.core.tree import abs_sq, bias_correction
 from gradtx.kinds import Dtype, checked
 
 
@@ -27,7 +27,7 @@ def scale_by_adam(
     *,
     nesterov: bool = False,
     nu_dtype: Dtype | None = None,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Scale each update by its bias-corrected first and second moments.
 
         mu'   = b1 mu + (1 - b1) g                  nu'   = b2 nu + (1 - b2) g^2
@@ -70,7 +70,7 @@ def scale_by_adam(
         def rule(g, p, mu, nu):
             del p
             mu = h.b1 * mu + (1 - h.b1) * g
-            nu = h.b2 * nu + (1 - h.b2) * (g * g)
+            nu = h.b2 * nu + (1 - h.b2) * abs_sq(g)
             m_hat = h.b1 * mu / ahead + (1 - h.b1) * g / c1 if nesterov else mu / c1
             v_hat = nu / c2 if h.eps_root is None else nu / c2 + h.eps_root
             return m_hat / (root(v_hat) + h.eps), {"mu": mu, "nu": nu}
@@ -80,7 +80,7 @@ def scale_by_adam(
     return leafwise(
         "scale_by_adam",
         update,
-        slots={"mu": zeros(mu_dtype), "nu": zeros(nu_dtype)},
+        slots={"mu": zeros(mu_dtype), "nu": zeros(nu_dtype, real=True)},
         b1=(b1, MOMENTUM),
         b2=(b2, UNIT),
         eps=(eps, NON_NEGATIVE),

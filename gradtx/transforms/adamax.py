@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from gradtx.core.hyperparams import MOMENTUM, NON_NEGATIVE, UNIT, ScalarOrSchedule
 from gradtx.core.leafwise import leafwise, zeros
-from gradtx.core.transformation import GradientTransformation
+from gradtx.core.transformation import GradientTransformationExtraArgs
 from gradtx.core.tree import bias_correction
 from gradtx.kinds import checked
 
@@ -14,7 +14,7 @@ from gradtx.kinds import checked
 @checked
 def scale_by_adamax(
     b1: ScalarOrSchedule = 0.9, b2: ScalarOrSchedule = 0.999, eps: ScalarOrSchedule = 1e-8
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Scale each update by its first moment over a decaying maximum.
 
         mu' = b1 mu + (1 - b1) g        nu' = max(b2 nu, |g| + eps)
@@ -48,7 +48,7 @@ def scale_by_adamax(
     return leafwise(
         "scale_by_adamax",
         update,
-        slots={"mu": zeros(), "nu": zeros()},
+        slots={"mu": zeros(), "nu": zeros(real=True)},
         b1=(b1, MOMENTUM),
         b2=(b2, UNIT),
         eps=(eps, NON_NEGATIVE),

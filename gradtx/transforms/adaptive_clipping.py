@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from gradtx.core.hyperparams import NON_NEGATIVE, Interval, ScalarOrSchedule
 from gradtx.core.leafwise import leafwise
 from gradtx.core.root import root
-from gradtx.core.transformation import GradientTransformation
-from gradtx.core.tree import at_most
+from gradtx.core.transformation import GradientTransformationExtraArgs
+from gradtx.core.tree import abs_sq, at_most
 from gradtx.kinds import checked
 
 Axes = int | tuple[int, ...]
@@ -18,7 +18,7 @@ Axes = int | tuple[int, ...]
 @checked
 def adaptive_grad_clip(
     clipping: ScalarOrSchedule, eps: ScalarOrSchedule = 1e-3, axis: Axes | None = None
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Bound the norm of each unit's update by a multiple of the norm of its parameters.
 
         bound = clipping max(|p|, eps)        u = g min(1, bound / |g|)        for each unit
@@ -53,7 +53,7 @@ def adaptive_grad_clip(
 
 
 def unitwise_norm(x: jax.Array, axis: Axes | None = None) -> jax.Array:
-    """Euclidean norm of each unit of `x`, with the reduced axes kept at length 1.
+    """Euclidean norm of each unit of `x`, at each of its places: an array of the shape of `x`.
 
         norm = sqrt(sum over axis of x^2)
 
@@ -75,4 +75,4 @@ def unitwise_norm(x: jax.Array, axis: Axes | None = None) -> jax.Array:
             f"adaptive_grad_clip: `axis` must be among the axes of each leaf; got {axis} for a leaf"
             f" of shape {x.shape}. Leave it out for the usual ones."
         )
-    return root(jnp.sum(x * x, axis=axis, keepdims=True))
+    return jnp.broadcast_to(root(jnp.sum(abs_sq(x), axis=axis, keepdims=True)), x.shape)

@@ -14,8 +14,8 @@ from gradtx.core.hyperparams import (
 )
 from gradtx.core.leafwise import leafwise, zeros
 from gradtx.core.root import root
-from gradtx.core.transformation import GradientTransformation
-from gradtx.core.tree import bias_correction
+from gradtx.core.transformation import GradientTransformationExtraArgs
+from gradtx.core.tree import abs_sq, bias_correction
 from gradtx.kinds import Dtype, checked
 
 
@@ -30,7 +30,7 @@ def scale_by_amsgrad(
     bias_correction_nu: bool = True,
     *,
     nu_dtype: Dtype | None = None,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Scale each update by its first moment over the largest second moment so far.
 
         mu' = b1 mu + (1 - b1) g                         nu' = b2 nu + (1 - b2) g^2
@@ -65,7 +65,7 @@ def scale_by_amsgrad(
         def rule(g, p, mu, nu, nu_max):
             del p
             mu = h.b1 * mu + (1 - h.b1) * g
-            nu = h.b2 * nu + (1 - h.b2) * (g * g)
+            nu = h.b2 * nu + (1 - h.b2) * abs_sq(g)
             nu_max = jnp.maximum(nu_max, nu / c2)
             v = nu_max if h.eps_root is None else nu_max + h.eps_root
             return mu / c1 / (root(v) + h.eps), {"mu": mu, "nu": nu, "nu_max": nu_max}
@@ -75,7 +75,11 @@ def scale_by_amsgrad(
     return leafwise(
         "scale_by_amsgrad",
         update,
-        slots={"mu": zeros(mu_dtype), "nu": zeros(nu_dtype), "nu_max": zeros(nu_dtype)},
+        slots={
+            "mu": zeros(mu_dtype),
+            "nu": zeros(nu_dtype, real=True),
+            "nu_max": zeros(nu_dtype, real=True),
+        },
         b1=(b1, MOMENTUM),
         b2=(b2, UNIT),
         eps=(eps, NON_NEGATIVE),

@@ -2,13 +2,11 @@
 
 from typing import Any
 
-import jax.numpy as jnp
-
 from gradtx.core.hyperparams import MOMENTUM, NON_NEGATIVE, UNIT, ScalarOrSchedule
 from gradtx.core.leafwise import leafwise, zeros
 from gradtx.core.root import root
-from gradtx.core.transformation import GradientTransformation
-from gradtx.core.tree import bias_correction
+from gradtx.core.transformation import GradientTransformationExtraArgs
+from gradtx.core.tree import abs_sq, bias_correction
 from gradtx.kinds import checked
 
 
@@ -20,7 +18,7 @@ def scale_by_belief(
     eps_root: ScalarOrSchedule = 1e-16,
     *,
     nesterov: bool = False,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Scale each update by its first moment over the spread around it.
 
         mu'   = b1 mu + (1 - b1) g                  nu'   = b2 nu + (1 - b2) (g - mu')^2 + eps_root
@@ -50,7 +48,7 @@ def scale_by_belief(
         def rule(g, p, mu, nu):
             del p
             mu = h.b1 * mu + (1 - h.b1) * g
-            nu = h.b2 * nu + (1 - h.b2) * jnp.square(g - mu) + h.eps_root
+            nu = h.b2 * nu + (1 - h.b2) * abs_sq(g - mu) + h.eps_root
             m_hat = h.b1 * mu / ahead + (1 - h.b1) * g / c1 if nesterov else mu / c1
             return m_hat / (root(nu / c2) + h.eps), {"mu": mu, "nu": nu}
 
@@ -59,7 +57,7 @@ def scale_by_belief(
     return leafwise(
         "scale_by_belief",
         update,
-        slots={"mu": zeros(), "nu": zeros()},
+        slots={"mu": zeros(), "nu": zeros(real=True)},
         b1=(b1, MOMENTUM),
         b2=(b2, UNIT),
         eps=(eps, NON_NEGATIVE),

@@ -4,12 +4,12 @@ import jax
 import jax.numpy as jnp
 
 from gradtx.core.leafwise import leafwise
-from gradtx.core.transformation import GradientTransformation
+from gradtx.core.transformation import GradientTransformationExtraArgs
 from gradtx.kinds import checked
 
 
 @checked
-def centralize(*, output_axis: int = 0) -> GradientTransformation:
+def centralize(*, output_axis: int = 0) -> GradientTransformationExtraArgs:
     """Subtract the mean of each output unit's update.
 
         u = g - mean(g over all axes but output_axis)        in leaves of two or more dimensions

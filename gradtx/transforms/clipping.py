@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from gradtx.core.hyperparams import Interval, ScalarOrSchedule
 from gradtx.core.leafwise import leafwise
 from gradtx.core.root import root
-from gradtx.core.transformation import GradientTransformation, transformation
+from gradtx.core.transformation import GradientTransformationExtraArgs, transformation
 from gradtx.core.tree import PyTree, at_most, global_norm, norm, shrink
 from gradtx.kinds import alias, checked
 
@@ -16,7 +16,7 @@ BOUND = Interval(0, closed_high=True)  # an infinite bound never clips
 
 
 @checked
-def clip(max_delta: ScalarOrSchedule) -> GradientTransformation:
+def clip(max_delta: ScalarOrSchedule) -> GradientTransformationExtraArgs:
     """Bound each element of the updates.
 
         u = min(max(g, -max_delta), max_delta)
@@ -42,7 +42,7 @@ clip_by_value = alias("clip_by_value", clip)
 
 
 @checked
-def clip_by_global_norm(max_norm: ScalarOrSchedule) -> GradientTransformation:
+def clip_by_global_norm(max_norm: ScalarOrSchedule) -> GradientTransformationExtraArgs:
     """Shrink all updates together to a bounded Euclidean norm.
 
         norm = sqrt(sum_leaves sum_i g_i^2)        u = g min(1, max_norm / norm)
@@ -74,11 +74,13 @@ def clip_by_global_norm(max_norm: ScalarOrSchedule) -> GradientTransformation:
         return shrink(updates, size, bound), {"norm": size.astype(jnp.float32)}
 
     start = lambda params: {"norm": jnp.zeros((), jnp.float32)}
-    return transformation("clip_by_global_norm", start, update, max_norm=(max_norm, BOUND))
+    return transformation(
+        "clip_by_global_norm", start, update, remembers=False, max_norm=(max_norm, BOUND)
+    )
 
 
 @checked
-def clip_by_block_rms(threshold: ScalarOrSchedule) -> GradientTransformation:
+def clip_by_block_rms(threshold: ScalarOrSchedule) -> GradientTransformationExtraArgs:
     """Shrink each leaf to a bounded root mean square.
 
         rms = sqrt(mean(g^2))        u = g / max(1, rms / threshold)
@@ -93,7 +95,7 @@ def clip_by_block_rms(threshold: ScalarOrSchedule) -> GradientTransformation:
     """
 
     def rule(h: Any, g: jax.Array) -> jax.Array:
-        rms = root(jnp.vdot(g, g) / max(g.size, 1))
+        rms = root(jnp.vdot(g, g).real / max(g.size, 1))
         return g * at_most(rms, h.threshold)
 
     return leafwise(
@@ -105,7 +107,7 @@ def clip_by_block_rms(threshold: ScalarOrSchedule) -> GradientTransformation:
 
 
 @checked
-def clip_by_block_norm(max_norm: ScalarOrSchedule) -> GradientTransformation:
+def clip_by_block_norm(max_norm: ScalarOrSchedule) -> GradientTransformationExtraArgs:
     """Shrink each leaf to a bounded Euclidean norm of its own.
 
         norm = sqrt(sum_i g_i^2)        u = g min(1, max_norm / norm)

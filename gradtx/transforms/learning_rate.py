@@ -2,16 +2,16 @@
 
 import jax.numpy as jnp
 
-from gradtx.core.hyperparams import NON_NEGATIVE, REAL, ScalarOrSchedule, Schedule
+from gradtx.core.hyperparams import REAL, ScalarOrSchedule, Schedule
 from gradtx.core.leafwise import leafwise
-from gradtx.core.transformation import GradientTransformation, identity
+from gradtx.core.transformation import GradientTransformationExtraArgs, identity
 from gradtx.kinds import checked
 
 
 @checked
 def scale_by_learning_rate(
     learning_rate: ScalarOrSchedule | None = None, *, flip_sign: bool = True
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Multiply the updates by the learning rate and turn them downhill.
 
         u = -learning_rate g        (+ without `flip_sign`, to climb)
@@ -24,12 +24,12 @@ def scale_by_learning_rate(
     [-0.5, -0.5]
 
     Args:
-        learning_rate: factor of the updates, in [0, inf); `None` leaves them as they are; a number,
+        learning_rate: factor of the updates, finite; `None` leaves them as they are; a number,
             a schedule or a JAX scalar.
         flip_sign: whether the updates change their sign, which turns them downhill.
 
     Raises:
-        ValueError: if `learning_rate` is a negative number.
+        ValueError: if `learning_rate` is an infinite number.
 
     Source: Optax's function of that name.
     """
@@ -39,12 +39,12 @@ def scale_by_learning_rate(
     return leafwise(
         "scale_by_learning_rate",
         lambda h: lambda g, p: sign * h.learning_rate * g,
-        learning_rate=(learning_rate, NON_NEGATIVE),
+        learning_rate=(learning_rate, REAL),
     )
 
 
 @checked
-def scale(step_size: ScalarOrSchedule) -> GradientTransformation:
+def scale(step_size: ScalarOrSchedule) -> GradientTransformationExtraArgs:
     """Multiply the updates by a number of either sign.
 
         u = step_size g
@@ -58,7 +58,7 @@ def scale(step_size: ScalarOrSchedule) -> GradientTransformation:
 
 
 @checked
-def scale_by_schedule(step_size_fn: Schedule) -> GradientTransformation:
+def scale_by_schedule(step_size_fn: Schedule) -> GradientTransformationExtraArgs:
     """Multiply the updates by the value of a schedule: `scale`, which takes one too.
 
         u = step_size_fn(count) g
@@ -71,7 +71,7 @@ def scale_by_schedule(step_size_fn: Schedule) -> GradientTransformation:
     return scale(step_size_fn)
 
 
-def scale_by_sign() -> GradientTransformation:
+def scale_by_sign() -> GradientTransformationExtraArgs:
     """Keep only the sign of each update.
 
         u = sign(g)

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from gradtx.core.hyperparams import MOMENTUM, NON_NEGATIVE, UNIT, ScalarOrSchedule, optional
+from gradtx.core.hyperparams import ANY_MOMENTUM, MOMENTUM, REAL, UNIT, ScalarOrSchedule, optional
 from gradtx.core.leafwise import leafwise, zeros
-from gradtx.core.transformation import GradientTransformation
+from gradtx.core.transformation import GradientTransformationExtraArgs
 from gradtx.core.tree import bias_correction
 from gradtx.kinds import Dtype, checked
 
@@ -16,14 +16,14 @@ def scale_by_momentum(
     dampening: bool | ScalarOrSchedule = False,
     nesterov: bool = False,
     velocity_dtype: Dtype | None = None,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Replace each update by a decaying sum of the updates so far.
 
-        velocity' = momentum velocity + (1 - dampening) g
-        u         = momentum velocity' + (1 - dampening) g  if nesterov else  velocity'
+        trace' = momentum trace + (1 - dampening) g
+        u      = momentum trace' + (1 - dampening) g  if nesterov else  trace'
 
     `dampening=False` is 0, a sum that grows to g / (1 - momentum) under a constant gradient;
-    `dampening=True` is `momentum` itself, an exponential average. `velocity` is like `params`; the
+    `dampening=True` is `momentum` itself, an exponential average. `trace` is like `params`; the
     result has the dtype of the gradient.
 
     >>> import jax.numpy as jnp
@@ -35,14 +35,14 @@ def scale_by_momentum(
     [1.75]
 
     Args:
-        momentum: decay of the velocity, in [0, 1); a number, a schedule or a JAX scalar, like all
+        momentum: decay of the sum, finite; a number, a schedule or a JAX scalar, like all
             that have an interval.
         dampening: what is left out of each gradient, in [0, 1); `True` is `momentum`, `False` is 0.
         nesterov: whether the step looks one step ahead.
-        velocity_dtype: dtype of `velocity`; by default that of the parameter, at least float32.
+        velocity_dtype: dtype of `trace`; by default that of the parameter, at least float32.
 
     Raises:
-        ValueError: if `momentum` or `dampening` is a number outside [0, 1).
+        ValueError: if `momentum` is an infinite number, `dampening` one outside [0, 1).
 
     Source: Polyak (1964); the Nesterov form is that of Sutskever et al. (2013), section 2.
     """
@@ -51,20 +51,20 @@ def scale_by_momentum(
     def update(h: Any):
         damp = h.momentum if dampening is True else 0.0 if h.dampening is None else h.dampening
 
-        def rule(g, p, velocity):
+        def rule(g, p, trace):
             del p
             g = (1 - damp) * g
-            velocity = h.momentum * velocity + g
-            u = h.momentum * velocity + g if nesterov else velocity
-            return u, {"velocity": velocity}
+            trace = h.momentum * trace + g
+            u = h.momentum * trace + g if nesterov else trace
+            return u, {"trace": trace}
 
         return rule
 
     return leafwise(
         "scale_by_momentum",
         update,
-        slots={"velocity": zeros(velocity_dtype)},
-        momentum=(momentum, MOMENTUM),
+        slots={"trace": zeros(velocity_dtype)},
+        momentum=(momentum, ANY_MOMENTUM),
         dampening=optional(given, UNIT),
     )
 
@@ -72,21 +72,19 @@ def scale_by_momentum(
 @checked
 def trace(
     decay: ScalarOrSchedule, nesterov: bool = False, accumulator_dtype: Dtype | None = None
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Undampened `scale_by_momentum` under Optax's name; the hyperparameter is `momentum`.
 
-        velocity' = decay velocity + g
-        u         = decay velocity' + g  if nesterov else  velocity'
-
-    A decay of 1, a plain sum, which Optax takes, is out of range here: use a schedule for it.
+        trace' = decay trace + g
+        u      = decay trace' + g  if nesterov else  trace'
 
     Args:
-        decay: decay of the velocity, in [0, 1); a number, a schedule or a JAX scalar.
+        decay: decay of the sum, finite; a number, a schedule or a JAX scalar.
         nesterov: whether the step looks one step ahead.
-        accumulator_dtype: dtype of `velocity`; by default that of the parameter, at least float32.
+        accumulator_dtype: dtype of `trace`; by default that of the parameter, at least float32.
 
     Raises:
-        ValueError: if `decay` is a number outside [0, 1).
+        ValueError: if `decay` is an infinite number.
 
     Source: Optax's function of that name.
     """
@@ -96,7 +94,7 @@ def trace(
 @checked
 def ema(
     decay: ScalarOrSchedule, debias: bool = True, accumulator_dtype: Dtype | None = None
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Replace each update by the exponential average of the updates so far.
 
         ema' = decay ema + (1 - decay) g        u = ema' / (1 - decay^step)  if debias else  ema'
@@ -104,12 +102,13 @@ def ema(
     `ema` is like `params`.
 
     Args:
-        decay: decay of the average, in [0, 1); a number, a schedule or a JAX scalar.
+        decay: decay of the average, in [0, 1); a number, a schedule or a JAX scalar;
+            any that is finite without `debias`.
         debias: whether the average, which starts at 0, is corrected for it.
         accumulator_dtype: dtype of `ema`; by default that of the parameter, at least float32.
 
     Raises:
-        ValueError: if `decay` is a number outside [0, 1).
+        ValueError: if `decay` is a number outside its interval.
 
     Source: Optax's function of that name; Kingma and Ba (2015), section 3, for the correction.
     """
@@ -124,7 +123,8 @@ def ema(
 
         return rule
 
-    return leafwise("ema", update, slots={"ema": zeros(accumulator_dtype)}, decay=(decay, MOMENTUM))
+    domain = MOMENTUM if debias else ANY_MOMENTUM
+    return leafwise("ema", update, slots={"ema": zeros(accumulator_dtype)}, decay=(decay, domain))
 
 
 @checked
@@ -135,7 +135,7 @@ def momentum_of_steps(
     nesterov: bool = False,
     weight_decay: ScalarOrSchedule | None = None,
     velocity_dtype: Dtype | None = None,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Descend with momentum that sums steps, not gradients: the learning rate goes into it.
 
         velocity' = momentum velocity + learning_rate g
@@ -147,11 +147,11 @@ def momentum_of_steps(
     `rmsprop` and `lars`.
 
     Args:
-        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+        learning_rate: factor of the step, finite; a number, a schedule or a JAX scalar, like
             all that have an interval.
-        momentum: decay of the velocity, in [0, 1).
+        momentum: decay of the velocity, finite.
         nesterov: whether the step looks one step ahead.
-        weight_decay: decoupled decay, in [0, inf), which the learning rate multiplies too; `None`
+        weight_decay: decoupled decay, finite, which the learning rate multiplies too; `None`
             leaves it out.
         velocity_dtype: dtype of `velocity`; by default that of the parameter, at least float32.
 
@@ -177,7 +177,7 @@ def momentum_of_steps(
         update,
         slots={"velocity": zeros(velocity_dtype)},
         needs_params=weight_decay is not None,
-        learning_rate=(learning_rate, NON_NEGATIVE),
-        momentum=(momentum, MOMENTUM),
-        weight_decay=optional(weight_decay, NON_NEGATIVE),
+        learning_rate=(learning_rate, REAL),
+        momentum=(momentum, ANY_MOMENTUM),
+        weight_decay=optional(weight_decay, REAL),
     )

@@ -8,7 +8,7 @@ import numpy as np
 
 from gradtx.core.hyperparams import MOMENTUM, NON_NEGATIVE, ScalarOrSchedule, optional
 from gradtx.core.leafwise import leafwise, zeros
-from gradtx.core.transformation import GradientTransformation
+from gradtx.core.transformation import GradientTransformationExtraArgs
 from gradtx.core.tree import bias_correction, norm
 from gradtx.kinds import Count, Dtype, checked
 
@@ -25,7 +25,7 @@ def scale_by_muon(
     mu_dtype: Dtype | None = None,
     *,
     nesterov: bool = True,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Replace each matrix by the nearly orthogonal one next to its momentum.
 
         mu' = beta mu + (1 - beta) g
@@ -100,13 +100,15 @@ def orthogonalize(
     x = x if wide else x.T
     x = x / (norm(x) + eps)
     for a, b, c in rounds:
-        gram = x @ x.T
+        gram = x @ x.T.conj()
         x = a * x + (b * gram + c * (gram @ gram)) @ x
     return x if wide else x.T
 
 
 @checked
-def scale_by_shape(consistent_rms: ScalarOrSchedule | None = None) -> GradientTransformation:
+def scale_by_shape(
+    consistent_rms: ScalarOrSchedule | None = None,
+) -> GradientTransformationExtraArgs:
     """Scale each matrix by its shape, so that one learning rate suits all widths.
 
         u = g sqrt(max(1, fan_out / fan_in))

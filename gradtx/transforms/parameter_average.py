@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from gradtx.core.hyperparams import CLOSED_UNIT, ScalarOrSchedule
 from gradtx.core.leafwise import leafwise
 from gradtx.core.state import is_state
-from gradtx.core.transformation import GradientTransformation
+from gradtx.core.transformation import GradientTransformationExtraArgs
 from gradtx.core.tree import PyTree, bias_correction, compute_dtype, is_none
 from gradtx.kinds import Dtype, checked
 
@@ -16,7 +16,7 @@ from gradtx.kinds import Dtype, checked
 @checked
 def ema_params(
     decay: ScalarOrSchedule = 0.999, *, debias: bool = False, dtype: Dtype | None = None
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Keep an exponential average of the parameters; the updates pass through.
 
         average' = decay average + (1 - decay) (p + g)        u = g

@@ -11,8 +11,8 @@ from gradtx.core.hyperparams import (
 )
 from gradtx.core.leafwise import leafwise, zeros
 from gradtx.core.root import root
-from gradtx.core.transformation import GradientTransformation
-from gradtx.core.tree import bias_correction
+from gradtx.core.transformation import GradientTransformationExtraArgs
+from gradtx.core.tree import abs_sq, bias_correction
 from gradtx.kinds import Dtype, checked
 
 
@@ -26,7 +26,7 @@ def scale_by_qhadam(
     eps: ScalarOrSchedule = 1e-8,
     mu_dtype: Dtype | None = None,
     nu_dtype: Dtype | None = None,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Scale each update by moments that are mixed with the gradient of this step.
 
         u = ((1 - nu1) g + nu1 m_hat) / (sqrt((1 - nu2) g^2 + nu2 v_hat) + eps)
@@ -57,9 +57,9 @@ def scale_by_qhadam(
         def rule(g, p, mu, nu):
             del p
             mu = h.b1 * mu + (1 - h.b1) * g
-            nu = h.b2 * nu + (1 - h.b2) * (g * g)
+            nu = h.b2 * nu + (1 - h.b2) * abs_sq(g)
             top = (1 - h.nu1) * g + h.nu1 * (mu / c1)
-            square = (1 - h.nu2) * (g * g) + h.nu2 * (nu / c2)
+            square = (1 - h.nu2) * abs_sq(g) + h.nu2 * (nu / c2)
             return top / (root(square) + h.eps), {"mu": mu, "nu": nu}
 
         return rule
@@ -67,7 +67,7 @@ def scale_by_qhadam(
     return leafwise(
         "scale_by_qhadam",
         update,
-        slots={"mu": zeros(mu_dtype), "nu": zeros(nu_dtype)},
+        slots={"mu": zeros(mu_dtype), "nu": zeros(nu_dtype, real=True)},
         b1=(b1, MOMENTUM),
         b2=(b2, UNIT),
         nu1=(nu1, CLOSED_UNIT),

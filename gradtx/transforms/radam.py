@@ -15,8 +15,8 @@ from gradtx.core.hyperparams import (
 )
 from gradtx.core.leafwise import leafwise, zeros
 from gradtx.core.root import root
-from gradtx.core.transformation import GradientTransformation
-from gradtx.core.tree import bias_correction
+from gradtx.core.transformation import GradientTransformationExtraArgs
+from gradtx.core.tree import abs_sq, bias_correction
 from gradtx.kinds import checked, finite
 
 # The variance is finite above an average of 4 updates: from there on the root has a real value.
@@ -32,7 +32,7 @@ def scale_by_radam(
     threshold: Length = 5.0,
     *,
     nesterov: bool = False,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Scale each update as Adam does, rectified, or by its first moment alone while that is unsafe.
 
         rho_inf = 2 / (1 - b2) - 1        rho = rho_inf - 2 step b2^step / (1 - b2^step)
@@ -73,7 +73,7 @@ def scale_by_radam(
         def rule(g, p, mu, nu):
             del p
             mu = h.b1 * mu + (1 - h.b1) * g
-            nu = h.b2 * nu + (1 - h.b2) * (g * g)
+            nu = h.b2 * nu + (1 - h.b2) * abs_sq(g)
             m_hat = h.b1 * mu / ahead + (1 - h.b1) * g / c1 if nesterov else mu / c1
             v_hat = nu / c2 if h.eps_root is None else nu / c2 + h.eps_root
             # Nothing is divided by a root that is not used, which may be 0.
@@ -85,7 +85,7 @@ def scale_by_radam(
     return leafwise(
         "scale_by_radam",
         update,
-        slots={"mu": zeros(), "nu": zeros()},
+        slots={"mu": zeros(), "nu": zeros(real=True)},
         b1=(b1, MOMENTUM),
         b2=(b2, UNIT),
         eps=(eps, NON_NEGATIVE),

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from gradtx.core.hyperparams import NON_NEGATIVE, UNIT, ScalarOrSchedule
 from gradtx.core.leafwise import leafwise, zeros
 from gradtx.core.root import root
-from gradtx.core.transformation import GradientTransformation
+from gradtx.core.transformation import GradientTransformationExtraArgs
+from gradtx.core.tree import abs_sq
 from gradtx.core.tree import bias_correction as correction
 from gradtx.kinds import Dtype, NonNegative, checked
 
@@ -22,7 +23,7 @@ def scale_by_rms(
     *,
     centered: bool = False,
     nu_dtype: Dtype | None = None,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Divide each update by the root of its running mean square.
 
         nu' = decay nu + (1 - decay) g^2                  mu' = decay mu + (1 - decay) g
@@ -52,7 +53,7 @@ def scale_by_rms(
     """
 
     def start(p: Any) -> Any:
-        return jnp.full_like(zeros(nu_dtype)(p), initial_scale)
+        return jnp.full_like(zeros(nu_dtype, real=True)(p), initial_scale)
 
     slots = {"nu": start} | ({"mu": zeros(nu_dtype)} if centered else {})
 
@@ -62,11 +63,11 @@ def scale_by_rms(
 
         def rule(g, p, nu, mu=None):
             del p
-            new = {"nu": ema(nu, g * g)} | ({} if mu is None else {"mu": ema(mu, g)})
+            new = {"nu": ema(nu, abs_sq(g))} | ({} if mu is None else {"mu": ema(mu, g)})
             scale = new["nu"] / c
             if mu is not None:
                 # Rounding can leave the variance of a constant gradient just below zero.
-                scale = jnp.maximum(scale - jnp.square(new["mu"] / c), 0)
+                scale = jnp.maximum(scale - abs_sq(new["mu"] / c), 0)
             u = g / root(scale + h.eps) if eps_in_sqrt else g / (root(scale) + h.eps)
             return u, new
 
@@ -84,7 +85,7 @@ def scale_by_stddev(
     initial_scale: NonNegative = 0.0,
     eps_in_sqrt: bool = True,
     bias_correction: bool = False,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Divide each update by its running standard deviation: a centered `scale_by_rms`.
 
         u = g / sqrt(nu' - mu'^2 + eps)        the rest as in `scale_by_rms`

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from gradtx.core.hyperparams import NON_NEGATIVE, ScalarOrSchedule
 from gradtx.core.leafwise import leafwise, zeros
 from gradtx.core.root import root
-from gradtx.core.transformation import GradientTransformation
+from gradtx.core.transformation import GradientTransformationExtraArgs
+from gradtx.core.tree import abs_sq
 from gradtx.kinds import NonNegative, checked
 
 
@@ -17,7 +18,7 @@ def scale_by_rss(
     eps: ScalarOrSchedule = 1e-7,
     *,
     eps_in_sqrt: bool = True,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Divide each update by the root of the sum of its squares so far.
 
         total = sum_of_squares + g^2        sum_of_squares' = total
@@ -46,7 +47,7 @@ def scale_by_rss(
     def update(h: Any):
         def rule(g, p, sum_of_squares):
             del p
-            total = sum_of_squares + g * g
+            total = sum_of_squares + abs_sq(g)
             bottom = root(total + h.eps) if eps_in_sqrt else root(total) + h.eps
             some = total > 0
             u = jnp.where(some, g / jnp.where(some, bottom, 1), 0)
@@ -54,7 +55,7 @@ def scale_by_rss(
 
         return rule
 
-    start = lambda p: jnp.full_like(zeros()(p), initial_accumulator_value)
+    start = lambda p: jnp.full_like(zeros(real=True)(p), initial_accumulator_value)
     return leafwise(
         "scale_by_rss", update, slots={"sum_of_squares": start}, eps=(eps, NON_NEGATIVE)
     )

@@ -9,7 +9,11 @@ import optax
 
 from gradtx.core.hyperparams import NON_NEGATIVE, Interval, ScalarOrSchedule
 from gradtx.core.state import states_in, update_inner, without_count
-from gradtx.core.transformation import GradientTransformation, as_transformation, transformation
+from gradtx.core.transformation import (
+    GradientTransformationExtraArgs,
+    as_transformation,
+    transformation,
+)
 from gradtx.core.tree import PyTree, as_dtype, check_slot, compute_dtype, is_none
 from gradtx.kinds import Dtype, checked
 
@@ -25,7 +29,7 @@ def schedule_free(
     state_dtype: Dtype | None = None,
     *,
     scales: bool = False,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Step a second copy of the parameters, average it, and train at a point between the two.
 
         z' = z + base        x' = (1 - c) x + c z'        y' = b1 x' + (1 - b1) z'        u = y' - y

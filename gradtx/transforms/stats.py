@@ -15,8 +15,8 @@ import jax
 from gradtx.core.hyperparams import MOMENTUM, NON_NEGATIVE, UNIT, Interval, ScalarOrSchedule
 from gradtx.core.leafwise import Slot, leafwise, zeros
 from gradtx.core.root import root
-from gradtx.core.transformation import GradientTransformation
-from gradtx.core.tree import bias_correction
+from gradtx.core.transformation import GradientTransformationExtraArgs
+from gradtx.core.tree import abs_sq, bias_correction
 from gradtx.kinds import Dtype, checked
 
 Rule = Callable[..., jax.Array]
@@ -89,9 +89,9 @@ def average_sqr_grad(decay: ScalarOrSchedule = 0.99, *, dtype: Dtype | None = No
     """
 
     def update(h: Any):
-        return lambda g, p, old: h.decay * old + (1 - h.decay) * (g * g)
+        return lambda g, p, old: h.decay * old + (1 - h.decay) * abs_sq(g)
 
-    return Statistic("sqr_avg", update, {"decay": (decay, UNIT)}, zeros(dtype))
+    return Statistic("sqr_avg", update, {"decay": (decay, UNIT)}, zeros(dtype, real=True))
 
 
 def momentum_step(h: Any) -> Rule:
@@ -157,7 +157,7 @@ def scale_by_stats(
     name: str = "scale_by_stats",
     needs_params: bool = False,
     **hyperparams: ScalarOrSchedule | tuple[ScalarOrSchedule, Interval],
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Make a transform from statistics and one step function.
 
         s_i' = statistics[i].update(h)(g, p, s_i)        u = step(h)(g, p, name_1=s_1', ...)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from gradtx.core.hyperparams import NON_NEGATIVE, POSITIVE, ScalarOrSchedule, optional
 from gradtx.core.leafwise import leafwise
-from gradtx.core.transformation import GradientTransformation
+from gradtx.core.transformation import GradientTransformationExtraArgs
 from gradtx.core.tree import norm
 from gradtx.kinds import checked
 
@@ -18,7 +18,7 @@ def scale_by_trust_ratio(
     eps: ScalarOrSchedule = 0.0,
     *,
     max_ratio: ScalarOrSchedule | None = None,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Multiply each leaf's update by the ratio of its parameter's norm to the update's.
 
         ratio = trust_coefficient max(|p|, min_norm) / (max(|g|, min_norm) + eps)
@@ -70,7 +70,7 @@ def scale_by_larc(
     eps: ScalarOrSchedule = 1e-8,
     *,
     clip: bool = True,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """LARS whose ratio only ever makes the step smaller.
 
         ratio = trust_coefficient |p| / (|g| + eps)

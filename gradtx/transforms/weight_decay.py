@@ -1,16 +1,16 @@
 """The two meanings of weight decay, which differ only in where they stand in a chain."""
 
-from gradtx.core.hyperparams import NON_NEGATIVE, ScalarOrSchedule
+from gradtx.core.hyperparams import REAL, ScalarOrSchedule
 from gradtx.core.leafwise import leafwise
 from gradtx.core.partition import Mask, masked
-from gradtx.core.transformation import GradientTransformation
+from gradtx.core.transformation import GradientTransformationExtraArgs
 from gradtx.kinds import checked
 
 
 @checked
 def add_decayed_weights(
     weight_decay: ScalarOrSchedule = 0.0, mask: Mask | None = None
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Add a multiple of the parameters to the updates: decoupled weight decay.
 
         u = g + weight_decay p        where `mask` is True; elsewhere u = g
@@ -20,12 +20,12 @@ def add_decayed_weights(
     Give each group of parameters its own decay with `gradtx.by_group`.
 
     Args:
-        weight_decay: factor of the parameters, in [0, inf); a number, a schedule or a JAX scalar.
+        weight_decay: factor of the parameters, finite; a number, a schedule or a JAX scalar.
         mask: where to decay: a tree of bools like the parameters or a prefix of it, or a function
             from the parameters to one; everywhere by default.
 
     Raises:
-        ValueError: if `weight_decay` is a negative number; on `update`, without `params`.
+        ValueError: if `weight_decay` is an infinite number; on `update`, without `params`.
 
     Source: Loshchilov and Hutter (2019), algorithm 2, line 12, times the base rate.
     """
@@ -33,13 +33,13 @@ def add_decayed_weights(
         "add_decayed_weights",
         lambda h: lambda g, p: g + h.weight_decay * p,
         needs_params=True,
-        weight_decay=(weight_decay, NON_NEGATIVE),
+        weight_decay=(weight_decay, REAL),
     )
     return everywhere if mask is None or mask is True else masked(everywhere, mask)
 
 
 @checked
-def add_l2(l2: ScalarOrSchedule = 0.0) -> GradientTransformation:
+def add_l2(l2: ScalarOrSchedule = 0.0) -> GradientTransformationExtraArgs:
     """Add the gradient of an L2 penalty to the updates.
 
         u = g + l2 p        the gradient of loss + l2 / 2 |p|^2
@@ -49,13 +49,11 @@ def add_l2(l2: ScalarOrSchedule = 0.0) -> GradientTransformation:
     not.
 
     Args:
-        l2: factor of the parameters, in [0, inf); a number, a schedule or a JAX scalar.
+        l2: factor of the parameters, finite; a number, a schedule or a JAX scalar.
 
     Raises:
-        ValueError: if `l2` is a negative number; on `update`, without `params`.
+        ValueError: if `l2` is an infinite number; on `update`, without `params`.
 
     Source: Loshchilov and Hutter (2019), algorithm 2, line 6.
     """
-    return leafwise(
-        "add_l2", lambda h: lambda g, p: g + h.l2 * p, needs_params=True, l2=(l2, NON_NEGATIVE)
-    )
+    return leafwise("add_l2", lambda h: lambda g, p: g + h.l2 * p, needs_params=True, l2=(l2, REAL))

@@ -8,7 +8,11 @@ import optax
 
 from gradtx.core.hyperparams import Interval, ScalarOrSchedule, check_hyperparam, source_of
 from gradtx.core.leafwise import zeros
-from gradtx.core.transformation import GradientTransformation, as_transformation, transformation
+from gradtx.core.transformation import (
+    GradientTransformationExtraArgs,
+    as_transformation,
+    transformation,
+)
 from gradtx.core.tree import (
     PyTree,
     all_finite,
@@ -27,7 +31,7 @@ AT_LEAST_ONE = Interval(1)
 @checked
 def accumulate(
     inner: optax.GradientTransformation, steps: ScalarOrSchedule
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Run `inner` on the mean gradient of every `steps` mini-batches.
 
         total' = total + g        n' = n + 1        where g is finite; else as they were

@@ -9,13 +9,17 @@ import numpy as np
 import optax
 
 from gradtx.core.state import structure_of, update_inner, without_count
-from gradtx.core.transformation import GradientTransformation, as_transformation, transformation
+from gradtx.core.transformation import (
+    GradientTransformationExtraArgs,
+    as_transformation,
+    transformation,
+)
 from gradtx.core.tree import PyTree, dtype_of, is_none, path_name, same_form, shape_of
 
 Vectors = dict[str, jax.Array]
 
 
-def flatten(inner: optax.GradientTransformation) -> GradientTransformation:
+def flatten(inner: optax.GradientTransformation) -> GradientTransformationExtraArgs:
     """Let `inner` work on one vector for each dtype, in place of a tree of many leaves.
 
         u = unflatten(inner(flatten(g), flatten(p)))        flatten = all leaves, one after another

@@ -15,7 +15,11 @@ import jax.numpy as jnp
 import optax
 
 from gradtx.core.state import update_inner, without_count
-from gradtx.core.transformation import GradientTransformation, as_transformation, transformation
+from gradtx.core.transformation import (
+    GradientTransformationExtraArgs,
+    as_transformation,
+    transformation,
+)
 from gradtx.core.tree import PyTree, as_dtype, cast_like, compute_dtype, dtype_of, is_none
 from gradtx.kinds import checked
 
@@ -44,7 +48,7 @@ def _map(f: Callable, *trees: PyTree) -> PyTree:
 
 
 @checked
-def stochastic_rounding(seed: int = 0) -> GradientTransformation:
+def stochastic_rounding(seed: int = 0) -> GradientTransformationExtraArgs:
     """Round the parameters up or down at random, so that they are right on average.
 
         p + u = a neighbor of x = p + g in the dtype of p        E[p + u] = x
@@ -90,7 +94,7 @@ def _at_random(g: jax.Array, p: jax.Array, bits: jax.Array) -> jax.Array:
     return (jnp.where(go_far, other, near) - old).astype(dtype_of(g))
 
 
-def kahan_summation() -> GradientTransformation:
+def kahan_summation() -> GradientTransformationExtraArgs:
     """Carry what each sum loses to rounding into the next one.
 
         y  = g + compensation        p + u = round(p + y)        compensation' = y - u
@@ -133,7 +137,7 @@ def _current(master: jax.Array, p: Any) -> jax.Array:
     return jnp.where(_nearest(master, p.dtype) == wide, master, wide)
 
 
-def master_weights(inner: optax.GradientTransformation) -> GradientTransformation:
+def master_weights(inner: optax.GradientTransformation) -> GradientTransformationExtraArgs:
     """Let `inner` work on a float32 copy of bfloat16 and float16 parameters.
 
         master' = master + inner(g, master)        p + u = round(master')

@@ -6,7 +6,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gradtx.core.transformation import GradientTransformation, as_transformation, transformation
+from gradtx.core.transformation import (
+    GradientTransformationExtraArgs,
+    as_transformation,
+    transformation,
+)
 from gradtx.core.tree import PyTree, all_finite, cast_like, cast_state, select
 from gradtx.kinds import Natural, checked
 
@@ -14,7 +18,7 @@ from gradtx.kinds import Natural, checked
 @checked
 def skip_if_not_finite(
     inner: optax.GradientTransformation, *, max_consecutive: Natural | None = None
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Leave out the updates whose gradients hold a NaN or an infinity.
 
         u, s' = inner(g, s)   if all of g is finite, or for too long none was
@@ -66,7 +70,7 @@ def skip_if_not_finite(
 @checked
 def apply_if_finite(
     inner: optax.GradientTransformation, max_consecutive_errors: Natural
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """`skip_if_not_finite`, by the name that it has in Optax.
 
         u, s' = inner(g, s)  if all of g is finite, or for too long none was, else  0, s

@@ -45,11 +45,7 @@ def returning(make):
 
 
 STRANGERS = {
-    "integers": (
-        lambda g: jnp.ones(g.shape, jnp.int32),
-        TypeError,
-        r"real and floating; got int32",
-    ),
+    "bools": (lambda g: g > 0, TypeError, r"an array of numbers; got bool"),
     "text": (lambda g: "text", TypeError, r"every leaf of `updates` must be an array; got str"),
     "other shapes": (lambda g: g[:1], ValueError, r"`updates` must match `params`"),
 }

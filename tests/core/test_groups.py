@@ -107,6 +107,7 @@ def test_label_trees_prefixes_and_functions():
         close(run(gradtx.sgd(by_group(grouping, slow=0.1, fast=1.0)))[0], want)
 
 
+INF = float("inf")
 ERRORS = [
     (lambda: label_by(a="stem/*")(PARAMS), r"4 of 6 are in none: body/bn/bias, .*'\*'"),
     (lambda: label_by(a="*", b="hed/*")(PARAMS), r"group 'b' \('hed/\*'\) gets no parameter: no p"),
@@ -129,7 +130,10 @@ ERRORS = [
         ),
         r"partition: .* one of the labels \['a'\]; got 'b' at body/bn/bias",
     ),
-    (lambda: gradtx.sgd(by_group(THREE, stem=-1, body=1, head=1)), r"learning_rate\['stem'\]"),
+    (
+        lambda: gradtx.sgd(by_group(THREE, stem=INF, body=1, head=1)),
+        r"learning_rate\['stem'\]",
+    ),
     (lambda: gradtx.clip_by_global_norm(by_group(THREE, stem=1, body=1, head=1)), r"whole tree"),
 ]
 

@@ -136,26 +136,26 @@ def test_found_wherever_the_state_is(wrap):
 
 
 BAD = [
-    (lambda: gradtx.adam(-0.1), ValueError, r"`learning_rate` must be in \[0, inf\); got -0\.1"),
+    (lambda: gradtx.adam(0.1, eps=-0.1), ValueError, r"`eps` must be in \[0, inf\); got -0\.1"),
     (lambda: gradtx.adam(0.1, b1=1.0), ValueError, r"`b1` must be in \[0, 1\); got 1"),
-    (lambda: gradtx.adam(jnp.float32(-1)), ValueError, r"`learning_rate` must be in"),
+    (lambda: gradtx.adam(jnp.float32(jnp.inf)), ValueError, r"`learning_rate` must be in"),
     (lambda: gradtx.adam(float("nan")), ValueError, r"got nan"),
     (lambda: gradtx.adam("0.1"), TypeError, r"must be a number, a schedule or a JAX scalar"),
     (lambda: gradtx.adam(0.1, b1=None), TypeError, r"got NoneType"),
     (lambda: gradtx.adam(True), TypeError, r"got bool"),
     (lambda: gradtx.adam(np.complex64(1j)), TypeError, r"got complex64"),
     (lambda: gradtx.adam(jnp.ones(2)), ValueError, r"must be a scalar; got shape \(2,\)"),
-    (lambda: gradtx.adam(lambda c: -1.0).init(PARAMS), ValueError, r"got -1"),
+    (lambda: gradtx.adam(0.1, lambda c: -1.0).init(PARAMS), ValueError, r"got -1"),
     (lambda: gradtx.adam(lambda c: jnp.ones(2)).init(PARAMS), ValueError, r"return a scalar"),
     (
         lambda: gradtx.adam(lambda: 1.0),
         TypeError,
-        r"^scale_by_learning_rate: `learning_rate` as a schedule must take .* got <lambda>\(\)\.",
+        r"^adam: `learning_rate` as a schedule must take .* got <lambda>\(\)\.",
     ),
     (
         lambda: gradtx.adam(0.1, b1=lambda step, more: 1.0),
         TypeError,
-        r"^scale_by_adam: `b1` as a schedule must take one .* got <lambda>\(step, more\)\.",
+        r"^adam: `b1` as a schedule must take one .* got <lambda>\(step, more\)\.",
     ),
     (
         lambda: gradtx.adam(lambda c: "x").init(PARAMS),
@@ -182,7 +182,7 @@ SETTING = [
         {"rate": 1.0},
         r"`rate` must name one .* got a name that is not there\. Use",
     ),
-    (gradtx.sgd(0.1), {"learning_rate": -1.0}, r"must be in \[0, inf\); got -1"),
+    (gradtx.adam(0.1), {"eps": -1.0}, r"must be in \[0, inf\); got -1"),
     (gradtx.sgd(0.1), {"learning_rate": jnp.ones(2)}, r"must be a scalar"),
     (gradtx.sgd(lambda c: 0.1), {"learning_rate": 1.0}, r"follows a schedule"),
     (gradtx.sgd(jnp.float32(0.1)), {"learning_rate": 1.0}, r"follows an array"),

@@ -189,15 +189,10 @@ ERRORS = {
         ValueError,
         r"the same leaves in other containers",
     ),
-    "integers": (
-        lambda: ({"a": jnp.array([1, 2]), "b": GRADS["b"]}, ADAM.init(PARAMS), PARAMS),
+    "bools": (
+        lambda: ({"a": jnp.array([True, False]), "b": GRADS["b"]}, ADAM.init(PARAMS), PARAMS),
         TypeError,
-        r"real and floating; got int32 at a\. Pass None",
-    ),
-    "complex": (
-        lambda: ({"a": jnp.array([1j, 2]), "b": GRADS["b"]}, ADAM.init(PARAMS), PARAMS),
-        TypeError,
-        r"real and floating; got complex64 at a\. Hold the real",
+        r"an array of numbers; got bool at a\. Pass None",
     ),
     "state of Optax": (
         lambda: (GRADS, optax.adamw(1e-2).init(PARAMS), PARAMS),

@@ -205,4 +205,23 @@ def test_every_schedule_is_among_the_short_ones():
     not_schedules = {"OneCycle", "curves"}
     listed = {SHORT[name](1)[0] for name in SHORT} | set(OWN)
     covered = listed | {"constant_schedule", "join_schedules"}  # the same as ours
-    assert covered == set(schedules.__all__) - not_schedules
+    ours = lambda name: getattr(schedules, name).__module__.startswith("gradtx.")
+    assert covered == {name for name in {*schedules.__all__} - not_schedules if ours(name)}
+
+
+@pytest.mark.parametrize(
+    "name, args",
+    [
+        ("exponential_decay", (1.0, -1, 0.5)),
+        ("exponential_decay", (1.0, 4, 0.5, -3)),
+        ("polynomial_schedule", (1.0, 0.1, 2, -4)),
+        ("linear_schedule", (1.0, 0.1, 0)),
+        ("linear_schedule", (1.0, 0.1, 4, -2)),
+        ("cosine_decay_schedule", (1000.0, 10**10)),
+    ],
+)
+def test_unusual_numbers_of_steps_mean_what_they_do_in_optax(name, args):
+    ours, theirs = (getattr(module, name)(*args) for module in (schedules, optax))
+    for count in (0, 1, 3, 10**9):
+        with jax.numpy_dtype_promotion("standard"):
+            np.testing.assert_allclose(ours(count), theirs(count), rtol=1e-5)

@@ -81,7 +81,7 @@ def test_numbers_may_be_numpys_or_traced():
             r"combine: `fractions` must not be negative, and sum to 1; got \[0.5, 0.4\], sum 0.9",
         ),
         (partial(schedules.combine, [1.0], [], 5), r"combine: .* same, positive length; got 1 and"),
-        (partial(gradtx.linear_schedule, 1, 0, -1), r"linear_schedule: .* must not be negative"),
+        (partial(gradtx.exponential_decay, 1, 2, -0.5), r"`decay_rate` must not be negative"),
         (partial(gradtx.cosine_decay_schedule, 1, 0), r"cosine_decay_schedule: `decay_steps`"),
         (partial(gradtx.piecewise_constant_schedule, 1, {3: -1}), r"scales must not be negative"),
         (partial(gradtx.piecewise_interpolate_schedule, "cubic", 1), r"must be \"linear\" or"),

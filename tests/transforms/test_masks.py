@@ -1,5 +1,6 @@
 """The `mask` arguments of the aliases, against Optax's."""
 
+import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -38,3 +39,20 @@ def test_masked_decay_is_one_live_number():
     updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), state, params)
     np.testing.assert_allclose(updates["kernel"], -0.5)
     assert float(updates["scale"]) == 0
+
+
+@pytest.mark.parametrize("by", ["a mask", "a function", "labels", "decay"])
+def test_a_dict_masks_frozen_dicts(by):
+    params = flax.core.freeze({"a": jnp.ones(2), "b": {"c": jnp.ones(2)}})
+    mask = {"a": True, "b": {"c": False}}
+    tx = {
+        "a mask": lambda: gradtx.masked(gradtx.scale(-1.0), mask),
+        "a function": lambda: gradtx.masked(gradtx.scale(-1.0), lambda params: mask),
+        "labels": lambda: gradtx.partition(
+            {"x": gradtx.scale(-1.0), "y": gradtx.identity()}, {"a": "x", "b": "y"}
+        ),
+        "decay": lambda: gradtx.add_decayed_weights(-2.0, mask),
+    }[by]()
+    updates, _ = tx.update(params, tx.init(params), params)
+    assert isinstance(updates, flax.core.FrozenDict)
+    assert float(updates["a"][0]) == -1 and float(updates["b"]["c"][0]) == 1

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from gradtx.core.chain import chain
 from gradtx.core.hyperparams import ScalarOrSchedule
 from gradtx.core.root import root
-from gradtx.core.transformation import GradientTransformation
+from gradtx.core.transformation import GradientTransformationExtraArgs
 from gradtx.core.tree import norm
 from gradtx.kinds import Count, alias, checked
 from gradtx.optimizers.adam import adamw
@@ -37,19 +37,19 @@ def fastai_sgd(
     momentum: ScalarOrSchedule | None = None,
     weight_decay: Decay = None,
     l2: Decay = None,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """`sgd` with undampened momentum, which is also its default.
 
         velocity' = momentum velocity + grad + l2 p
         u         = -learning_rate (velocity' + weight_decay p)
 
     Args:
-        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+        learning_rate: factor of the step, finite; a number, a schedule or a JAX scalar, like
             all that have an interval.
-        momentum: decay of the velocity, in [0, 1); `None` means no momentum.
-        weight_decay: decoupled decay, in [0, inf), which the learning rate multiplies too; `None`
+        momentum: decay of the velocity, finite; `None` means no momentum.
+        weight_decay: decoupled decay, finite, which the learning rate multiplies too; `None`
             leaves it out.
-        l2: coefficient of an L2 penalty, in [0, inf), which is part of the gradient; `None` leaves
+        l2: coefficient of an L2 penalty, finite, which is part of the gradient; `None` leaves
             it out.
 
     Raises:
@@ -70,7 +70,7 @@ def fastai_rmsprop(
     eps: ScalarOrSchedule = 1e-8,
     weight_decay: Decay = None,
     l2: Decay = None,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """RMSProp with the momentum on the gradient, before it is scaled.
 
         g         = grad + l2 p
@@ -78,14 +78,14 @@ def fastai_rmsprop(
         u         = -learning_rate (grad_avg' / (sqrt(sqr_avg') + eps) + weight_decay p)
 
     Args:
-        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+        learning_rate: factor of the step, finite; a number, a schedule or a JAX scalar, like
             all that have an interval.
         momentum: decay of the sum of gradients, in [0, 1); `None` means no momentum.
         decay: decay of the mean square, in [0, 1).
         eps: added to the root, in [0, inf).
-        weight_decay: decoupled decay, in [0, inf), which the learning rate multiplies too; `None`
+        weight_decay: decoupled decay, finite, which the learning rate multiplies too; `None`
             leaves it out.
-        l2: coefficient of an L2 penalty, in [0, inf), which is part of the gradient; `None` leaves
+        l2: coefficient of an L2 penalty, finite, which is part of the gradient; `None` leaves
             it out.
 
     Raises:
@@ -112,20 +112,20 @@ def fastai_adam(
     eps: ScalarOrSchedule = 1e-5,
     weight_decay: Decay = 0.01,
     l2: Decay = None,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """`adamw` with fastai's numbers.
 
         u = -learning_rate (m_hat / (sqrt(v_hat) + eps) + weight_decay p)        of grad + l2 p
 
     Args:
-        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+        learning_rate: factor of the step, finite; a number, a schedule or a JAX scalar, like
             all that have an interval.
         b1: decay of the first moment, in [0, 1).
         b2: decay of the second moment, in [0, 1).
         eps: added to the root, in [0, inf); keeps the step finite where the second moment is 0.
-        weight_decay: decoupled decay, in [0, inf), which the learning rate multiplies too; `None`
+        weight_decay: decoupled decay, finite, which the learning rate multiplies too; `None`
             leaves it out.
-        l2: coefficient of an L2 penalty, in [0, inf), which is part of the gradient; `None` leaves
+        l2: coefficient of an L2 penalty, finite, which is part of the gradient; `None` leaves
             it out.
 
     Raises:
@@ -146,7 +146,7 @@ def fastai_radam(
     b2: ScalarOrSchedule = 0.99,
     eps: ScalarOrSchedule = 0.0,
     weight_decay: Decay = 0.0,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """`radam` with fastai's numbers.
 
         u = -learning_rate (r m_hat / (sqrt(v_hat) + eps) + weight_decay p)
@@ -155,12 +155,12 @@ def fastai_radam(
     `scale_by_radam` has the formulas of `rho` and `r`.
 
     Args:
-        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+        learning_rate: factor of the step, finite; a number, a schedule or a JAX scalar, like
             all that have an interval.
         b1: decay of the first moment, in [0, 1).
         b2: decay of the second moment, in [0, 1).
         eps: added to the root, in [0, inf); keeps the step finite where the second moment is 0.
-        weight_decay: decoupled decay, in [0, inf), which the learning rate multiplies too; `None`
+        weight_decay: decoupled decay, finite, which the learning rate multiplies too; `None`
             leaves it out.
 
     Raises:
@@ -184,16 +184,16 @@ def fastai_ranger(
     eps: ScalarOrSchedule = 1e-6,
     sync_period: Count = 6,
     slow_step_size: ScalarOrSchedule = 0.5,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """`lookahead` around `fastai_radam`.
 
         every sync_period-th update:   slow' = slow + slow_step_size (p + fast - slow)
 
     Args:
-        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+        learning_rate: factor of the step, finite; a number, a schedule or a JAX scalar, like
             all that have an interval.
         b1: decay of the first moment, in [0, 1).
-        weight_decay: decoupled decay, in [0, inf), which the learning rate multiplies too; `None`
+        weight_decay: decoupled decay, finite, which the learning rate multiplies too; `None`
             leaves it out.
         eps: added to the root of the second moment, in [0, inf).
         sync_period: number of updates from one synchronization to the next, at least 1.
@@ -218,7 +218,7 @@ def fastai_larc(
     eps: ScalarOrSchedule = 1e-8,
     clip: bool = True,
     weight_decay: ScalarOrSchedule = 0.0,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Momentum whose learning rate is bounded by each layer's own.
 
         q     = p (1 - learning_rate weight_decay)        grad_avg' = momentum grad_avg + g
@@ -226,13 +226,13 @@ def fastai_larc(
         u     = q - p - min(local, learning_rate) grad_avg'      or  local grad_avg'  without clip
 
     Args:
-        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+        learning_rate: factor of the step, finite; a number, a schedule or a JAX scalar, like
             all that have an interval.
         momentum: decay of the sum of gradients, in [0, 1); `None` means no momentum.
         trust_coefficient: factor of the ratio, in [0, inf).
         eps: added to the ratio's denominator, in [0, inf).
         clip: whether the layer's own rate is at most the learning rate.
-        weight_decay: decoupled decay, in [0, inf), which the learning rate multiplies too.
+        weight_decay: decoupled decay, finite, which the learning rate multiplies too.
 
     Raises:
         ValueError: if a number lies outside its interval; on `update`, without `params`.
@@ -272,7 +272,7 @@ def fastai_lamb(
     b2: ScalarOrSchedule = 0.99,
     eps: ScalarOrSchedule = 1e-5,
     weight_decay: ScalarOrSchedule = 0.0,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """LAMB with decay outside the ratio, which is at most 10.
 
         q = p (1 - learning_rate weight_decay)        a = m_hat / (sqrt(v_hat) + eps)
@@ -281,19 +281,19 @@ def fastai_lamb(
     As runtime hyperparameters b1 and b2 are called `momentum` and `decay`.
 
     Args:
-        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+        learning_rate: factor of the step, finite; a number, a schedule or a JAX scalar, like
             all that have an interval.
         b1: decay of the first moment, in [0, 1).
         b2: decay of the second moment, in [0, 1).
         eps: added to the root, in [0, inf); keeps the step finite where the second moment is 0.
-        weight_decay: decoupled decay, in [0, inf), which the learning rate multiplies too.
+        weight_decay: decoupled decay, finite, which the learning rate multiplies too.
 
     Raises:
         ValueError: if a number lies outside its interval; on `update`, without `params`.
 
     Source: fastai's `Lamb`; You et al. (2020), algorithm 2.
     """
-    rms = lambda x: root(jnp.vdot(x, x) / max(x.size, 1))
+    rms = lambda x: root(jnp.vdot(x, x).real / max(x.size, 1))
 
     def step(h: Any):
         adam, shrink = adam_step(h), h.learning_rate * h.weight_decay

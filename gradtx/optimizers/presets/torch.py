@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from gradtx.core.chain import chain
 from gradtx.core.hyperparams import MOMENTUM, NON_NEGATIVE, ScalarOrSchedule
-from gradtx.core.transformation import GradientTransformation
+from gradtx.core.transformation import GradientTransformationExtraArgs
 from gradtx.kinds import NonNegative, checked
 from gradtx.optimizers.terms import optional
 from gradtx.transforms.learning_rate import scale_by_learning_rate
@@ -25,7 +25,7 @@ def torch_sgd(
     dampening: ScalarOrSchedule = 0.0,
     nesterov: bool = False,
     l2: ScalarOrSchedule = 0.0,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """SGD whose first gradient is not dampened.
 
         g         = grad + l2 p
@@ -37,12 +37,12 @@ def torch_sgd(
     dampening it is `sgd`. PyTorch calls `l2` weight_decay.
 
     Args:
-        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+        learning_rate: factor of the step, finite; a number, a schedule or a JAX scalar, like
             all that have an interval.
         momentum: decay of the velocity, in [0, 1); 0 means no momentum, and no dampening.
         dampening: what is left out of each gradient but the first, in [0, inf).
         nesterov: whether the step is `g + momentum velocity'` in place of `velocity'`.
-        l2: coefficient of an L2 penalty, in [0, inf), which is part of the gradient.
+        l2: coefficient of an L2 penalty, finite, which is part of the gradient.
 
     Raises:
         ValueError: if a number lies outside its interval; on `update`, without `params`.
@@ -74,7 +74,7 @@ def torch_rmsprop(
     momentum: ScalarOrSchedule | None = None,
     centered: bool = False,
     l2: ScalarOrSchedule | None = None,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """RMSProp with eps outside the root and momentum before the learning rate.
 
         r         = (grad + l2 p) / (sqrt(nu') + eps)        nu' as in `scale_by_rms`
@@ -82,13 +82,13 @@ def torch_rmsprop(
         u         = -learning_rate velocity'
 
     Args:
-        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+        learning_rate: factor of the step, finite; a number, a schedule or a JAX scalar, like
             all that have an interval.
         decay: decay of the mean square `nu`, in [0, 1); PyTorch's `alpha`.
         eps: added to the root, in [0, inf).
-        momentum: decay of the velocity, in [0, 1); `None` means no momentum.
+        momentum: decay of the velocity, finite; `None` means no momentum.
         centered: whether the square of the mean gradient is subtracted from the mean square.
-        l2: coefficient of an L2 penalty, in [0, inf), which is part of the gradient; `None` leaves
+        l2: coefficient of an L2 penalty, finite, which is part of the gradient; `None` leaves
             it out.
 
     Raises:
@@ -112,7 +112,7 @@ def torch_adagrad(
     initial_accumulator_value: NonNegative = 0.0,
     eps: ScalarOrSchedule = 1e-10,
     l2: ScalarOrSchedule | None = None,
-) -> GradientTransformation:
+) -> GradientTransformationExtraArgs:
     """Adagrad that starts at 0, with eps outside the root.
 
         g               = grad + l2 p
@@ -120,11 +120,11 @@ def torch_adagrad(
         u               = -learning_rate g / (sqrt(sum_of_squares') + eps)
 
     Args:
-        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
+        learning_rate: factor of the step, finite; a number, a schedule or a JAX scalar, like
             all that have an interval.
         initial_accumulator_value: what the sum starts at, 0 or more.
         eps: added to the root, in [0, inf).
-        l2: coefficient of an L2 penalty, in [0, inf), which is part of the gradient; `None` leaves
+        l2: coefficient of an L2 penalty, finite, which is part of the gradient; `None` leaves
             it out.
 
     Raises:
