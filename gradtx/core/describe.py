@@ -6,10 +6,11 @@ from typing import Any
 
 import jax
 
+from gradtx.core.boxes import named_leaves
 from gradtx.core.hyperparams import PerGroup, source_of
 from gradtx.core.state import structure_of
 from gradtx.core.transformation import as_transformation, check_arrays
-from gradtx.core.tree import PyTree, dtype_of, is_none, named_leaves, shape_of
+from gradtx.core.tree import PyTree, dtype_of, is_none, shape_of
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,11 @@ from typing import Any
 import jax
 import optax
 
+from gradtx.core.boxes import named_leaves
 from gradtx.core.groups import matching, some
 from gradtx.core.partition import Mask, labels_of_mask, masked, partition_as, set_to_zero
 from gradtx.core.transformation import GradientTransformationExtraArgs, as_transformation
-from gradtx.core.tree import PyTree, named_leaves
+from gradtx.core.tree import PyTree
 from gradtx.kinds import checked
 
 

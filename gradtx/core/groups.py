@@ -11,8 +11,9 @@ from typing import Any
 
 import jax
 
+from gradtx.core.boxes import named_leaves
 from gradtx.core.hyperparams import OneValue, PerGroup, Schedule, source_of
-from gradtx.core.tree import PyTree, dtype_of, is_none, named_leaves, path_name, shape_of
+from gradtx.core.tree import PyTree, dtype_of, is_none, path_name, shape_of
 from gradtx.kinds import checked, takes
 
 Predicate = Callable[[str, Any], bool]

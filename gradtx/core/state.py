@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import jax
 from jax.tree_util import DictKey, GetAttrKey
 
+from gradtx.core.boxes import unboxed
 from gradtx.core.optax_fields import fields_of
-from gradtx.core.tree import PyTree, unboxed, upcast
+from gradtx.core.tree import PyTree, upcast
 
 
 class StateInfo(NamedTuple):
