@@ -49,8 +49,7 @@ def longest(batch: PyTree, steps_per_execution: int | str) -> int:
         return steps_per_execution
     if jax.default_backend() == "cpu":
         return 1
-    travels = (batch.indices, batch.extra) if isinstance(batch, Rows) else batch
-    size = sum(getattr(x, "nbytes", 8) for x in jax.tree.leaves(travels))
+    size = sum(getattr(x, "nbytes", 8) for x in jax.tree.leaves(_own(batch)))
     return max(1, min(LONGEST, MEMORY // max(size, 1)))
 
 
@@ -103,12 +102,10 @@ def stack(batches: list[Any], length: int) -> PyTree:
         batches: of one form, `length` at most.
         length: the size of the axis.
     """
-    filled = batches + batches[-1:] * (length - len(batches))
-    if isinstance(batches[0], Rows):
-        indices, extra = stack([(rows.indices, rows.extra) for rows in filled], length)
-        return Rows(batches[0].data, indices, extra)
+    filled = [*map(_own, batches + batches[-1:] * (length - len(batches)))]
     on_host = all(isinstance(x, np.ndarray) for x in jax.tree.leaves(filled))
-    return jax.tree.map(lambda *xs: np.stack(xs), *filled) if on_host else _stack(filled)
+    stacked = jax.tree.map(lambda *xs: np.stack(xs), *filled) if on_host else _stack(filled)
+    return _with_own(batches[0], stacked)
 
 
 @jax.jit
@@ -116,12 +113,19 @@ def _stack(batches: list[Any]) -> PyTree:
     return jax.tree.map(lambda *xs: jnp.stack(xs), *batches)
 
 
+def _own(batch: PyTree) -> PyTree:
+    """What belongs to a batch alone: all of it, but for the data set of `Rows`."""
+    return (batch.indices, batch.extra) if isinstance(batch, Rows) else batch
+
+
+def _with_own(batch: PyTree, own: PyTree) -> PyTree:
+    """`batch` with another own part."""
+    return Rows(batch.data, *own) if isinstance(batch, Rows) else own
+
+
 def _nth(stacked: PyTree, i: Any) -> PyTree:
     """Batch number i of stacked ones."""
-    nth = lambda tree: jax.tree.map(lambda x: x[i], tree)
-    if isinstance(stacked, Rows):
-        return Rows(stacked.data, nth(stacked.indices), nth(stacked.extra))
-    return nth(stacked)
+    return _with_own(stacked, jax.tree.map(lambda x: x[i], _own(stacked)))
 
 
 def train_block(
@@ -140,8 +144,7 @@ def train_block(
         stacked: batches along a leading axis [length], as `stack` makes them.
         count: int32[], how many of them, from the first on; the rest of the logs is zero.
     """
-    travels = (stacked.indices, stacked.extra) if isinstance(stacked, Rows) else stacked
-    length = len(jax.tree.leaves(travels)[0])
+    length = len(jax.tree.leaves(_own(stacked))[0])
     log = jax.eval_shape(lambda: _train_step(loop, state, _nth(stacked, 0))[1])
     logs = jax.tree.map(lambda x: jnp.zeros((length, *x.shape), x.dtype), log)
 

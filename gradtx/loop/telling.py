@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
@@ -57,14 +58,18 @@ class Told:
             if event in observer.on:
                 observer.on[event](report)
 
+    @cached_property
+    def of_each_step(self) -> list[Observer]:
+        """Those that are told of steps."""
+        return [observer for observer in self.observers if "after_batch" in observer.on]
+
     def is_read(self, step: int) -> bool:
         """Whether an observer reads the state after `step` steps; asks all of them."""
-        listening = [o for o in self.observers if "after_batch" in o.on]
-        return any([observer.reads(step) for observer in listening])
+        return any([observer.reads(step) for observer in self.of_each_step])
 
     def of_steps(self, logs: Any, count: int, seen: TrainState | None, after: Position) -> None:
         """Tell of `count` steps with these logs, the last of which has come to `after`."""
-        for i in range(count):
+        for i in range(count if self.of_each_step else 0):
             left = count - 1 - i
             state = seen if seen is not None and not left else UNREAD
             log = jax.tree.map(lambda x, i=i: x[i], logs)
