@@ -1,4 +1,4 @@
-"""Batches of other libraries' arrays."""
+"""Batches and loaders of other libraries."""
 
 from collections.abc import Mapping
 from numbers import Number
@@ -35,3 +35,13 @@ def _on_host(array: Any) -> Any:
         return np.asarray(array)
     except TypeError:  # of a dtype that NumPy lacks, such as bfloat16
         return jnp.from_dlpack(array)
+
+
+def close(batches: Any) -> None:
+    """Let a source of batches end what it has begun, such as its threads.
+
+    Args:
+        batches: anything; what can't be closed stays as it is.
+    """
+    if hasattr(batches, "close"):
+        batches.close()

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from gradtx.core.foreign import close
 from gradtx.core.tree import path_name
 from gradtx.loop.form import difference, spec
 from gradtx.loop.jitted import Jitted
@@ -109,16 +110,6 @@ class Peeked:
     def close(self) -> None:
         """Let what gives them end what it has begun."""
         close(self.source)
-
-
-def close(batches: Any) -> None:
-    """Let a source of batches end what it has begun, such as its threads.
-
-    Args:
-        batches: anything; what can't be closed stays as it is.
-    """
-    if hasattr(batches, "close"):
-        batches.close()
 
 
 def check_batch(name: str, batch: Any) -> None:

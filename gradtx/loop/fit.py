@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradtx.core.foreign import close
 from gradtx.loop import phases
 from gradtx.loop.arguments import (
     check_kinds,
@@ -16,7 +17,7 @@ from gradtx.loop.arguments import (
     check_position,
     check_steps_per_execution,
 )
-from gradtx.loop.begin import Peeked, check_parts, check_watched, close
+from gradtx.loop.begin import Peeked, check_parts, check_watched
 from gradtx.loop.execution import Execution
 from gradtx.loop.history import History, with_nan
 from gradtx.loop.jitted import Jitted, prepare

@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from gradtx.core.foreign import as_arrays
+from gradtx.core.foreign import as_arrays, close
 from gradtx.kinds import is_array
 from gradtx.loop.signature import required
 
@@ -102,5 +102,5 @@ class Arrays:
 
     def close(self) -> None:
         """Let the source end what it has begun."""
-        if self.ends and hasattr(self.source, "close"):
-            self.source.close()
+        if self.ends:
+            close(self.source)

@@ -21,7 +21,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from gradtx.core.examples import count_examples, has_rows
-from gradtx.core.foreign import as_arrays
+from gradtx.core.foreign import as_arrays, close
 from gradtx.core.tree import PyTree
 from gradtx.kinds import checked
 
@@ -226,8 +226,7 @@ class _Placed:
 
     def close(self) -> None:
         """End what reads ahead."""
-        if hasattr(self.batches, "close"):
-            self.batches.close()  # pyright: ignore[reportAttributeAccessIssue]
+        close(self.batches)
 
 
 def own_rows(batch: PyTree, *, examples: str | None = None) -> PyTree:

@@ -10,12 +10,12 @@ from typing import Any
 import jax
 
 from gradtx.checkpoint import CheckpointError, entries, restore
+from gradtx.core.foreign import close
 from gradtx.core.runtime_hyperparams import names_with_role
 from gradtx.data import ImageSpec
 from gradtx.data.errors import DataError
 from gradtx.files import as_path
 from gradtx.loop import Loop, Observer, Report, TrainState, train_step
-from gradtx.loop.begin import close
 from gradtx.observers import checkpoint, jsonl, profile, progress, tensorboard
 from gradtx.observers.peaks import ideal_time, peak_of
 from gradtx.output import counted
