@@ -35,6 +35,7 @@ import gradtx
 from gradtx.data.text import unigram_perplexity
 from gradtx.hooks import reset_model_state, rnn_regularizer
 from gradtx.loop import Loop, TrainState, accuracy, cross_entropy, fit
+from gradtx.models import IMAGE_MODELS, LSTMLanguageModel, sequence_loss
 from gradtx.optimizers.presets import fastai_adam, fastai_rmsprop, fastai_sgd
 from gradtx.parallel.processes import ending_together, leave, say
 from gradtx.recipes import fit_flat_cos, fit_one_cycle
@@ -53,10 +54,6 @@ from gradtx.run import (
     text_source,
     with_guards,
 )
-from models import MLP, resnet18, resnet34, resnet_tiny
-from models.rnn import LSTMLanguageModel, sequence_loss
-
-MODELS: Any = {"resnet34": resnet34, "resnet18": resnet18, "resnet_tiny": resnet_tiny, "mlp": MLP}
 
 
 def train(options: TrainOptions, run: Runner) -> None:
@@ -82,7 +79,7 @@ def train(options: TrainOptions, run: Runner) -> None:
         augmentation, cache = options.augmentation, options.cache
         source = image_source(dataset, augmentation=augmentation, cache=cache, **batches)
         spec: Any = source.spec
-        model = image_model(options, spec, MODELS)
+        model = image_model(options, spec, IMAGE_MODELS)
         loss, metrics, hooks = cross_entropy, {"accuracy": accuracy}, []
         prepare = spec.prepare  # what is done to images, on the device
         remark = lambda row: f"Validation accuracy {row['accuracy']:.2%}."
@@ -143,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     argv = sys.argv[1:] if argv is None else argv
     if argv[:1] == ["predict"]:
-        return predict(TrainOptions, MODELS, argv[1:])
+        return predict(TrainOptions, IMAGE_MODELS, argv[1:])
     return launch(TrainOptions, train, argv, description=__doc__ or "")
 
 

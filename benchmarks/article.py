@@ -176,7 +176,7 @@ def make_task(options):
         cache=options.cache,
     )
     spec = source.spec
-    model = image_model(options, spec, train.MODELS)
+    model = image_model(options, spec, train.IMAGE_MODELS)
     loop = Loop(
         apply=model.apply,
         loss=cross_entropy,

@@ -23,9 +23,8 @@ import numpy as np
 from PIL import Image
 
 import gradtx
-import models
 from benchmarks.measure import finish, least_ratio, medians, on_huge_pages, ratio, row
-from gradtx import data
+from gradtx import data, models
 from gradtx.augment import Augmentation
 from gradtx.loop import Loop, from_linen
 from gradtx.loop.jitted import prepare

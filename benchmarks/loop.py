@@ -18,7 +18,6 @@ import jax
 import jax.numpy as jnp
 
 import gradtx
-import models
 from benchmarks.measure import (
     check_close,
     finish,
@@ -30,7 +29,7 @@ from benchmarks.measure import (
     rounds,
     row,
 )
-from gradtx import hooks
+from gradtx import hooks, models
 from gradtx.loop import Loop, compiled_fit, fit, from_linen, take
 from gradtx.loop.jitted import prepare
 from gradtx.loop.losses import accuracy, cross_entropy

@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import optax
 
 import gradtx
-import models
 from benchmarks import plain_flax_resnet
 from benchmarks.measure import finish, on_huge_pages, row
+from gradtx import models
 
 RATE, DECAY = 1e-4, 1e-2
 

@@ -18,7 +18,6 @@ import numpy as np
 import optax
 
 import gradtx
-import models
 from benchmarks.measure import (
     check_close,
     finish,
@@ -29,6 +28,7 @@ from benchmarks.measure import (
     rounds,
     row,
 )
+from gradtx import models
 
 RATE = 1e-3
 # Of the parameters, relative to the largest of their leaf: a step is RATE at most.

@@ -19,8 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import gradtx
-import models
 from benchmarks.measure import finish, medians, on_huge_pages, random_images, ratio, rounds, row
+from gradtx import models
 from gradtx.loop import Loop, compiled_fit, fit, from_linen, population, take
 from gradtx.loop.losses import accuracy, cross_entropy
 from gradtx.tuning.sweep import spread

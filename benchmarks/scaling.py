@@ -150,7 +150,7 @@ def compile_step(args, text):
     from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
     import gradtx
-    import models
+    from gradtx import models
     from gradtx.loop import Loop, from_linen, train_step
     from gradtx.loop.losses import cross_entropy
     from gradtx.parallel.mesh import AXES, make_mesh, parse_mesh, state_shardings

@@ -24,9 +24,9 @@ import numpy as np
 import optax
 
 import gradtx
-import models
 from benchmarks import plain_flax_resnet
 from benchmarks.measure import environment
+from gradtx import models
 from gradtx.loop import Loop, compiled_fit, fit, from_linen
 from gradtx.loop.losses import cross_entropy
 from gradtx.observers.kernels import read_kernels

@@ -23,9 +23,9 @@ import numpy as np
 import optax
 from flax.traverse_util import flatten_dict
 
-import models
 from benchmarks import plain_flax_resnet
 from benchmarks.measure import finish, on_huge_pages, ratio, row, spread
+from gradtx import models
 
 LEARNING_RATE = 1e-4
 WEIGHT_DECAY = 1e-2

@@ -23,7 +23,9 @@ def test_every_file_of_the_package_is_in_it(names):
         for path in (ROOT / "gradtx").rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    assert tree <= names
+    models = {f"gradtx/models/{path.name}" for path in (ROOT / "models").glob("*.py")}
+    assert (tree - {"gradtx/models.py"}) | models <= names
+    assert "gradtx/models.py" not in names  # the folder stands in its place
     assert "gradtx/py.typed" in names
 
 
@@ -33,7 +35,14 @@ def test_nothing_else_is_in_it(names):
 
 
 def test_the_package_needs_no_file_of_the_repository():
-    """models/ and train.py are beside the package, not in the wheel."""
+    """models/ is in the wheel, as gradtx/models/; train.py is not."""
     for path in (ROOT / "gradtx").rglob("*.py"):
         for line in path.read_text().splitlines():
-            assert not line.lstrip().startswith(("from models", "import models", "import train"))
+            assert not line.startswith(("from models", "import models", "import train"))
+
+
+def test_a_checkout_has_its_models_by_the_name_of_the_wheel():
+    import gradtx.models.resnet
+
+    assert gradtx.models.resnet34 is gradtx.models.resnet.resnet34
+    assert gradtx.models.__path__ == [str(ROOT / "models")]

@@ -73,7 +73,7 @@ def _outputs(pred: Any) -> tuple[jax.Array, jax.Array]:
             got = type(pred).__name__ if value is None else f"shape {value.shape}"
             raise ValueError(
                 f"rnn_regularizer: the prediction must have `{name}`, float[batch, time, features];"
-                f" got {got}. Return it from the model, as models.rnn does."
+                f" got {got}. Return it from the model, as gradtx.models.rnn does."
             )
         outputs.append(value.astype(jnp.float32))
     return outputs[0], outputs[1]

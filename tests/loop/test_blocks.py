@@ -5,6 +5,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+from gradtx.models.convolution import convolution
 
 import gradtx
 from gradtx.hooks import clip_gradients, skip_nonfinite
@@ -22,10 +23,9 @@ from gradtx.loop import (
     take,
 )
 from gradtx.loop import pace as paces
+from gradtx.models import MLP, resnet_tiny
 from gradtx.observers import checkpoint, jsonl
 from gradtx.observers.checkpoint import Interrupted
-from models import MLP, resnet_tiny
-from models.convolution import convolution
 from tests.loop import small
 from tests.loop.script_loop import LOOP, first_state, with_script
 

@@ -22,7 +22,7 @@ from gradtx.loop import (
     population,
     take,
 )
-from models import MLP, resnet_tiny
+from gradtx.models import MLP, resnet_tiny
 from tests.loop import small
 
 EPOCHS, STEPS, BATCH, EXAMPLES = 2, 4, 8, 40

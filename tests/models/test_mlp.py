@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models import MLP
+from gradtx.models import MLP
 
 IMAGES = np.random.default_rng(0).standard_normal((4, 3, 5, 2)).astype(np.float32)
 

@@ -5,14 +5,14 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import pytest
+from gradtx.models.rnn import LSTMLanguageModel, sequence_loss
 from jax import export
 
 import gradtx
 from gradtx.hooks import reset_model_state
 from gradtx.loop import Loop, accuracy, cross_entropy, from_linen
 from gradtx.loop.step import eval_step, train_step
-from models import MLP, resnet18, resnet_tiny
-from models.rnn import LSTMLanguageModel, sequence_loss
+from gradtx.models import MLP, resnet18, resnet_tiny
 
 IMAGES = {"image": jnp.zeros((4, 12, 12, 3)), "label": jnp.zeros(4, jnp.int32)}
 WORDS = {"input": jnp.zeros((4, 5), jnp.int32), "label": jnp.zeros((4, 5), jnp.int32)}

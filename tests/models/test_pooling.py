@@ -3,8 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-from models.pooling import max_over_image
+from gradtx.models.pooling import max_over_image
 
 
 def test_the_first_of_the_largest_values_takes_the_gradient():

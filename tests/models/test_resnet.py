@@ -4,6 +4,7 @@ import doctest
 from functools import cache, partial
 from pathlib import Path
 
+import gradtx.models.resnet
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,11 +12,10 @@ import optax
 import pytest
 from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
+from gradtx.models.heads import ConcatHead, PlainHead
+from gradtx.models.norm import BatchNorm
 
-import models.resnet
-from models import ResNet, resnet18, resnet34, resnet_tiny
-from models.heads import ConcatHead, PlainHead
-from models.norm import BatchNorm
+from gradtx.models import ResNet, resnet18, resnet34, resnet_tiny
 
 LEARNING_RATE = 0.1
 
@@ -205,4 +205,4 @@ def test_one_value_per_channel_has_no_variance():
 
 
 def test_docstring_examples():
-    assert doctest.testmod(models.resnet).failed == 0
+    assert doctest.testmod(gradtx.models.resnet).failed == 0

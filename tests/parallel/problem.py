@@ -4,12 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from gradtx.models.norm import BatchNorm
 
 from gradtx.loop import Loop, fit, from_linen
 from gradtx.loop.jitted import prepare
 from gradtx.loop.losses import accuracy, cross_entropy
 from gradtx.parallel.mesh import make_mesh, place_batches, shard_state
-from models.norm import BatchNorm
 
 ROWS, FEATURES, WIDTH, CLASSES = 16, 24, 64, 8
 MESHES = ("data=8", "data=4,fsdp=2", "fsdp=8")

@@ -12,6 +12,7 @@ from gradtx.hooks import accumulate_gradients, ema_params, terminate_on_nan
 from gradtx.loop import Loop, Observer, compiled_epoch, fit, from_linen, train_step
 from gradtx.loop.jitted import prepare
 from gradtx.loop.losses import cross_entropy
+from gradtx.models import resnet_tiny
 from gradtx.parallel.mesh import (
     make_mesh,
     place_batch,
@@ -20,7 +21,6 @@ from gradtx.parallel.mesh import (
     shardings_of,
     state_shardings,
 )
-from models import resnet_tiny
 from tests.parallel import problem
 
 ADAM = {"learning_rate": 0.01, "eps": 1e-4}  # or rounding alone decides the steps at tiny gradients
