@@ -9,7 +9,8 @@ import math
 import numpy as np
 
 from benchmarks.measure import environment
-from gradtx.report.figures import draw, to_png
+from gradtx.drawing import draw
+from gradtx.report.plots import write_png
 
 
 def finite(value):
@@ -110,13 +111,13 @@ def plot(trainings, results, out):
         "accuracy": {k: column(r, "accuracy") for k, r in first.items()},
         "learning rate": {k: step(r, "learning_rate") for k, r in first.items()},
     }
-    to_png(draw(panels), out / "curves.png")
+    write_png(draw(panels), out / "curves.png")
     found = [r for r in results if r["lr_find"]]
     if found:
         pair = lambda f: (numbers(f["learning_rates"]), numbers(f["losses"]))
         lines = {f"seed {r['seed']}": pair(r["lr_find"]) for r in found}
         figure = draw({"smooth loss": lines}, xlabel="learning rate", log_x=True)
-        to_png(figure, out / "lr_find.png")
+        write_png(figure, out / "lr_find.png")
 
 
 def write(trainings, results, settings, out):

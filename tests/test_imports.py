@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # From the ground up: a room imports of gradtx itself only what stands on a lower floor.
 FLOORS = (
-    ("kinds", "models"),
+    ("drawing", "kinds", "models"),
     ("augment", "core", "files", "output"),
     ("config", "sealed"),
     ("data",),
@@ -146,9 +146,13 @@ def test_import_loads_jax_and_optax_alone():
     assert loaded("gradtx") == []
 
 
-def test_only_the_report_needs_matplotlib():
-    others = [name for name in FLOOR if name != "report"]
-    assert "matplotlib" not in loaded(", ".join(f"gradtx.{name}" for name in others))
+def test_no_room_needs_matplotlib_before_it_draws():
+    assert "matplotlib" not in loaded(", ".join(f"gradtx.{name}" for name in FLOOR))
+
+
+def test_drawing_imports_nothing_of_gradtx():
+    for name in GRAPH:
+        assert room(name) != "drawing" or not rooms_of(name), name
 
 
 def drawn():

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from gradtx.drawing import Line
 from gradtx.loop import History
-from gradtx.report.figures import Line
 from gradtx.report.run import Run
 
 EACH, SMOOTH, VALID = "training, each step", "training, smooth", "validation"

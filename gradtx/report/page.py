@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from gradtx.drawing import Markup, Panels, draw, element, image, pixels_to_png, table, to_svg
 from gradtx.files import as_path, write_atomically
 from gradtx.kinds import checked
 from gradtx.observers.table import FOOT
 from gradtx.output import counted
 from gradtx.report.curves import EACH, best_row, metrics_of, overlay, run_curves
-from gradtx.report.figures import Panels, draw, png_bytes, to_svg
-from gradtx.report.html import Markup, element, image, page, table
+from gradtx.report.html import page
 from gradtx.report.run import Run, count_faults, read_run
 from gradtx.report.validation import Validation
 
@@ -196,7 +196,7 @@ def worst(validation: Validation, classes: tuple[str, ...]) -> Markup:
         top = ", ".join(f"{names[j]} {p[j]:.1%}" for j in np.argsort(-p, kind="stable")[:3])
         caption = element("figcaption", element("b", names[label]), f" {p[label]:.1%}: {top}")
         alt = f"validation image {index}, {names[label]}"
-        shown = image(png_bytes(pixels), kind="image/png", alt=alt)
+        shown = image(pixels_to_png(pixels), kind="image/png", alt=alt)
         tiles.append(element("figure", shown, caption))
     return element("div", *tiles, class_="tiles")
 

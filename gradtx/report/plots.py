@@ -2,17 +2,23 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gradtx.core.hyperparams import Schedule
+from gradtx.drawing import Panels, draw, to_png
+from gradtx.drawing.lines import HEIGHT
+from gradtx.files import as_path
 from gradtx.kinds import checked
 from gradtx.loop import History
 from gradtx.observers.jsonl import read_jsonl
-from gradtx.report.figures import HEIGHT, Panels, draw, to_png
 from gradtx.tuning.lr_find import LrFind
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 TALL = 2.9  # inches, of a panel on its own
 EACH = "train, each step"
@@ -132,4 +138,12 @@ def plot_sweep(
 
 def _plot(panels: Panels, path: str | Path, **how) -> Path:
     height = TALL if len(panels) == 1 else HEIGHT
-    return to_png(draw(panels, height=height, points=None, **how), path)
+    return write_png(draw(panels, height=height, points=None, **how), path)
+
+
+def write_png(figure: "Figure", path: str | Path) -> Path:
+    """Write a figure as a PNG file, and return its path."""
+    path = as_path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(to_png(figure))
+    return path

@@ -10,6 +10,7 @@ from gradtx.data.image_spec import ImageSpec
 from gradtx.files import as_path
 from gradtx.loop import Loop, TrainState
 from gradtx.loop.prepared import prepared
+from gradtx.parallel.processes import say
 from gradtx.report.faults import write_faults
 from gradtx.report.page import write_report
 from gradtx.report.run import count_unreadable, skipped_images
@@ -41,5 +42,14 @@ def finish(
     if spec is not None:  # only now: validation may have come upon another image
         faults |= count_unreadable(skipped_images(out / "skipped.jsonl"))
     write_faults(faults, out)
-    write_report(out)
-    return [*names, "report.html"]
+    return names + unless_missing("report.html", lambda: write_report(out))
+
+
+def unless_missing(name: str, draw: Callable[[], Any]) -> list[str]:
+    """The name of what `draw` writes, or none where matplotlib, an extra, is not installed."""
+    try:
+        draw()
+    except ImportError as error:
+        say(f"No {name}: {error}")
+        return []
+    return [name]

@@ -8,6 +8,9 @@ import jax
 
 from gradtx.core.runtime_hyperparams import names_with_role
 from gradtx.loop import Loop, TrainState, epoch_order
+from gradtx.report.plots import plot_lr_find
+from gradtx.report.sweep import write_sweep
+from gradtx.run.artifacts import unless_missing
 from gradtx.run.errors import RunFailed
 from gradtx.run.options import RunOptions
 from gradtx.run.sources import BatchSource
@@ -23,16 +26,13 @@ def find_lr(loop: Loop, state: TrainState, source: BatchSource, out: Path) -> li
     Raises:
         RunFailed: as `lr_find` raises a ValueError.
     """
-    from gradtx.report.plots import plot_lr_find  # matplotlib is an extra
-
     try:
         found = lr_find(loop, state, source.train)
     except ValueError as error:
         raise RunFailed(error) from error
     for name, rate in found.suggestions.items():
         print(f"{name:8} {'-' if rate is None else format(rate, '.3g')}")
-    plot_lr_find(found, out / "lr_find.png")
-    return ["lr_find.png"]
+    return unless_missing("lr_find.png", lambda: plot_lr_find(found, out / "lr_find.png"))
 
 
 def check_sweep(options: RunOptions, state: TrainState, source: BatchSource) -> None:
@@ -70,8 +70,6 @@ def run_sweep(
     Raises:
         RunFailed: if no copy's loss stayed finite; the figures are written, too.
     """
-    from gradtx.report.sweep import write_sweep  # matplotlib is an extra
-
     arrays_of = source.arrays
     assert arrays_of is not None, "check_sweep comes first"
     train = arrays_of("train")
@@ -85,8 +83,9 @@ def run_sweep(
     write = partial(write_sweep, name=name, values=options.swept[1], out=out)
     arrays = jax.device_put(arrays)
     result = sweep(loop, state, *arrays, how=how, each=partial(write, ended=False), **settings)
-    table, best = write(result)
+    table, best = write(result, ended=False)
+    drawn = unless_missing("sweep.png", lambda: write(result))
     print(table)
     if best is None:
         raise RunFailed(f"no copy's loss stayed finite; lower --sweep. See {out}.")
-    return ["sweep.json", "sweep.png"]
+    return ["sweep.json", *drawn]

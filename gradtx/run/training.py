@@ -21,6 +21,7 @@ from gradtx.observers.peaks import ideal_time, peak_of
 from gradtx.output import counted
 from gradtx.parallel.mesh import place, shardings_of
 from gradtx.parallel.processes import is_first, say
+from gradtx.run.artifacts import finish
 from gradtx.run.directory import write_config
 from gradtx.run.errors import short
 from gradtx.run.options import RunOptions
@@ -152,11 +153,6 @@ def report(
     loop: Loop, state: TrainState, source: BatchSource, out: Path, missing: list[str]
 ) -> list[str]:
     """Write the predictions, the counts of faults and the report; returns the files' names."""
-    try:
-        from gradtx.run.artifacts import finish  # matplotlib is an extra
-    except ImportError as error:
-        say(f"No report.html: {error}")
-        return []
     try:
         return finish(out, loop, state, source.valid, spec=source.spec)
     except (OSError, ValueError) as error:  # the training is over, and counts

@@ -22,7 +22,7 @@ def drawn(monkeypatch):
 
     def savefig(figure, path, **options):
         save(figure, path, **options)
-        data = path.read_bytes()
+        data = path.getvalue()
         assert data[:8] == b"\x89PNG\r\n\x1a\n"
         size = figure.get_size_inches() * options["dpi"]
         assert struct.unpack(">II", data[16:24]) == tuple(size.astype(int))

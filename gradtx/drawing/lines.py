@@ -1,30 +1,20 @@
-"""Figures of curves, as values: drawn without a display, written as SVG text or a PNG file."""
+"""Curves in panels."""
 
 from collections.abc import Mapping, Sequence
-from io import BytesIO, StringIO
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradtx.files import as_path, printable
+from gradtx.drawing.text import plain
 
-try:
-    import matplotlib
-    from matplotlib.artist import Artist
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from matplotlib.image import imsave
-except ImportError as error:
-    raise ImportError(
-        "gradtx.report needs matplotlib. Install it with `pip install gradtx[plot]`."
-    ) from error
 
 Line = tuple[np.ndarray, np.ndarray]
 Panels = Mapping[str, Mapping[str, Line]]
 """Panel -> line -> (x, y); lines of one name share a color over all panels."""
 
 WIDTH, HEIGHT = 7.0, 2.2  # inches, of a panel
-DOTS = 120  # per inch
 LOG_MARGIN = 1.2  # a factor beyond the first and the last point
 POINTS = 600  # of a line: more than the eye sees
 
@@ -39,7 +29,7 @@ def draw(
     faint: Sequence[str] = (),
     marked: Sequence[str] = (),
     points: int | None = POINTS,
-) -> Figure:
+) -> "Figure":
     """Draw lines in panels, one above the other, over a shared axis.
 
     Points that are not finite are left out.
@@ -59,13 +49,14 @@ def draw(
     """
     if not panels:
         raise ValueError("draw: `panels` must have one at least; got none. Train for an epoch.")
-    figure = Figure(figsize=(width, 0.6 + height * len(panels)), layout="constrained")
-    FigureCanvasAgg(figure)
+    from gradtx.drawing.figure import new_figure
+
+    figure = new_figure(width, 0.6 + height * len(panels))
     axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
     bright = [name for name in names if name not in faint]
     colors = dict.fromkeys(faint, "0.8") | {n: f"C{i % 10}" for i, n in enumerate(bright)}
-    handles: dict[str, Artist] = {}
+    handles: dict[str, Any] = {}
     for ax, (label, lines) in zip(axes, panels.items(), strict=True):
         for name, (x, y) in lines.items():
             x, y = thin(np.asarray(x), np.asarray(y, np.float64), points)
@@ -75,7 +66,7 @@ def draw(
             ax.plot(
                 x,
                 line,
-                label=_plain(name).lstrip("_"),
+                label=plain(name).lstrip("_"),
                 color=colors[name],
                 marker=marker,
                 ms=4,
@@ -83,14 +74,14 @@ def draw(
             )
             handles.setdefault(name, ax.lines[-1])
         ax.set(
-            ylabel=_plain(label),
+            ylabel=plain(label),
             ylim=limits([y for name, (_, y) in lines.items() if name in bright]),
         )
         ax.grid(alpha=0.3)
         ax.spines[["top", "right"]].set_visible(False)
     if len(names) > 1:
         add_legend(figure, handles, width)
-    axes[-1].set(xlabel=_plain(xlabel))
+    axes[-1].set(xlabel=plain(xlabel))
     if log_x:
         # Of points that are all left out Matplotlib cannot tell where a logarithmic axis ends.
         x = np.concatenate([x for lines in panels.values() for x, _ in lines.values()])
@@ -99,12 +90,7 @@ def draw(
     return figure
 
 
-def _plain(text: str) -> str:
-    """A text as it is: Matplotlib would take what is between two dollars for a formula."""
-    return printable(text).replace("$", r"\$")
-
-
-def add_legend(figure: Figure, handles: Mapping[str, Artist], width: float) -> None:
+def add_legend(figure: "Figure", handles: Mapping[str, Any], width: float) -> None:
     """Name the lines above the panels, in as many columns as there is room for."""
     columns = 3 if width > 6 else 1 if max(map(len, handles)) > 24 else 2
     options = {"ncols": columns, "fontsize": "small", "frameon": False}
@@ -127,28 +113,3 @@ def thin(x: np.ndarray, y: np.ndarray, points: int | None) -> Line:
         return x, y
     taken = np.linspace(0, len(x) - 1, points).astype(int)
     return x[taken], y[taken]
-
-
-def to_svg(figure: Figure) -> str:
-    """The figure as an <svg> element, with its letters as shapes and no date in it."""
-    text = StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": "gradtx"}):
-        figure.savefig(text, format="svg", metadata={"Date": None})
-    svg = text.getvalue()
-    return svg[svg.index("<svg") :]
-
-
-def to_png(figure: Figure, path: str | Path) -> Path:
-    """Write the figure as a PNG file, and return its path."""
-    path = as_path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=DOTS, format="png")
-    return path
-
-
-def png_bytes(pixels: np.ndarray) -> bytes:
-    """The pixels uint8[h, w, 1 or 3] as a PNG image."""
-    data = BytesIO()
-    gray = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
-    imsave(data, np.ascontiguousarray(gray), format="png")
-    return data.getvalue()

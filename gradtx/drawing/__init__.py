@@ -1,0 +1,26 @@
+"""Figures and tables of plain arrays: for notebooks, for plots in files, for the report.
+
+It imports nothing of gradtx, and matplotlib (the extra `plot`) only when something is drawn; so any
+room can use it. A figure is a value: it belongs to no display and to no `pyplot`, and a notebook
+shows it where it is the last value of a cell.
+"""
+
+from gradtx.drawing.lines import Line, Panels, draw, limits, thin
+from gradtx.drawing.markup import Markup, element, escape, image, table
+from gradtx.drawing.output import pixels_to_png, to_png, to_svg
+
+__all__ = [
+    "Line",
+    "Markup",
+    "Panels",
+    "draw",
+    "element",
+    "escape",
+    "image",
+    "limits",
+    "pixels_to_png",
+    "table",
+    "thin",
+    "to_png",
+    "to_svg",
+]
