@@ -8,6 +8,10 @@ DOCTEST = re.compile(r"^( *)(>>> .*(?:\n\1\S.*)*)", re.M)
 # A list under a line with a colon, other than the sections that griffe shall read as such.
 LIST = re.compile(r"^(?!Args:|Attributes:|Raises:|Source:)(\w[\w ,]*:)\n(?=    )", re.M)
 
+# A placeholder in a sentence, such as <class>: HTML, to Markdown.
+PLACEHOLDER = re.compile(r"<(?=[A-Za-z])")
+CODE = re.compile(r"(`[^`]*`|^(?: {4}.*|>>>.*(?:\n\S.*)*)$)", re.M)
+
 # What a second paragraph begins with that is no formula, or is indented as one already.
 OPENINGS = (" ", "Args:", "Raises:", "Source:", ">>>", "-", "|")
 
@@ -25,7 +29,11 @@ def marked_up(docstring: str) -> str:
     summary, *rest = docstring.split("\n\n")
     if rest and is_formula(rest[0]) and not rest[0].startswith(OPENINGS):
         rest[0] = "\n".join("    " + line for line in rest[0].splitlines())
-    text = LIST.sub(r"\1\n\n", "\n\n".join([summary, *rest]))
+    parts = CODE.split("\n\n".join([summary, *rest]))
+    rest = [
+        part if number % 2 else PLACEHOLDER.sub("&lt;", part) for number, part in enumerate(parts)
+    ]
+    text = LIST.sub(r"\1\n\n", "".join(rest))
     return DOCTEST.sub(r"\1```pycon\n\1\2\n\1```", text)
 
 

@@ -55,3 +55,13 @@ SHOWN = {id(made) for _, identifier, options in ENTRIES for made in shown(identi
 @pytest.mark.parametrize("name", TOP)
 def test_a_public_name_is_on_a_page(name):
     assert id(TOP[name]) in SHOWN, "add `::: module.name` to a page of docs/api"
+
+
+def test_a_placeholder_in_a_sentence_is_no_html():
+    pytest.importorskip("griffe")
+    spec: Any = importlib.util.spec_from_file_location("docstrings", ROOT / "docs/docstrings.py")
+    made: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    text = "Read train/<class>/<image>, as `a<b>`.\n\n    x = <y>\n\n>>> f()\n<g>"
+    wanted = "Read train/&lt;class>/&lt;image>, as `a<b>`.\n\n    x = <y>\n\n```pycon\n>>> f()\n<g>\n```"
+    assert made.marked_up(text) == wanted

@@ -4,7 +4,17 @@ from enum import IntEnum
 
 
 class Request(IntEnum):
-    """A request to skip or to end something; the greater wins."""
+    """A request to skip or to end something; the greater wins.
+
+    Attributes:
+        CONTINUE: go on.
+        SKIP_BACKWARD: compute no gradient; it is zero, and the step runs.
+        SKIP_STEP: leave out the optimizer's step.
+        SKIP_BATCH: leave out the rest of the batch.
+        END_PHASE: end the train or validate phase.
+        END_EPOCH: end the epoch.
+        END_FIT: end the fit.
+    """
 
     CONTINUE = 0
     SKIP_BACKWARD = 1

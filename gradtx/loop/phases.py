@@ -18,7 +18,15 @@ from gradtx.loop.state import TrainState, context_of, empty_metrics, with_change
 
 
 class Level(IntEnum):
-    """Where in a fit a state is: the innermost level that is open, of those around a batch."""
+    """Where in a fit a state is: the innermost level that is open, of those around a batch.
+
+    Attributes:
+        OUTSIDE: in no fit.
+        FIT: between epochs.
+        EPOCH: between the phases of an epoch.
+        TRAIN: among the batches of training.
+        VALIDATE: among those of validation.
+    """
 
     OUTSIDE = 0
     FIT = 1
