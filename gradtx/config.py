@@ -10,7 +10,10 @@ options = parse(Options, ["--epochs", "2"])
 
 import argparse
 import dataclasses
+import difflib
 import math
+import re
+import shlex
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -32,12 +35,18 @@ class Parser(argparse.ArgumentParser):
     """
 
     def error(self, message: str) -> NoReturn:
-        """End the process with status 2.
+        """End the process with status 2; an option that there is not is told its nearest.
 
         Args:
             message: what is wrong, without a full stop.
         """
-        self.exit(2, f"error: {self.prog}: {message}. See --help.\n")
+        given = re.findall(r"(?<![^ ])--[\w-]+", message)
+        known = [word for word in self._option_string_actions if word.startswith("--")]
+        if message.startswith("unrecognized") and given:
+            near = difflib.get_close_matches(given[0], known, n=1)
+            message += f": did you mean {near[0]}?" if near else ""
+        stop = "" if message.endswith("?") else "."
+        self.exit(2, f"error: {self.prog}: {message}{stop} See --help.\n")
 
 
 def option(
@@ -80,6 +89,34 @@ def flag(name: str) -> str:
         name: the field's name.
     """
     return "--" + name.replace("_", "-")
+
+
+def command(options: Any, *, prog: str, without: Collection[str] = (), **changes: Any) -> str:
+    """The command line that gives an options dataclass these values, to be copied.
+
+    Only what differs from the defaults is in it.
+
+    Args:
+        options: an instance of an options dataclass.
+        prog: the script, such as "train.py".
+        without: names of fields to leave out.
+        **changes: values of fields in the place of those of `options`.
+    """
+    usual = type(options)()
+    words = ["python", prog]
+    for field in dataclasses.fields(options):
+        value = changes.get(field.name, getattr(options, field.name))
+        if field.name in without or value in (None, getattr(usual, field.name)):
+            continue
+        name = flag(field.name)
+        if isinstance(value, bool):
+            words.append(name if value else name.replace("--", "--no-", 1))
+        elif isinstance(value, tuple):
+            words += [name, *map(str, value)]
+        else:
+            text = str(value)
+            words += [f"{name}={text}"] if text.startswith("-") else [name, text]
+    return shlex.join(words)
 
 
 def check_ranges(options: Any, where: str) -> None:
@@ -164,9 +201,12 @@ def parse(
     """Read the options of a dataclass from a command line.
 
     A field `batch_size: int` is the option `--batch-size INT`; a `bool` is a switch, with its
-    `--no-` form; a `Literal` lists its choices; `X | None` is an X that may be left out. An option
-    that does not exist, or a value that does not parse, ends the process with status 2 and a line
-    that names it.
+    `--no-` form; a `Literal` lists its choices; `tuple[X, ...]` is one or more X; `X | None` is an
+    X that may be left out. An option that does not exist, or a value that does not parse, ends the
+    process with status 2 and a line that names it.
+
+    `--help` shows the options in the groups of the dataclass's `GROUPS`: {title: (an example, the
+    names of fields)}; without it in one.
 
     Args:
         cls: the dataclass; its fields are made by `option`.
@@ -177,23 +217,33 @@ def parse(
     """
     parser = Parser(
         prog=prog or None,
+        usage=f"{prog} [OPTIONS]" if prog else None,
         description=description,
         allow_abbrev=False,
         formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
-            prog, max_help_position=30, width=100
+            prog, max_help_position=26
         ),
     )
+    groups = {
+        name: group
+        for title, (example, names) in getattr(cls, "GROUPS", {}).items()
+        for group in [parser.add_argument_group(title, example)]
+        for name in names
+    }
     hints = typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):  # pyright: ignore[reportArgumentType]
-        shown = "" if field.default in (None, "") else f" (default: {field.default})"
-        parser.add_argument(
+        plain = field.default in (None, "", ()) or field.default is False
+        value = " ".join(field.default) if isinstance(field.default, tuple) else field.default
+        shown = "" if plain else f" (default: {value})"
+        groups.get(field.name, parser).add_argument(
             flag(field.name),
             default=field.default,
             help=(field.metadata.get("help", "") + shown).replace("%", "%%"),
             **_argument(hints[field.name]),
         )
     parser.set_defaults(**(defaults or {}))
-    return cls(**vars(parser.parse_args(argv)))
+    values = vars(parser.parse_args(argv))
+    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
 def convert(cls: type, entries: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -224,6 +274,10 @@ def convert(cls: type, entries: Mapping[str, Any], where: str) -> dict[str, Any]
 def _converted(where: str, hint: Any, value: Any) -> Any:
     """A saved value in the type of its field."""
     plain = _without_none(hint)
+    if typing.get_origin(plain) is tuple:
+        if isinstance(value, list | tuple) and value:
+            return tuple(_converted(where, typing.get_args(plain)[0], each) for each in value)
+        raise ValueError(f"{where}: invalid list: {value!r}. See --help.")
     if plain is bool or isinstance(value, bool):
         if plain is bool and isinstance(value, bool):
             return value
@@ -246,6 +300,8 @@ def _converted(where: str, hint: Any, value: Any) -> Any:
 def _argument(hint: Any) -> dict[str, Any]:
     """The keywords of `add_argument` for a type."""
     hint = _without_none(hint)
+    if typing.get_origin(hint) is tuple:
+        return _argument(typing.get_args(hint)[0]) | {"nargs": "+"}
     if typing.get_origin(hint) is Literal:
         return {"choices": typing.get_args(hint)}
     if hint is bool:

@@ -1,13 +1,14 @@
 """The generated command line."""
 
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pytest
 
-from gradtx.config import convert, option, parse
+from gradtx.config import command, convert, option, parse
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,49 @@ class Example:
     kind: Literal["a", "b"] = option("a", "which one")
     quick: bool = option(False, "less of everything")
     out: Path | None = option(None, "where to write")
+    names: tuple[str, ...] = option((), "several words")
+
+    GROUPS: ClassVar = {"the run": ("x --epochs 2", ("epochs", "quick", "out"))}
+
+
+def test_a_list_is_a_tuple_from_the_command_line_and_from_json():
+    got = parse(Example, ["--names", "a", "b", "--epochs", "2"])
+    assert got == Example(epochs=2, names=("a", "b"))
+    assert convert(Example, {"names": ["a", "b"]}, "x") == {"names": ("a", "b")}
+    with pytest.raises(ValueError, match="invalid list: 'a'"):
+        convert(Example, {"names": "a"}, "x")
+
+
+def test_a_command_gives_the_options_again():
+    options = Example(2, -0.5, "b", True, Path("a run's"), ("one", "two words"))
+    line = command(options, prog="x.py", kind="a", epochs=3)
+    assert line == (
+        "python x.py --epochs 3 --lr=-0.5 --quick --out 'a run'\"'\"'s' --names one 'two words'"
+    )
+    assert parse(Example, shlex.split(line)[2:]) == Example(
+        3, -0.5, "a", True, options.out, options.names
+    )
+    assert command(Example(), prog="x.py") == "python x.py"
+    assert command(options, prog="x.py", without=("out", "names", "lr", "kind", "epochs")) == (
+        "python x.py --quick"
+    )
+
+
+def test_an_option_that_is_almost_one_is_told_which(capsys):
+    with pytest.raises(SystemExit):
+        parse(Example, ["--epoch", "2"], prog="x")
+    told = "error: x: unrecognized arguments: --epoch 2: did you mean --epochs? See --help.\n"
+    assert capsys.readouterr().err == told
+
+
+def test_help_has_groups_with_an_example_each(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    with pytest.raises(SystemExit):
+        parse(Example, ["--help"], prog="x")
+    text = capsys.readouterr().out
+    assert "\nthe run:\n  x --epochs 2\n\n  --epochs INT" in text
+    assert max(map(len, text.splitlines())) < 60
+    assert "False" not in text
 
 
 def test_defaults_come_from_the_dataclass():

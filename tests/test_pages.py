@@ -63,5 +63,7 @@ def test_a_placeholder_in_a_sentence_is_no_html():
     made: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(made)
     text = "Read train/<class>/<image>, as `a<b>`.\n\n    x = <y>\n\n>>> f()\n<g>"
-    wanted = "Read train/&lt;class>/&lt;image>, as `a<b>`.\n\n    x = <y>\n\n```pycon\n>>> f()\n<g>\n```"
+    wanted = (
+        "Read train/&lt;class>/&lt;image>, as `a<b>`.\n\n    x = <y>\n\n```pycon\n>>> f()\n<g>\n```"
+    )
     assert made.marked_up(text) == wanted

@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import os
 import time
+import tomllib
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 
 from gradtx.checkpoint.layout import entries
 from gradtx.checkpoint.meta import check_must_match, read_meta
-from gradtx.config import convert, flag, parse
+from gradtx.config import check_ignored, convert, flag, parse
 from gradtx.files import as_path
 from gradtx.kinds import checked
 from gradtx.parallel.processes import from_first, is_first
@@ -126,7 +127,7 @@ def read_config(cls: type[C], run: Path, argv: Sequence[str] = (), where: str = 
             does not exist, a value that an option can't have, or was altered. Who edits it on
             purpose removes its entry `digest`.
     """
-    left_out = [f.name for f in dataclasses.fields(cls) if not f.metadata["resumable"]]
+    left_out = _of_one_run(cls)
     run = as_path(run)
     path = run / "config.json"
     altered = False
@@ -151,6 +152,46 @@ def read_config(cls: type[C], run: Path, argv: Sequence[str] = (), where: str = 
             " entry."
         )
     return parse(cls, argv, prog=cls.PROG, defaults=saved)
+
+
+def with_file(cls: type[C], path: Path, argv: Sequence[str]) -> C:
+    """The options of a file, with what a command line changes of them.
+
+    Args:
+        cls: the dataclass of the options.
+        path: the config.json of a run, another file of that form, or one of TOML, in which an
+            option may be written as on the command line (batch-size) or as a field (batch_size).
+        argv: the words of the command line.
+
+    Raises:
+        ValueError: if it can't be read, was altered, or has an option that does not exist, a value
+            that an option can't have, or, in TOML, one that has no effect.
+    """
+    by_hand = path.suffix == ".toml"
+    try:
+        if by_hand:
+            saved: dict[str, Any] = tomllib.loads(path.read_text())
+            saved = {name.replace("-", "_"): value for name, value in saved.items()}
+        else:
+            saved = read_json(path)
+    except (Damaged, OSError, ValueError) as error:
+        raise ValueError(
+            f"{cls.PROG}: `--config` must be a file of options, as JSON or TOML; got"
+            f" {short(str(path))}, which cannot be read: {error}. Name another; if you have changed"
+            " a run's config.json, remove its entry `digest`."
+        ) from error
+    left_out = () if by_hand else (*BESIDE, *_of_one_run(cls))
+    saved = {name: value for name, value in saved.items() if name not in left_out}
+    values = convert(cls, saved, where=str(path))
+    options = parse(cls, argv, prog=cls.PROG, defaults=values)
+    if by_hand:
+        check_ignored(list(map(flag, values)), options.ignored, str(path))
+    return options
+
+
+def _of_one_run(cls: type[RunOptions]) -> list[str]:
+    """The options that another run does not take over from config.json."""
+    return [f.name for f in dataclasses.fields(cls) if not f.metadata["resumable"]]
 
 
 def _check_as_saved(options: RunOptions, run: Path) -> None:

@@ -15,7 +15,7 @@ from gradtx.parallel.processes import is_lost, join, say
 from gradtx.run.compiled import keep_compiled
 from gradtx.run.deterministic import be_deterministic
 from gradtx.run.devices import mesh_for
-from gradtx.run.directory import resumed_config
+from gradtx.run.directory import resumed_config, with_file
 from gradtx.run.errors import BAD_INPUT, FAILED, NOT_SAVED, RunFailed, fail, out_of_memory
 from gradtx.run.interrupt import INTERRUPTED, LAST_WORD
 from gradtx.run.options import RunOptions
@@ -68,6 +68,8 @@ def launch(
     try:
         about = f"{description.rstrip()}\n\n{FOOT}".lstrip()
         options = parse(cls, argv, prog=cls.PROG, description=about)
+        if options.config is not None:
+            options = with_file(cls, options.config, argv)
         resuming = options.resume is not None and not options.params_only
         if options.resume is not None:
             options = resumed_config(cls, options, argv)
@@ -106,6 +108,7 @@ def launch(
 def _ended(run: Runner) -> int:
     """Say what a run has left, and what it could not; returns the exit status."""
     if run.out is not None:
+        say(f"The same run again: {run.options.command()}")
         say(f"Written to {run.out}: {', '.join(run.written)}.")
     if not run.missing:
         return 0

@@ -1,12 +1,12 @@
 """The options that every kind of run has; a script adds its own in a subclass."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from gradtx.config import check_ranges, flag, option
+from gradtx.config import check_ranges, command, flag, option
 from gradtx.parallel.mesh import parse_mesh
 from gradtx.parallel.processes import check_processes
 from gradtx.tuning.sweep import parse_spread
@@ -17,6 +17,27 @@ SEARCHING = (
     "log_gradient_norm",
     "profile",
 )  # what searches ignore
+
+
+# What `--help` shows together: an example, and the fields.
+GROUPS = {
+    "run": (
+        "%(prog)s --out runs/first --epochs 5; then %(prog)s --resume runs/first",
+        (
+            *("epochs", "batch_size", "seed", "precision", "nonfinite", "log_gradient_norm"),
+            *("deterministic", "profile", "save_every", "limit_batches", "out", "config"),
+            *("resume", "params_only"),
+        ),
+    ),
+    "search": ("%(prog)s --find-lr", ("find_lr", "sweep")),
+    "devices": (
+        "%(prog)s --mesh data=4,fsdp=2",
+        (
+            *("steps_per_execution", "mesh", "coordinator", "processes", "process_id"),
+            *("distributed", "join_timeout"),
+        ),
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -42,6 +63,8 @@ class RunOptions:
             allows.
         out: the directory of the run; None: one in runs/, named by the model, the data and the
             time.
+        config: a file with options: the config.json of a run, or TOML; the command line goes
+            before it.
         resume: the directory of a run to go on with, or to take parameters from.
         params_only: with `resume`: a new run, from that one's parameters alone.
         mesh: "data=N,fsdp=M", the devices; None: one, or those of all processes as data.
@@ -58,6 +81,7 @@ class RunOptions:
     """
 
     PROG: ClassVar[str] = "train.py"
+    GROUPS: ClassVar[dict[str, tuple[str, tuple[str, ...]]]] = GROUPS
 
     epochs: int = option(3, "passes over the training data", least=1, below=2**31)
     batch_size: int = option(32, "examples a step", least=1, below=2**31)
@@ -100,6 +124,12 @@ class RunOptions:
     )
     out: Path | None = option(
         None, "where to write (default: runs/MODEL-DATA-TIME)", resumable=False
+    )
+    config: Path | None = option(
+        None,
+        "take the options of this file: a run's config.json, or TOML; others of the command line"
+        " go before it",
+        resumable=False,
     )
     resume: Path | None = option(
         None,
@@ -157,6 +187,11 @@ class RunOptions:
                     f"{self.PROG}: `--sweep` and `--find-lr` are two kinds of runs; got both. Leave"
                     " either out."
                 )
+        if self.config is not None and self.resume is not None:
+            raise ValueError(
+                f"{self.PROG}: `--resume` takes all options from the run; got `--config` too. Leave"
+                " either out."
+            )
         if self.params_only and self.resume is None:
             raise ValueError(
                 f"{self.PROG}: `--params-only` needs the run whose parameters to take; got none."
@@ -167,6 +202,18 @@ class RunOptions:
     def name(self) -> str:
         """What the run's directory is called by default, before the time."""
         return Path(self.PROG).stem
+
+    def command(self, **changes: Any) -> str:
+        """The command line that makes such a run again, to be copied.
+
+        It leaves out where the run is, and what its kind of run has no use for.
+
+        Args:
+            **changes: values of options in the place of these.
+        """
+        made = replace(self, **changes)
+        unused = {name for names in made.ignored.values() for name in names}
+        return command(made, prog=self.PROG, without={*unused, "out", "config", "resume"})
 
     @property
     def rate(self) -> tuple[float, str]:

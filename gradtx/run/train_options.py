@@ -2,19 +2,20 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from gradtx.augment import Augmentation
 from gradtx.config import option, parse_range
-from gradtx.run.options import RunOptions
+from gradtx.run.options import GROUPS, RunOptions
 from gradtx.tuning.sweep import parse_spread
 
 NEEDING = {"folder": "the folder with train/CLASS and val/CLASS", "arrays": "an .npz file"}
 PHOTOS = ("imagenette", "folder")  # data sets of images of all sizes
 # What `--augment` switches on, and which of it photos and array images have no use for.
 AUGMENTING = ("crop_scale", "crop_ratio", "flip", "shift", "erasing", "mix")
+AUGMENTATION = ("augment", *AUGMENTING)
 CROPPING = ("crop_scale", "crop_ratio")
 IGNORED = {  # the options that a model or an optimizer ignores
     "resnet34": ("length",),
@@ -56,6 +57,7 @@ class TrainOptions(RunOptions):
         save_every: see there.
         steps_per_execution: see there.
         out: see there.
+        config: see there.
         resume: see there.
         params_only: see there.
         mesh: see there.
@@ -93,6 +95,24 @@ class TrainOptions(RunOptions):
     Raises:
         ValueError: as `RunOptions`.
     """
+
+    GROUPS: ClassVar[dict[str, tuple[str, tuple[str, ...]]]] = {
+        "data": (
+            "%(prog)s --dataset folder --data-dir photos --size 160",
+            ("dataset", "data_dir", "archive", "size", "cache", "cache_limit"),
+        ),
+        "augmentation": ("%(prog)s --augment rand --mix cutmix --erasing 0.2", AUGMENTATION),
+        "model": ("%(prog)s --model resnet18 --head concat", ("model", "head", "length")),
+        "optimizer": (
+            "%(prog)s --optimizer momentum --weight-decay 1e-4 --clip 1",
+            ("optimizer", "weight_decay", "clip"),
+        ),
+        "schedule": (
+            "%(prog)s --schedule flat_cos --lr 4e-3",
+            ("schedule", "lr", "momentum"),
+        ),
+        **GROUPS,
+    }
 
     dataset: Literal["embedded", "imagenette", "folder", "arrays"] = option(
         "embedded", "images: Fashion-MNIST, Imagenette, a folder of photos or an .npz file"

@@ -72,6 +72,7 @@ def test_a_run_leaves_its_directory_and_goes_on(tmp_path, capsys):
     out = tmp_path / "a"
     status, said, _ = run(capsys, "--epochs", 3, "--out", out)
     assert status == 0 and "Loss " in said and said.splitlines()[-1].startswith("Written to ")
+    assert said.splitlines()[-2] == "The same run again: python plane.py --batch-size 8"
     assert json.loads((out / "config.json").read_text())["lr"] == 0.1
     assert len(read_jsonl(out / "metrics.jsonl").rows) == 3
     assert (out / "report.html").exists() and list((out / "tensorboard").iterdir())
@@ -226,3 +227,49 @@ def test_numbers_that_are_too_large_are_refused(tmp_path, capsys):
         status, _, line = run(capsys, "--out", tmp_path / "a", *argv)
         assert status == 2 and said in line and len(line) < 500, line
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("of_a_run", [True, False])
+def test_options_come_from_a_file_and_the_command_line_goes_before_it(tmp_path, capsys, of_a_run):
+    if of_a_run:
+        run(capsys, "--epochs", 1, "--lr", 0.2, "--seed", 3, "--out", tmp_path / "a")
+        file = tmp_path / "a" / "config.json"
+    else:
+        file = tmp_path / "my.toml"
+        file.write_text("lr = 0.2\nseed = 3\nsave-every = 2\n")
+    out = tmp_path / "b"
+    status, said, _ = run(capsys, "--config", file, "--seed", 4, "--epochs", 1, "--out", out)
+    made = json.loads((out / "config.json").read_text())
+    assert (status, made["lr"], made["seed"], made["out"]) == (0, 0.2, 4, str(out))
+    again = "python plane.py --epochs 1 --batch-size 8 --seed 4"
+    again += ("" if of_a_run else " --save-every 2") + " --lr 0.2"
+    assert said.splitlines()[-2] == f"The same run again: {again}"
+
+
+@pytest.mark.parametrize(
+    "text, named",
+    [
+        ("lr = 0.2\nrate = 1", "--rate=1"),
+        ("lr = 'high'", "argument --lr: invalid float value: 'high'"),
+        ("find-lr = true\nepochs = 2", "`--find-lr` has no use for some options; got --epochs"),
+        ("lr = ", "`--config` must be a file of options"),
+        (None, "`--config` must be a file of options"),
+    ],
+)
+def test_a_bad_file_of_options_ends_with_status_2(tmp_path, capsys, text, named):
+    file = tmp_path / "my.toml"
+    if text is not None:
+        file.write_text(text)
+    status, _, err = run(capsys, "--config", file, "--out", tmp_path / "a")
+    assert status == 2 and err.startswith("error: ") and named in err
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_changed_config_of_a_run_says_what_to_remove(tmp_path, capsys):
+    run(capsys, "--epochs", 1, "--out", tmp_path / "a")
+    file = tmp_path / "a" / "config.json"
+    file.write_text(file.read_text().replace('"lr": 0.1', '"lr": 0.2'))
+    status, _, err = run(capsys, "--config", file, "--out", tmp_path / "b")
+    assert status == 2 and "remove its entry `digest`" in err
+    status, _, err = run(capsys, "--config", file, "--resume", tmp_path / "a")
+    assert status == 2 and "`--resume` takes all options from the run; got `--config` too" in err

@@ -1,5 +1,8 @@
 """What is done to images, as options say it."""
 
+from dataclasses import fields
+from pathlib import Path
+
 import pytest
 
 from gradtx.augment import Augmentation
@@ -63,3 +66,16 @@ def test_ranges_are_decimals_and_fractions():
     for text in ("", ":", "1:2:3", "a:b", "-1:1", "inf:inf", "1e999:1e999"):
         with pytest.raises(ValueError, match=r"^x must be LOW:HIGH"):
             parse_range(text, "x")
+
+
+def test_every_option_is_in_one_group_of_help():
+    names = [name for _, names in TrainOptions.GROUPS.values() for name in names]
+    assert sorted(names) == sorted(field.name for field in fields(TrainOptions))
+
+
+def test_a_command_leaves_out_what_its_run_has_no_use_for():
+    options = TrainOptions(find_lr=True, model="mlp", out=Path("x"))
+    assert options.command() == "python train.py --find-lr --model mlp"
+    assert options.command(find_lr=False, lr=0.003) == "python train.py --model mlp --lr 0.003"
+    swept = TrainOptions(sweep="lr=1e-4:1e-1:8")
+    assert swept.command() == "python train.py --sweep lr=1e-4:1e-1:8 --model mlp"
