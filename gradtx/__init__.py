@@ -191,6 +191,8 @@ if TYPE_CHECKING:  # at run time Optax warns that they are deprecated
         dpsgd as dpsgd,
     )
 
+__version__ = "0.1.0"
+
 __all__ = [
     "AdaptiveGradClipState",
     "AddDecayedWeightsState",

@@ -21,6 +21,7 @@ FLOORS = (
     ("observers", "recipes"),
     ("report",),
     ("run",),
+    ("__main__",),
 )
 # Modules that Optax has too: what hands its names through.
 OPTAX = (

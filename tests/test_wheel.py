@@ -1,20 +1,26 @@
 """What a wheel holds: the package with its data, and nothing of the repository around it."""
 
+import tarfile
 import zipfile
 
 import hatchling.build
 import pytest
 
+import gradtx
 from tests.markdown import ROOT
 
 
 @pytest.fixture(scope="module")
-def names(tmp_path_factory):
+def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
-        made = hatchling.build.build_wheel(str(folder))
-    return set(zipfile.ZipFile(folder / made).namelist())
+        return zipfile.ZipFile(folder / hatchling.build.build_wheel(str(folder)))
+
+
+@pytest.fixture(scope="module")
+def names(wheel):
+    return set(wheel.namelist())
 
 
 def test_every_file_of_the_package_is_in_it(names):
@@ -46,3 +52,20 @@ def test_a_checkout_has_its_models_by_the_name_of_the_wheel():
 
     assert gradtx.models.resnet34 is gradtx.models.resnet.resnet34
     assert gradtx.models.__path__ == [str(ROOT / "models")]
+
+
+def test_it_says_its_version_and_has_the_command(wheel):
+    info = f"gradtx-{gradtx.__version__}.dist-info"
+    assert f"\nVersion: {gradtx.__version__}\n" in wheel.read(f"{info}/METADATA").decode()
+    entry = wheel.read(f"{info}/entry_points.txt").decode()
+    assert entry.split() == ["[console_scripts]", "gradtx", "=", "gradtx.__main__:main"]
+
+
+def test_the_source_archive_has_all_that_is_needed_to_test_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    made = hatchling.build.build_sdist(str(tmp_path))
+    parts = {name.split("/", 1)[1] for name in tarfile.open(tmp_path / made).getnames()}
+    for folder in ("gradtx", "models", "tests", "benchmarks", "docs"):
+        tracked = {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*.py")}
+        assert tracked <= parts
+    assert {"README.md", "LICENSE", "pyproject.toml", "train.py", "mkdocs.yml"} <= parts
