@@ -1,6 +1,6 @@
 """The loop's definition: what is trained, by which optimizer, with which hooks."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from gradtx.kinds import check_kind, checked, is_array
 from gradtx.loop.evaluation import EVALUATION, evaluating_at
 from gradtx.loop.form import spec
 from gradtx.loop.hook import Hook, compose
+from gradtx.loop.hook_logs import hook_logs
 from gradtx.loop.naming import named
 from gradtx.loop.signature import check_signature
 from gradtx.loop.state import PyTree, TrainState, empty_metrics
@@ -30,9 +31,9 @@ COLUMNS = (
     "valid_loss",
     "time",
     "known",
+    "digest",
 )
 FORMS = {"prepare": "(batch, key)", "eval_params": "(opt_state, params)"}
-ENTRIES = ("kind", "step", "epoch", "loss", "train_loss", "requested", "alive", "known")
 
 
 @dataclass(frozen=True, eq=False)
@@ -301,41 +302,6 @@ def _fresh(hook: Hook, state: TrainState) -> PyTree:
     """A hook's first state."""
     with named(f"Hook {hook.name!r}.init", unless=f"{hook.name}:"):
         return _own(hook.init(state))
-
-
-def hook_logs(
-    hooks: Sequence[Hook], states: Mapping[str, PyTree], used: Iterable[str]
-) -> dict[str, Any]:
-    """What hooks add to a step's log, beside its own entries and the hyperparameters `used`.
-
-    Raises:
-        ValueError: if a name is taken.
-    """
-    log: dict[str, Any] = {}
-    for hook in hooks:
-        with named(f"Hook {hook.name!r}.log"):
-            more = hook.log(states[hook.name])
-        _check_log(hook, more)
-        if taken := sorted(more.keys() & {*ENTRIES, *used, *log}):
-            raise ValueError(
-                f"Hook {hook.name!r}: `log` must have names of its own; got {taken[0]!r}, which is"
-                " taken. Give the entry another name."
-            )
-        log |= more
-    return log
-
-
-def _check_log(hook: Hook, log: Any) -> None:
-    """Require scalars by name, or dicts of them, as hyperparameters by group are."""
-    is_scalar = lambda x: (hasattr(x, "dtype") and not jnp.shape(x)) or isinstance(x, float | int)
-    leaves = jax.tree.leaves_with_path(log, is_leaf=lambda x: x is None)
-    wrong = [(path, x) for path, x in leaves if not is_scalar(x)]
-    if wrong or not isinstance(log, Mapping):
-        got = f"{spec(wrong[0][1])} under {path_name(wrong[0][0])!r}" if wrong else spec(log)
-        raise ValueError(
-            f"Hook {hook.name!r}.log: must return a dict of scalars by name; got {got}. Give each"
-            " number an entry, or log a mean."
-        )
 
 
 def _check_told(hooks: Sequence[Hook], state: TrainState) -> None:

@@ -19,7 +19,8 @@ from gradtx.kinds import checked
 from gradtx.loop.again import Again
 from gradtx.loop.calls import call_apply, call_loss, call_metrics, call_update
 from gradtx.loop.dispatch import HookStates, choose, dispatch
-from gradtx.loop.loop import Loop, hook_logs
+from gradtx.loop.hook_logs import hook_logs
+from gradtx.loop.loop import Loop
 from gradtx.loop.prepared import prepared
 from gradtx.loop.rule import (
     Part,

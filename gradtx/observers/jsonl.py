@@ -31,7 +31,8 @@ def jsonl(
         {"kind": "epoch", "step": 100, "epoch": 0, "train_loss": 0.52, ..., "digest": "03..."}
 
     Steps are numbered from 0 over all fits, as schedules count them; in the line of an epoch,
-    `step` is the number of steps done. NaN and infinity are null, since JSON has neither. Lines
+    `step` is the number of steps done. NaN and infinity are null, since JSON has neither; an array
+    is a nested list. Lines
     are written when the first step has ended, about once a second from then on, and at the end of
     each epoch, and never wait for the device. What an epoch took is not among the metrics, so that
     two runs can be compared byte by byte; it is in a file of its own beside them,
@@ -110,8 +111,8 @@ def jsonl(
 def read_jsonl(path: str | Path) -> History:
     """The history that `jsonl` has written, with the numbers of steps and epochs; null is NaN.
 
-    `steps` of the result holds an array [n] for each name, or for a hyperparameter with groups a
-    dict of such arrays; `rows` a dict for each epoch.
+    `steps` of the result holds an array [n, ...] for each name, or for a hyperparameter with groups
+    a dict of such arrays, NaN at steps that have no such entry; `rows` a dict for each epoch.
 
     Args:
         path: the file of metrics; the last line may be cut short, as a killed process leaves it.
@@ -134,11 +135,19 @@ def read_jsonl(path: str | Path) -> History:
 
 
 def _stack(values: list[Any]) -> Any:
-    groups = next((value for value in values if isinstance(value, dict)), None)
-    if groups is None:
+    """One array of the values of all steps; NaN where a step has none."""
+    names = dict.fromkeys(name for value in values if isinstance(value, dict) for name in value)
+    if names:
+        part = lambda value, name: value.get(name, math.nan) if isinstance(value, dict) else value
+        return {name: _stack([part(value, name) for value in values]) for name in names}
+    arrays = [np.asarray(value) for value in values]
+    shapes = {array.shape for array in arrays if array.ndim}
+    if not shapes:
         return np.asarray(values)
-    part = lambda value, name: value.get(name, math.nan) if isinstance(value, dict) else value
-    return {name: _stack([part(value, name) for value in values]) for name in groups}
+    if len(shapes) > 1:  # of fits with hooks of other sizes
+        return np.array([*arrays, None], dtype=object)[:-1]
+    (shape,) = shapes
+    return np.stack([array if array.ndim else np.full(shape, math.nan) for array in arrays])
 
 
 def _steps(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

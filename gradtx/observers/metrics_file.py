@@ -145,12 +145,16 @@ def _parse(line: str) -> dict[str, Any] | None:
 
 
 def _are_numbers(values: dict[str, Any]) -> bool:
-    """Whether all values are numbers or null, or such by group."""
+    """Whether all values are numbers or null, lists of such, or either by group."""
     of = lambda x: [*x.values()] if isinstance(x, dict) else [x]
-    number = lambda x: (
-        x is None or (isinstance(x, float) or (isinstance(x, int) and -MOST <= x < MOST))
-    )
-    return all(number(x) for value in values.values() for x in of(value))
+    return all(_is_number(x) for value in values.values() for x in of(value))
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(map(_is_number, value))
+    whole = isinstance(value, int) and -MOST <= value < MOST
+    return value is None or isinstance(value, float) or whole
 
 
 def _error(path: Path, got: str) -> MetricsError:

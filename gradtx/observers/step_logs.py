@@ -1,15 +1,17 @@
 """The steps' logs, as numbers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from gradtx.loop import Report
 
 
 @dataclass
 class StepLogs:
-    """Gathers the logs of steps; `take` gives them as numbers, with the step and the epoch.
+    """Gathers the logs of steps; `take` gives them as numbers and lists, with step and epoch.
 
     Steps are numbered from 0 over all fits, as schedules count them.
     """
@@ -31,12 +33,43 @@ class StepLogs:
 
 
 def _record(step: int, epoch: int, log: dict[str, Any]) -> dict[str, Any]:
-    values = {name: value for name, value in log.items() if name != "alive"}
-    return {"step": step, "epoch": epoch} | map_values(lambda x: x.item(), values)
+    values = {
+        name: value for name, value in log.items() if name != "alive" and _is_there(name, value)
+    }
+    return {"step": step, "epoch": epoch} | map_values(lambda x: x.tolist(), values)
+
+
+def _is_there(name: str, value: Any) -> bool:
+    """Whether a step has this entry: see `Hook.log`."""
+    if "/" not in name or isinstance(value, dict):
+        return True
+    return not (np.isnan(value).all() or (value.ndim and not value.any()))
 
 
 def map_values(f: Callable[[Any], Any], values: Any) -> Any:
-    """Apply `f` to each value of a nested dict; keeps the order, which jax.tree.map does not."""
+    """Apply `f` to each value of nested dicts and lists, in their order.
+
+    `jax.tree.map` does not keep that.
+    """
     if isinstance(values, dict):
         return {name: map_values(f, value) for name, value in values.items()}
+    if isinstance(values, list):
+        return [map_values(f, value) for value in values]
     return f(values)
+
+
+def flat(prefix: str, values: Any) -> Iterator[tuple[str, Any]]:
+    """Each number of nested dicts and lists, with its name: `learning_rate/GROUP`, `counts/0`.
+
+    >>> dict(flat("step", {"rate": {"body": 0.5}, "counts": [3, 4]}))
+    {'step/rate/body': 0.5, 'step/counts/0': 3, 'step/counts/1': 4}
+    """
+    if isinstance(values, Mapping):
+        inner = values.items()
+    elif isinstance(values, list):
+        inner = enumerate(values)
+    else:
+        yield prefix, values
+        return
+    for name, value in inner:
+        yield from flat(f"{prefix}/{name}" if prefix else str(name), value)

@@ -13,7 +13,7 @@ from typing import Any
 from gradtx.files import Appending, as_path
 from gradtx.kinds import checked
 from gradtx.loop import Observer, Report, never
-from gradtx.observers.step_logs import StepLogs
+from gradtx.observers.step_logs import StepLogs, flat
 from gradtx.observers.throttle import Throttle
 
 PERIOD = 1.0
@@ -24,9 +24,10 @@ def tensorboard(log_dir: str | Path) -> Observer:
     """Write the metrics of every step and epoch for `tensorboard --logdir LOG_DIR`.
 
     The scalars are `step/loss`, `step/learning_rate` and so on, `epoch/valid_loss` and so on; a
-    hyperparameter with groups is `step/learning_rate/GROUP`. All are drawn over the number of
-    steps done. Every fit writes a file of its own; one that begins at step n hides what an earlier
-    one had written from there on. Values that are not finite are written as they are, in float32.
+    hyperparameter with groups is `step/learning_rate/GROUP`, a number of an array `step/NAME/0`.
+    All are drawn over the number of steps done. Every fit writes a file of its own; one that begins
+    at step n hides what an earlier one had written from there on. Values that are not finite are
+    written as they are, in float32.
 
     Events are written about once a second and at the end of each epoch. While the file can't be
     written, as on a full disk, they are kept and tried again.
@@ -97,17 +98,10 @@ def _opening(first: int) -> list[bytes]:
 def _scalars(prefix: str, values: Mapping[str, Any], step: int) -> bytes:
     from tensorboardX.summary import scalar
 
+    numbers = {name: value for name, value in values.items() if name not in ("step", "epoch")}
     with _quiet():
-        made = [scalar(tag, value).value for tag, value in _tagged(prefix, values)]
+        made = [scalar(tag, value).value for tag, value in flat(prefix, numbers)]
     return _event(step=step, summary={"value": list(chain(*made))})
-
-
-def _tagged(prefix: str, values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _tagged(f"{prefix}/{name}", value)
-        elif name not in ("step", "epoch"):
-            yield f"{prefix}/{name}", value
 
 
 def _event(**content: Any) -> bytes:

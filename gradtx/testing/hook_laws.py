@@ -157,9 +157,9 @@ def hook_resumes(hook: Hook, fixture: Fixture) -> None:
 
 @law(registry=HOOK_LAWS)
 def hook_tells_scalars(hook: Hook, fixture: Fixture) -> None:
-    """What a hook says of itself are scalars, and of many states it says what it says of each.
+    """What a hook says of itself are numbers, and of many states it says what it says of each.
 
-        log(h): scalars by name     faults(h): whole numbers by kind     reason(h): text
+        log(h): numbers by name     faults(h): whole numbers by kind     reason(h): text
         failed([h, h']) = [failed(h), failed(h')]
 
     Args:

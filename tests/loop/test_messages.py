@@ -64,7 +64,15 @@ def test_a_hook_that_is_no_traced_function_says_what_to_write():
     [
         ({"init": broken}, r"\.init: must not raise; got KeyError"),
         ({"log": broken}, r"\.log: must not raise; got KeyError"),
-        ({"log": lambda s: {"a": jnp.ones(3)}}, r"\.log: .* scalars .* got float32\[3\] under 'a'"),
+        (
+            {"log": lambda s: {"a": {"b": jnp.ones((4097,))}}},
+            r"\.log: .* scalars .* got float32\[4097\] under 'a/b'",
+        ),
+        ({"log": lambda s: {"a": jnp.ones((), complex)}}, r"\.log: .* got complex64\[\] under 'a'"),
+        ({"log": lambda s: {"a": jax.random.key(0)}}, r"\.log: .* real .* got key.* under 'a'"),
+        ({"log": lambda s: {"a": [1.0, 2.0]}}, r"\.log: .* scalars .* under 'a'"),
+        ({"log": lambda s: {1: 2.0}}, r"\.log: .* by name; got the name 1"),
+        ({"log": lambda s: {"digest": 2.0}}, r": `log` must have names of its own; got 'digest'"),
         ({"log": lambda s: {"a": "text"}}, r"\.log: .* scalars .* got str under 'a'"),
         ({"log": lambda s: {"a": None}}, r"\.log: .* scalars .* got NoneType under 'a'"),
         ({"log": lambda s: jnp.zeros(())}, r"\.log: .* dict of scalars .* got float32\[\]"),

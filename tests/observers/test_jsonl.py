@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gradtx.loop import Observer, fit
+from gradtx.loop import Hook, Observer, fit
 from gradtx.observers import MetricsError, jsonl, read_jsonl
 from tests.observers.small import BATCHES, end_phase_at, make, nan_at
 
@@ -46,6 +46,46 @@ def test_every_step_and_epoch_is_a_line(tmp_path):
     assert [list(r) for r in times] == [["kind", "step", "epoch", "time", "digest"]] * 2
     assert [r["time"] for r in times] == [row["time"] for row in history.rows]
     assert epochs[0]["mae"] == history.rows[0]["mae"]
+
+
+def test_arrays_of_a_hook_are_lists_and_read_back_as_arrays(tmp_path):
+    """What has a slash in its name is there at some steps only."""
+    path = tmp_path / "metrics.jsonl"
+    hook = Hook(
+        "mine", {"after_batch": lambda n, c: (n + 1, c)}, lambda s: jnp.int32(0), log=arrays
+    )
+    loop, state = make(hook)
+    _, history = fit(loop, state, BATCHES, epochs=1, observers=[jsonl(path)])
+    lines = records(path, "step")
+    assert [line.get("health/counts/w") for line in lines] == [None, [0, 2], None]
+    assert [line.get("health/norm/w") for line in lines] == [None, 2.0, None]
+    assert lines[1]["deep"] == {"a": [[2.0, None], [1.0, 0.0]]}
+    steps = read_jsonl(path).steps
+    nan = [np.nan] * 2
+    np.testing.assert_array_equal(steps["health/counts/w"], [nan, [0, 2], nan])
+    np.testing.assert_array_equal(steps["deep"]["a"][1], [[2, np.nan], [1, 0]])
+    assert steps["deep"]["a"].shape == history.steps["deep"]["a"].shape == (3, 2, 2)
+
+
+def arrays(count):
+    here = count == 1
+    return {
+        "health/counts/w": jnp.where(here, jnp.arange(2) * 2, 0),
+        "health/norm/w": jnp.where(here, 2.0, jnp.nan),
+        "deep": {"a": jnp.array([[2.0, jnp.inf], [1.0, 0.0]])},
+    }
+
+
+def test_arrays_of_different_fits_may_have_different_sizes(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    lines = [
+        {"kind": "step", "step": step, "epoch": 0, "counts": counts, "rate": {name: 1.0}}
+        for step, (counts, name) in enumerate([([1, 2], "a"), ([3, 4, 5], "b")])
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    steps = read_jsonl(path).steps
+    assert [x.tolist() for x in steps["counts"]] == [[1, 2], [3, 4, 5]]
+    np.testing.assert_array_equal(steps["rate"]["b"], [np.nan, 1])
 
 
 def test_the_file_reads_back_as_the_history(tmp_path):

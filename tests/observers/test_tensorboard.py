@@ -6,10 +6,11 @@ import struct
 import sys
 from functools import partial
 
+import jax.numpy as jnp
 import pytest
 
 from gradtx.checkpoint import resume
-from gradtx.loop import Observer, Report, fit
+from gradtx.loop import Hook, Observer, Report, fit
 from gradtx.observers import Interrupted, tensorboard
 from gradtx.run import RunOptions
 from gradtx.run.training import observers_for
@@ -49,6 +50,13 @@ def test_scalars_of_steps_and_epochs(tmp_path):
     assert got["step/learning_rate/all", 1] == 0.125
     assert got["epoch/mae", 6] == pytest.approx(history.rows[1]["mae"])
     assert not any(tag.endswith("/epoch") for tag, _ in got)
+
+
+def test_each_number_of_an_array_is_a_scalar(tmp_path):
+    loop, state = make(Hook("mine", {}, log=lambda s: {"counts": jnp.arange(4).reshape(2, 2)}))
+    fit(loop, state, BATCHES, epochs=1, observers=[tensorboard(tmp_path)])
+    got = scalars(tmp_path)
+    assert [got[f"step/counts/{i}/{j}", 3] for i in (0, 1) for j in (0, 1)] == [0, 1, 2, 3]
 
 
 def test_values_that_are_not_finite_are_written_without_a_word(tmp_path, caplog, capfd):

@@ -107,8 +107,8 @@ def meddles():
     return Hook("meddles", {"after_step": halve})
 
 
-def logs_a_vector():
-    return Hook("logs", {}, log=lambda state: {"norms": jnp.ones(3)})
+def logs_text():
+    return Hook("logs", {}, log=lambda state: {"norms": "large"})
 
 
 def counts_in_floats():
@@ -131,7 +131,7 @@ def raises():
         ("hook_only_raises_the_request", lowers, {}),
         ("hook_compiles", branches, {}),
         ("hook_observes", meddles, {"observes": True}),
-        ("hook_tells_scalars", logs_a_vector, {}),
+        ("hook_tells_scalars", logs_text, {}),
         ("hook_tells_scalars", counts_in_floats, {}),
         ("hook_tells_scalars", fails_for_all, {}),
         ("hook_compiles", raises, {}),
