@@ -32,9 +32,7 @@ class Hook:
         run_before: names of hooks that this one runs before; absent ones are ignored.
         run_after: names of hooks that this one runs after; absent ones are ignored.
         log: function of the state after a training batch; for the steps' log, by name: scalars, or
-            arrays of up to 4,096 real numbers, such as counts. An entry whose name has a slash is
-            there at some steps only: where it is NaN, an array all NaN or all 0, observers leave
-            it out.
+            arrays of up to 4,096 real numbers, such as counts.
         per_epoch: whether it judges whole epochs; a search over single steps leaves it out.
         watches: the column of the epoch table that it judges; a fit must have it. None for none.
         faults: function of the state; counts of what went wrong, int32[] by kind.

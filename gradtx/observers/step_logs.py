@@ -4,8 +4,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from gradtx.loop import Report
 
 
@@ -37,13 +35,6 @@ def _record(step: int, epoch: int, log: dict[str, Any]) -> dict[str, Any]:
         name: value for name, value in log.items() if name != "alive" and _is_there(name, value)
     }
     return {"step": step, "epoch": epoch} | map_values(lambda x: x.tolist(), values)
-
-
-def _is_there(name: str, value: Any) -> bool:
-    """Whether a step has this entry: see `Hook.log`."""
-    if "/" not in name or isinstance(value, dict):
-        return True
-    return not (np.isnan(value).all() or (value.ndim and not value.any()))
 
 
 def map_values(f: Callable[[Any], Any], values: Any) -> Any:
