@@ -31,9 +31,7 @@ class StepLogs:
 
 
 def _record(step: int, epoch: int, log: dict[str, Any]) -> dict[str, Any]:
-    values = {
-        name: value for name, value in log.items() if name != "alive" and _is_there(name, value)
-    }
+    values = {name: value for name, value in log.items() if name != "alive"}
     return {"step": step, "epoch": epoch} | map_values(lambda x: x.tolist(), values)
 
 
