@@ -75,6 +75,11 @@ class ImageSpec:
             classes=len(self.classes),
         )
 
+    @property
+    def example(self) -> np.ndarray:
+        """An image as the model gets it, zeros: float32[1, size, size, channels]."""
+        return np.zeros((1, self.size, self.size, self.channels), np.float32)
+
     def write(self, path: str | Path) -> None:
         """Write it as a JSON object with a digest, whole or not at all.
 

@@ -18,6 +18,7 @@
 from gradtx.run.devices import mesh_for, on_mesh
 from gradtx.run.directory import read_config
 from gradtx.run.errors import RunFailed, fail
+from gradtx.run.export import Exported, export, load_exported
 from gradtx.run.first_state import first_state
 from gradtx.run.guards import with_guards
 from gradtx.run.interrupt import ending_at_once
@@ -32,18 +33,21 @@ from gradtx.run.train_options import TrainOptions
 
 __all__ = [
     "BatchSource",
+    "Exported",
     "Model",
     "RunFailed",
     "RunOptions",
     "Runner",
     "TrainOptions",
     "ending_at_once",
+    "export",
     "fail",
     "first_state",
     "image_model",
     "image_source",
     "launch",
     "linen_model",
+    "load_exported",
     "load_images",
     "load_text",
     "mesh_for",

@@ -60,9 +60,21 @@ def image_model(
         models: for each name of `--model`, a function or class that makes the Flax module from
             `num_classes`, `dtype` and, unless the model ignores it, `head`.
     """
+    module = image_module(options, spec, models)
+    return linen_model(module, spec.example, precision=options.precision)
+
+
+def image_module(
+    options: TrainOptions, spec: ImageSpec, models: Mapping[str, Callable[..., Any]]
+) -> Any:
+    """The Flax module of `image_model`.
+
+    Args:
+        options: as there.
+        spec: as there.
+        models: as there.
+    """
     name = str(options.model)
     head = {} if "head" in IGNORED[name] else {"head": options.head}
     dtype = Policy.of(options.precision).compute
-    module = models[name](num_classes=len(spec.classes), dtype=dtype, **head)
-    example = np.zeros((1, spec.size, spec.size, spec.channels), np.float32)
-    return linen_model(module, example, precision=options.precision)
+    return models[name](num_classes=len(spec.classes), dtype=dtype, **head)
