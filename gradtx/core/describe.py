@@ -11,6 +11,7 @@ from gradtx.core.hyperparams import PerGroup, source_of
 from gradtx.core.state import structure_of
 from gradtx.core.transformation import as_transformation, check_arrays
 from gradtx.core.tree import PyTree, dtype_of, is_none, shape_of
+from gradtx.drawing.notebook import fragment, grid
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Description:
-    """What `describe` found. Prints as a table.
+    """What `describe` found. Prints as a table, and a notebook shows it as one.
 
     Args:
         rows: one for each parameter.
@@ -45,12 +46,22 @@ class Description:
         found = dict.fromkeys(row.transforms for row in self.rows)
         return {transforms: _letters(i) for i, transforms in enumerate(found)}
 
-    def __str__(self) -> str:
+    def _table(self) -> list[tuple[str, ...]]:
+        """The header and a line for each parameter."""
         recipes = self.recipes()
         table = [("parameter", "shape", "dtype", "recipe")]
         for row in self.rows:
             shape = "x".join(map(str, row.shape)) or "scalar"
             table.append((row.path, shape, row.dtype, recipes[row.transforms]))
+        return table
+
+    def _repr_html_(self) -> str:
+        header, *rows = self._table()
+        said = [(x, " > ".join(t) or "identity") for t, x in self.recipes().items()]
+        return fragment(grid(header, rows), grid(("recipe", "transforms, in order"), said))
+
+    def __str__(self) -> str:
+        recipes, table = self.recipes(), self._table()
         widths = [max(len(line[i]) for line in table) for i in range(4)]
         lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in table]
         for transforms, letter in recipes.items():

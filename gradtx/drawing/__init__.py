@@ -7,6 +7,7 @@ shows it where it is the last value of a cell.
 
 from gradtx.drawing.lines import Line, Panels, draw, limits, thin
 from gradtx.drawing.markup import Markup, element, escape, image, table
+from gradtx.drawing.notebook import fragment, grid, picture
 from gradtx.drawing.output import pixels_to_png, to_png, to_svg
 
 __all__ = [
@@ -16,8 +17,11 @@ __all__ = [
     "draw",
     "element",
     "escape",
+    "fragment",
+    "grid",
     "image",
     "limits",
+    "picture",
     "pixels_to_png",
     "table",
     "thin",

@@ -29,6 +29,7 @@ def draw(
     faint: Sequence[str] = (),
     marked: Sequence[str] = (),
     points: int | None = POINTS,
+    at: Mapping[str, float] | None = None,
 ) -> "Figure":
     """Draw lines in panels, one above the other, over a shared axis.
 
@@ -43,6 +44,7 @@ def draw(
         faint: names of lines that are gray, and whose outliers may lie outside.
         marked: names of lines whose points are marked; those of lines of up to 12 points are too.
         points: how many points of a line are drawn at most; None for all.
+        at: name -> a place on the shared axis, which a dashed line marks in all panels.
 
     Raises:
         ValueError: if there are no panels.
@@ -72,33 +74,48 @@ def draw(
                 ms=4,
                 lw=1,
             )
-            handles.setdefault(name, ax.lines[-1])
+            if name:
+                handles.setdefault(name, ax.lines[-1])
         ax.set(
             ylabel=plain(label),
             ylim=limits([y for name, (_, y) in lines.items() if name in bright]),
         )
         ax.grid(alpha=0.3)
         ax.spines[["top", "right"]].set_visible(False)
-    if len(names) > 1:
+        for i, (name, x) in enumerate((at or {}).items()):
+            look = {"color": f"C{(len(bright) + i) % 10}", "ls": "--", "lw": 1.5}
+            handles[name] = ax.axvline(x, label=plain(name).lstrip("_"), **look)
+    if len(handles) > 1:
         add_legend(figure, handles, width)
     axes[-1].set(xlabel=plain(xlabel))
     if log_x:
         # Of points that are all left out Matplotlib cannot tell where a logarithmic axis ends.
         x = np.concatenate([x for lines in panels.values() for x, _ in lines.values()])
         x = x[x > 0]
-        axes[-1].set(xscale="log", xlim=(x.min() / LOG_MARGIN, x.max() * LOG_MARGIN))
+        limit = {"xlim": (x.min() / LOG_MARGIN, x.max() * LOG_MARGIN)} if x.size else {}
+        axes[-1].set(xscale="log", **limit)
     return figure
 
 
 def add_legend(figure: "Figure", handles: Mapping[str, Any], width: float) -> None:
-    """Name the lines above the panels, in as many columns as there is room for."""
+    """Name the lines above the panels, in as many columns as there is room for.
+
+    Args:
+        figure: the figure.
+        handles: the lines by name.
+        width: of a panel, in inches.
+    """
     columns = 3 if width > 6 else 1 if max(map(len, handles)) > 24 else 2
     options = {"ncols": columns, "fontsize": "small", "frameon": False}
     figure.legend(handles=list(handles.values()), loc="outside upper center", **options)
 
 
 def limits(lines: Sequence[np.ndarray]) -> tuple[float, float] | None:
-    """Limits of the y axis that show these lines whole, or None where nothing is finite."""
+    """Limits of the y axis that show these lines whole, or None where nothing is finite.
+
+    Args:
+        lines: float[n] each.
+    """
     values = np.concatenate([np.zeros(0), *(np.asarray(y, np.float64) for y in lines)])
     values = values[np.isfinite(values)]
     if not values.size:
@@ -108,7 +125,13 @@ def limits(lines: Sequence[np.ndarray]) -> tuple[float, float] | None:
 
 
 def thin(x: np.ndarray, y: np.ndarray, points: int | None) -> Line:
-    """At most `points` of the points, evenly taken, with the first and the last; None takes all."""
+    """At most `points` of the points, evenly taken, with the first and the last; None takes all.
+
+    Args:
+        x: [n].
+        y: [n].
+        points: how many.
+    """
     if points is None or len(x) <= points:
         return x, y
     taken = np.linspace(0, len(x) - 1, points).astype(int)

@@ -19,20 +19,39 @@ class Markup(str):
 
 
 def element(tag: str, /, *children: Any, **attributes: Any) -> Markup:
-    """An element; children and attributes are escaped, `class_` is the attribute class."""
+    """An element; children and attributes are escaped, `class_` is the attribute class.
+
+    Args:
+        tag: its name.
+        children: markup, or text.
+        attributes: by name.
+    """
     pairs = ((key.rstrip("_").replace("_", "-"), value) for key, value in attributes.items())
-    shown = "".join(f' {key}="{html.escape(str(value))}"' for key, value in pairs)
+    shown = "".join(f' {key}="{escape(str(value))}"' for key, value in pairs)
     inside = "".join(map(escape, children))
     return Markup(f"<{tag}{shown}>" if tag in VOID else f"<{tag}{shown}>{inside}</{tag}>")
 
 
 def escape(child: Any) -> Markup:
-    """The markup of a child: itself, or its text, escaped."""
-    return child if isinstance(child, Markup) else Markup(html.escape(str(child)))
+    """The markup of a child: itself, or its text, escaped.
+
+    Args:
+        child: markup, or anything else.
+    """
+    if isinstance(child, Markup):
+        return child
+    whole = str(child).encode("utf-8", "backslashreplace").decode()  # no half of a character
+    return Markup(html.escape(whole))
 
 
 def table(header: Sequence[Any], rows: Iterable[Sequence[Any]], **attributes: Any) -> Markup:
-    """A table in a box that scrolls sideways where the page is narrow."""
+    """A table in a box that scrolls sideways where the page is narrow.
+
+    Args:
+        header: a cell for each column.
+        rows: the cells of each row.
+        attributes: of the table.
+    """
     head = element("tr", *(element("th", cell, scope="col") for cell in header))
     body = [element("tr", *map(_cell, row)) for row in rows]
     parts = element("thead", head), element("tbody", *body)
@@ -44,7 +63,14 @@ def _cell(value: Any) -> Markup:
     return value if ready else element("td", value)
 
 
-def image(data: bytes, *, kind: str, alt: str) -> Markup:
-    """An image that is part of the page; `kind` is its media type."""
+def image(data: bytes, *, kind: str, alt: str, **attributes: Any) -> Markup:
+    """An image that is part of the page.
+
+    Args:
+        data: its bytes.
+        kind: its media type.
+        alt: what it shows, in words.
+        attributes: as `element` takes them.
+    """
     source = f"data:{kind};base64,{base64.b64encode(data).decode()}"
-    return element("img", src=source, alt=alt)
+    return element("img", src=source, alt=alt, **attributes)

@@ -2,14 +2,24 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from gradtx.drawing.lines import Line, draw
+from gradtx.drawing.notebook import fragment, grid, picture
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+EACH, SMOOTH, VALID = "train, each step", "train, smooth", "validation"
+# Of a row, what is no figure of its own panel.
+OTHER = ("epoch", "step", "train_loss", "train_loss_mean", "valid_loss", "time")
 
 
 @dataclass(frozen=True)
 class History:
-    """What a fit reports.
+    """What a fit reports. A notebook shows it as a table under its curves.
 
     Args:
         rows: a dict for each epoch: epoch; train_loss, the smooth one, which runs over the whole
@@ -21,6 +31,83 @@ class History:
 
     rows: list[dict[str, float]] = field(default_factory=list)
     steps: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def figure(self) -> "Figure":
+        """The losses of the steps and the epochs, and a panel for each metric and learning rate.
+
+        Raises:
+            ValueError: if there are neither steps nor epochs.
+            ImportError: without matplotlib, from the extra `plot`.
+        """
+        rates = {n: x for n, x in self.steps.items() if n.rpartition(".")[2] == "learning_rate"}
+        panels = {name: {"": line} for name, line in self._metrics().items()}
+        panels |= {name.replace("_", " "): self._by_group(x) for name, x in rates.items()}
+        if losses := loss_lines(self):
+            panels = {"loss": losses} | panels
+        if not panels:
+            raise ValueError(
+                "History.figure: the history must have steps or epochs; got neither. Train for an"
+                " epoch first."
+            )
+        look: Any = {"faint": [EACH], "marked": [VALID], "points": None}
+        return draw(panels, **look)
+
+    def _metrics(self) -> dict[str, Line]:
+        """The metrics that are a number in each epoch."""
+        found = {}
+        for name in self.rows[0] if self.rows else ():
+            values = [row.get(name) for row in self.rows]
+            if name not in OTHER and all(np.shape(v) == () for v in values):
+                found[name] = ends(self), np.array(values, float)
+        return found
+
+    def _by_group(self, values: Any) -> dict[str, Line]:
+        groups = values if isinstance(values, Mapping) else {"": values}
+        return {name: (1 + np.arange(len(y)), np.asarray(y)) for name, y in groups.items()}
+
+    def _repr_html_(self) -> str:
+        if not self.rows and not len(self.steps.get("loss", ())):
+            return fragment("A history without an epoch.")
+        columns = list(dict.fromkeys(name for row in self.rows for name in row))
+        rows = [[row.get(name) for name in columns] for row in self.rows]
+        curves = picture(self.figure, "the curves of the fit")
+        return fragment(curves, grid(columns, rows)) if rows else fragment(curves)
+
+
+def loss_lines(history: History) -> dict[str, Line]:
+    """The losses of a history over the number of steps done: name -> (x, y).
+
+    A validation loss stands at the last step of its epoch. Without steps, as where each was part of
+    a larger program, the losses are those of the epochs.
+
+    Args:
+        history: what a fit returned.
+    """
+    lines, pick = {}, lambda name: np.array([row.get(name, np.nan) for row in history.rows], float)
+    loss = history.steps.get("loss", np.zeros(0))
+    if len(loss):
+        done = 1 + history.steps.get("step", np.arange(len(loss)))
+        lines = {EACH: (done, loss), SMOOTH: (done, history.steps["train_loss"])}
+    elif np.isfinite(pick("train_loss")).any():
+        lines[SMOOTH] = ends(history), pick("train_loss")
+    if np.isfinite(pick("valid_loss")).any():
+        lines[VALID] = ends(history), pick("valid_loss")
+    return lines
+
+
+def ends(history: History) -> np.ndarray:
+    """The number of steps done at the end of each epoch; epochs of a fit are equally long.
+
+    Without steps it is the number of the epoch, from 1 on.
+
+    Args:
+        history: what a fit returned.
+    """
+    if history.rows and "step" in history.rows[0]:
+        return np.array([row["step"] for row in history.rows])
+    epochs = len(history.rows)
+    steps = len(history.steps.get("loss", ())) or epochs
+    return np.arange(1, epochs + 1) * steps / epochs
 
 
 def with_nan(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from gradtx.drawing.lines import HEIGHT
 from gradtx.files import as_path
 from gradtx.kinds import checked
 from gradtx.loop import History
+from gradtx.loop.history import EACH, VALID, loss_lines
 from gradtx.observers.jsonl import read_jsonl
 from gradtx.tuning.lr_find import LrFind
 
@@ -21,13 +22,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TALL = 2.9  # inches, of a panel on its own
-EACH = "train, each step"
 
 
 @checked
 def plot_schedule(
-    schedules: Schedule | Mapping[str, Schedule], steps: int, path: str | Path
-) -> Path:
+    schedules: Schedule | Mapping[str, Schedule], steps: int, path: str | Path | None = None
+) -> "Path | Figure":
     """Plot a schedule, or several by name one above the other, over steps 0 to `steps` - 1.
 
     A schedule of values by group gets a line for each. Returns the path of the PNG file.
@@ -36,7 +36,8 @@ def plot_schedule(
         schedules: a function from a step, int32[], to a value, float32[], or to a dict of values
             by group; or such functions by name.
         steps: the number of steps, at least 1.
-        path: the PNG file; its directory is made if need be.
+        path: the PNG file; its directory is made if need be. None: the figure is returned, and a
+            notebook shows it.
 
     Raises:
         ValueError: if there are no schedules or no steps.
@@ -59,14 +60,15 @@ def plot_schedule(
 
 
 @checked
-def plot_losses(history: History | str | Path, path: str | Path) -> Path:
+def plot_losses(history: History | str | Path, path: str | Path | None = None) -> "Path | Figure":
     """Plot the training loss of every step, its smooth value, and the validation losses.
 
     A validation loss stands at the last step of its epoch. Returns the path of the PNG file.
 
     Args:
         history: what a fit returns, or the path of the file that `jsonl` wrote.
-        path: the PNG file; its directory is made if need be.
+        path: the PNG file; its directory is made if need be. None: the figure is returned, and a
+            notebook shows it.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -78,45 +80,30 @@ def plot_losses(history: History | str | Path, path: str | Path) -> Path:
         raise ValueError(
             "plot_losses: the history must have steps; got none. Train for an epoch first."
         )
-    done = 1 + history.steps.get("step", np.arange(len(loss)))
-    lines = {EACH: (done, loss), "train, smooth": (done, history.steps["train_loss"])}
-    valid = np.array([row["valid_loss"] for row in history.rows])
-    if np.isfinite(valid).any():
-        lines["validation"] = _ends(history), valid
-    return _plot({"loss": lines}, path, xlabel="steps", faint=[EACH], marked=["validation"])
-
-
-def _ends(history: History) -> np.ndarray:
-    """The number of steps done at the end of each epoch; epochs of a fit are equally long."""
-    if history.rows and "step" in history.rows[0]:
-        return np.array([row["step"] for row in history.rows])
-    epochs, steps = len(history.rows), len(history.steps["loss"])
-    return np.arange(1, epochs + 1) * steps / epochs
+    return _plot({"loss": loss_lines(history)}, path, xlabel="steps", faint=[EACH], marked=[VALID])
 
 
 @checked
-def plot_lr_find(result: LrFind, path: str | Path) -> Path:
+def plot_lr_find(result: LrFind, path: str | Path | None = None) -> "Path | Figure":
     """Plot the smooth loss over the learning rate, with the suggestions marked on it.
 
-    Returns the path of the PNG file.
+    The figure is that of `LrFind.figure`. Returns the path of the PNG file.
 
     Args:
         result: what `lr_find` has found.
-        path: the PNG file; its directory is made if need be.
+        path: the PNG file; its directory is made if need be. None: the figure is returned, and a
+            notebook shows it.
     """
-    rates, losses = result.learning_rates, result.losses
-    lines = {"smooth loss": (rates, losses)}
-    for name, rate in result.suggestions.items():
-        if rate is not None:
-            height = np.interp(np.log(rate), np.log(rates), losses)
-            lines[f"{name}: {rate:.2g}"] = np.array([rate]), np.array([height])
-    return _plot({"smooth loss": lines}, path, xlabel="learning rate", log_x=True)
+    return _made(result.figure(), path)
 
 
 @checked
 def plot_sweep(
-    name: str, values: np.ndarray, figures: Mapping[str, np.ndarray], path: str | Path
-) -> Path:
+    name: str,
+    values: np.ndarray,
+    figures: Mapping[str, np.ndarray],
+    path: str | Path | None = None,
+) -> "Path | Figure":
     """Plot final figures over the values of a hyperparameter, one above the other.
 
     Figures that are not finite are left out. Returns the path of the PNG file.
@@ -125,7 +112,8 @@ def plot_sweep(
         name: of the hyperparameter.
         values: its values, float[n], on a logarithmic axis.
         figures: such as valid_loss and accuracy, by name: float[n] each.
-        path: the PNG file; its directory is made if need be.
+        path: the PNG file; its directory is made if need be. None: the figure is returned, and a
+            notebook shows it.
 
     Raises:
         ValueError: if there are no figures.
@@ -136,9 +124,14 @@ def plot_sweep(
     return _plot(panels, path, xlabel=name, log_x=True, marked=[""])
 
 
-def _plot(panels: Panels, path: str | Path, **how) -> Path:
+def _plot(panels: Panels, path: str | Path | None, **how) -> "Path | Figure":
     height = TALL if len(panels) == 1 else HEIGHT
-    return write_png(draw(panels, height=height, points=None, **how), path)
+    return _made(draw(panels, height=height, points=None, **how), path)
+
+
+def _made(figure: "Figure", path: str | Path | None) -> "Path | Figure":
+    """What a plot returns: the path of its file, or the figure where there is to be none."""
+    return figure if path is None else write_png(figure, path)
 
 
 def write_png(figure: "Figure", path: str | Path) -> Path:

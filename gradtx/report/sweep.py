@@ -11,16 +11,6 @@ from gradtx.report.plots import plot_sweep
 from gradtx.tuning.sweep import Sweep
 
 
-def last_figures(result: Sweep) -> dict[str, np.ndarray]:
-    """The last row of each copy's epoch table, without what it leaves out: float[n] by column.
-
-    A copy that failed, as a hook says of its own, has NaN, not the figures from before that.
-    """
-    left_out = ("epoch", "train_loss_mean")
-    rows = {name: values[:, -1] for name, values in result.rows.items() if name not in left_out}
-    return {name: np.where(result.failed, np.nan, values) for name, values in rows.items()}
-
-
 def best_of(losses: np.ndarray) -> int | None:
     """The index of the least loss that is finite, or None."""
     finite = np.isfinite(losses)
@@ -52,7 +42,7 @@ def write_sweep(
         out: the directory, which must be there.
         ended: whether no epoch is still to come; the plot waits for that.
     """
-    figures = last_figures(result)
+    figures = result.last
     losses = ["train_loss", "valid_loss"]
     order = losses + sorted(figures.keys() - set(losses))
     columns = {name: values} | {column: figures[column] for column in order}

@@ -102,7 +102,10 @@ class Runner:
         return history
 
     def find_lr(self, loop: Loop, state: TrainState, source: BatchSource) -> None:
-        """Search for a learning rate instead, on a copy: prints suggestions, leaves lr_find.png.
+        """Search for a learning rate instead, on a copy: prints advice, leaves lr_find.png.
+
+        The last line is the command that trains with the rate that is recommended, if the options
+        have one called `lr` or `learning_rate`.
 
         Args:
             loop: the loop.
@@ -113,7 +116,7 @@ class Runner:
             RunFailed: if the losses say nothing.
         """
         state, source, out = self._begin(loop, state, source)
-        self.written += find_lr(loop, state, source, out)
+        self.written += find_lr(self.options, loop, state, source, out)
 
     def sweep(self, loop: Loop, state: TrainState, source: BatchSource) -> None:
         """Train the copies of `--sweep` instead: prints a table, leaves sweep.json and sweep.png.

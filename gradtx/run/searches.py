@@ -1,11 +1,14 @@
 """Searches for a hyperparameter, with what they leave in the run's directory."""
 
+import shlex
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 
+from gradtx.config import words_of
 from gradtx.core.runtime_hyperparams import names_with_role
 from gradtx.loop import Loop, TrainState, epoch_order
 from gradtx.report.plots import plot_lr_find
@@ -20,8 +23,10 @@ from gradtx.tuning.sweep import padded_order, spread, sweep
 LARGE = 1_000_000  # parameters; on a CPU, copies of larger models are trained one by one
 
 
-def find_lr(loop: Loop, state: TrainState, source: BatchSource, out: Path) -> list[str]:
-    """Raise the learning rate on a copy of the state; print suggestions, and plot.
+def find_lr(
+    options: RunOptions, loop: Loop, state: TrainState, source: BatchSource, out: Path
+) -> list[str]:
+    """Raise the learning rate on a copy of the state; print suggestions and advice, and plot.
 
     Raises:
         RunFailed: as `lr_find` raises a ValueError.
@@ -30,9 +35,27 @@ def find_lr(loop: Loop, state: TrainState, source: BatchSource, out: Path) -> li
         found = lr_find(loop, state, source.train)
     except ValueError as error:
         raise RunFailed(error) from error
-    for name, rate in found.suggestions.items():
-        print(f"{name:8} {'-' if rate is None else format(rate, '.3g')}")
+    print(found)
+    if found.recommended is not None and (command := training_with(options, found.recommended)):
+        print(f"To train with it: {command}")
     return unless_missing("lr_find.png", lambda: plot_lr_find(found, out / "lr_find.png"))
+
+
+def training_with(options: RunOptions, rate: float) -> str | None:
+    """The command line of the training that a search was for, with the rate that it found.
+
+    None for a script whose options have no rate by a name that is known here.
+    """
+    known = {field.name for field in fields(options)}
+    names = [name for name in ("lr", "learning_rate") if name in known]
+    if not names:
+        return None
+    changes: Any = {"find_lr": False, "out": None, names[0]: float(f"{rate:.3g}")}
+    if not options.params_only:
+        changes["resume"] = None  # else the rate would be another run's
+    wanted = replace(options, **changes)
+    idle = {name for unused in wanted.ignored.values() for name in unused}
+    return shlex.join(["python", options.PROG, *words_of(wanted, without=idle)])
 
 
 def check_sweep(options: RunOptions, state: TrainState, source: BatchSource) -> None:

@@ -1,7 +1,7 @@
 """Find a learning rate: train on a copy while the rate rises, and look at the losses."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -14,33 +14,13 @@ from gradtx.kinds import checked
 from gradtx.loop import Hook, Loop, Observer, Request, StepContext, TrainState, fit
 from gradtx.loop.fit import Batches
 from gradtx.loop.state import SMOOTHING
+from gradtx.tuning.advice import usable, valley_of
+from gradtx.tuning.found import LrFind
 
 NAME = "lr_find"
 EARLY = 10  # losses that the height is made of at least
 SLIDE_WIDTH = 15
 SLIDE_THRESHOLD = 0.005
-
-
-@dataclass(frozen=True)
-class LrFind:
-    """The losses of a sweep over learning rates, one entry for each step that was made.
-
-        learning_rates[i] -> losses[i]        i = 0 ... n - 1
-
-    `losses` are smoothed, `raw_losses` as they came; the last ones may not be finite.
-
-    Args:
-        learning_rates: float64[n], rising.
-        losses: float64[n], the smooth training losses.
-        raw_losses: float64[n], the losses of the batches.
-        suggestions: a learning rate under minimum, steep, valley and slide, or None where the curve
-            has too few points for it; `valley` is a good first choice.
-    """
-
-    learning_rates: np.ndarray  # float64[n]
-    losses: np.ndarray  # float64[n]
-    raw_losses: np.ndarray  # float64[n]
-    suggestions: dict[str, float | None]
 
 
 class _Sweep(NamedTuple):
@@ -130,7 +110,7 @@ def lr_find(
             f" {len(losses)} of {steps}, at the learning rate {rates[-1]:.3g}, with the losses"
             f" {_some(raw)}. Lower `start`, or look for the NaN in the model or the data."
         )
-    return LrFind(rates, losses, raw, suggest(rates, losses, steps))
+    return LrFind(rates, losses, raw, suggest(rates, losses, steps), steps)
 
 
 def _sweep(rates: np.ndarray, stop: float) -> Hook:
@@ -215,24 +195,6 @@ def _some(values: Any) -> str:
     return ", ".join(f"{value:.4g}" for value in values[:5]) + (" ..." if len(values) > 5 else "")
 
 
-def usable(losses: np.ndarray, steps: int) -> range:
-    """Which points of a sweep of `steps` steps the rules look at.
-
-        steps // 10 <= i < n - 5, up to the first NaN       n = points in the sweep
-
-    The first tenth says nothing yet and the last points belong to the explosion. A sweep that ends
-    with NaN counts as `steps` points, all NaN from there on.
-
-    Args:
-        losses: float[n], the smooth losses.
-        steps: how many the sweep was to have.
-    """
-    bad = np.flatnonzero(np.isnan(losses))
-    points = steps if bad.size else len(losses)
-    end = min(points - 5, bad[0]) if bad.size else points - 5
-    return range(steps // 10, end)
-
-
 def suggest(rates: np.ndarray, losses: np.ndarray, steps: int) -> dict[str, float | None]:
     """The four suggestions, from the smooth losses; None where there are too few points.
 
@@ -276,7 +238,7 @@ def steep(rates: np.ndarray, losses: np.ndarray) -> float | None:
 
 
 def valley(rates: np.ndarray, losses: np.ndarray) -> float | None:
-    """The rate two thirds down the longest valley.
+    """The rate half way through the longest valley.
 
         rates[start + floor(s) + floor(s / 2)]       s = (end - start) / 3
 
@@ -287,16 +249,7 @@ def valley(rates: np.ndarray, losses: np.ndarray) -> float | None:
         rates: float[n], the learning rates, rising.
         losses: float[n], the smooth losses, finite.
     """
-    if len(losses) < 2:
-        return None
-    length = np.ones(len(losses), int)  # of the longest decreasing subsequence that ends here
-    for i in range(1, len(losses)):
-        length[i] += max(length[:i][losses[:i] > losses[i]], default=0)
-    end = int(length.argmax())
-    # A curve that never falls has no valley; its first point stands for it.
-    start = end - int(length[end]) if end else 0
-    third = (end - start) / 3
-    return float(rates[max(start + int(third) + int(third / 2), 0)])
+    return float(rates[valley_of(losses)[1]]) if len(losses) > 1 else None
 
 
 def slide(rates: np.ndarray, losses: np.ndarray) -> float | None:

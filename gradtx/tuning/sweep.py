@@ -3,29 +3,100 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gradtx.core.examples import count_examples, has_rows
-from gradtx.core.runtime_hyperparams import set_hyperparams
+from gradtx.core.runtime_hyperparams import hyperparams, set_hyperparams
+from gradtx.drawing import draw, fragment, grid, picture
 from gradtx.kinds import checked
 from gradtx.loop import Loop, TrainState, compiled_epoch, with_nan
 from gradtx.loop.jitted import KEPT
 from gradtx.loop.likeness import LoopKey
 from gradtx.loop.phases import close_fit, open_fit
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 MOST_COPIES = 1000
 
 
 class Sweep(NamedTuple):
-    """What `sweep` returns, for n copies."""
+    """What `sweep` returns, for n copies. A notebook shows it as a table under its curves."""
 
     states: TrainState  # with a leading axis n
     rows: dict[str, np.ndarray]  # column of the epoch table -> [n, epochs]
     failed: np.ndarray  # bool[n]: whether a hook has given the copy's fit up
+
+    @property
+    def last(self) -> dict[str, np.ndarray]:
+        """The last row of each copy's epoch table: float[n] by column.
+
+        A copy that failed, as a hook says of its own, has NaN, not the figures from before that.
+        """
+        rows = {n: x[:, -1] for n, x in self.rows.items() if n not in ("epoch", "train_loss_mean")}
+        return {
+            name: np.where(self.failed.reshape(-1, *[1] * (x.ndim - 1)), np.nan, x)
+            for name, x in rows.items()
+        }
+
+    @property
+    def best(self) -> int | None:
+        """Which copy has the least valid_loss, or without validation train_loss; None if none has.
+
+        Of losses that are not finite none is the least.
+        """
+        last = self.last
+        named = [name for name in ("valid_loss", "train_loss") if name in last]
+        losses = next((last[name] for name in named if np.isfinite(last[name]).any()), None)
+        return (
+            None
+            if losses is None
+            else int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))
+        )
+
+    @property
+    def swept(self) -> dict[str, np.ndarray]:
+        """The hyperparameters in which the copies differ: float[n] by name, or by name.group."""
+        found = {}
+        for name, value in hyperparams(self.states).items():
+            groups = value.items() if isinstance(value, Mapping) else [("", value)]
+            found |= {f"{name}.{group}".rstrip("."): np.asarray(x) for group, x in groups}
+        return {name: x for name, x in found.items() if x.ndim == 1 and (x != x[0]).any()}
+
+    def figure(self) -> "Figure":
+        """The last figures over the hyperparameter that was swept first.
+
+        Raises:
+            ValueError: if the copies differ in none.
+            ImportError: without matplotlib, from the extra `plot`.
+        """
+        if not self.swept:
+            raise ValueError(
+                "Sweep.figure: the copies must differ in a hyperparameter; got none that does. Pass"
+                " `sweep` other values."
+            )
+        name, values = next(iter(self.swept.items()))
+        order = np.argsort(values)
+        panels = {
+            label: {"": (values[order], y[order])}
+            for label, y in self.last.items()
+            if y.ndim == 1 and label != "time"
+        }
+        log_x = bool((values > 0).all())
+        return draw(panels, xlabel=name, log_x=log_x, marked=[""], points=None)
+
+    def _repr_html_(self) -> str:
+        columns = self.swept | self.last
+        note = ["failed" if bad else "" for bad in self.failed]
+        if self.best is not None:
+            note[self.best] = "best"
+        rows = [(*(x[i] for x in columns.values()), mark) for i, mark in enumerate(note)]
+        curves = [picture(self.figure, "figures over what was swept")] if self.swept else []
+        return fragment(*curves, grid([*columns, ""], rows))
 
 
 @checked

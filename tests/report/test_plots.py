@@ -55,6 +55,13 @@ def test_a_schedule_by_group_and_a_constant(tmp_path, drawn):
     np.testing.assert_allclose(got["head"][1], np.arange(5) / 10)
 
 
+def test_without_a_path_the_figure_is_returned():
+    cycle = schedules.one_cycle(0.1, 4)
+    ((x, y),) = lines(plot_schedule(cycle.learning_rate, 4)).values()
+    np.testing.assert_array_equal(x, np.arange(4))
+    np.testing.assert_allclose(y, cycle.learning_rate(jnp.arange(4)), rtol=1e-6)
+
+
 def test_losses_of_a_history_with_a_nan(tmp_path, drawn):
     loss = np.array([3.0, 2.0, np.nan, 1.0])
     smooth = np.array([3.0, 2.5, 2.5, 2.0])

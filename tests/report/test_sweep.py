@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gradtx.hooks import terminate_on_nan
-from gradtx.report.sweep import best_of, last_figures, sweep_table, write_sweep
+from gradtx.report.sweep import best_of, sweep_table, write_sweep
 from gradtx.tuning.sweep import sweep
 from tests.loop import small
 
@@ -21,7 +21,7 @@ def result():
 
 
 def test_a_copy_that_was_stopped_has_no_figures(result):
-    figures = last_figures(result)
+    figures = result.last
     assert sorted(figures) == ["error", "train_loss", "valid_loss"]
     for name, values in figures.items():
         np.testing.assert_array_equal(values[:2], result.rows[name][:2, -1])
@@ -30,7 +30,7 @@ def test_a_copy_that_was_stopped_has_no_figures(result):
 
 def test_where_no_hook_says_so_the_figures_are_those_of_the_rows(result):
     bare = result._replace(failed=np.array([False, False, False]))
-    np.testing.assert_array_equal(last_figures(bare)["error"], result.rows["error"][:, -1])
+    np.testing.assert_array_equal(bare.last["error"], result.rows["error"][:, -1])
 
 
 def test_what_is_written_is_what_the_table_says(result, tmp_path):

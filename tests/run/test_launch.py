@@ -1,8 +1,10 @@
 """Any script's run: what one of its own gets from gradtx.run, without train.py."""
 
 import json
-from dataclasses import dataclass
+import shlex
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,10 +12,11 @@ import pytest
 
 import gradtx
 from gradtx.checkpoint import newest_intact
-from gradtx.config import option
+from gradtx.config import check_ignored, option, parse
 from gradtx.loop import Loop, Observer, fit
 from gradtx.observers import read_jsonl
-from gradtx.run import BatchSource, RunOptions, launch, with_guards
+from gradtx.run import BatchSource, RunOptions, TrainOptions, launch, with_guards
+from gradtx.run.searches import training_with
 
 X = np.random.default_rng(0).normal(size=(32, 3)).astype(np.float32)
 DATA = {"x": X, "label": X @ np.float32([1, -1, 2])}
@@ -121,9 +124,33 @@ def test_searches(tmp_path, capsys):
     assert status == 0 and "<- best" in said.splitlines()[3]
     found = json.loads((tmp_path / "a" / "sweep.json").read_text())
     assert found["best"] == 2 and found["learning_rate"] == pytest.approx([0.001, 0.01, 0.1])
-    status, said, _ = run(capsys, "--find-lr", "--out", tmp_path / "b")
-    assert status == 0 and said.split()[0] == "minimum"
+    status, said, _ = run(capsys, "--find-lr", "--out", tmp_path / "b", "--seed", 3)
+    assert status == 0 and said.split()[0] == "minimum" and "by valley" in said
     assert (tmp_path / "b" / "lr_find.png").exists()
+    # The command it prints trains with the user's other options, and no longer searches.
+    words = next(line for line in said.splitlines() if line.startswith("To train")).split("python ")
+    script, *argv = shlex.split(words[1])
+    found = parse(Options, argv)
+    assert script == "plane.py" and (found.seed, found.batch_size) == (3, 8)
+    assert not found.find_lr and found.out is None
+    assert f"Learning rate {found.lr:.3g}, by valley" in said
+
+
+def test_the_command_after_a_search_has_no_option_that_the_training_refuses():
+    argv = ["--find-lr", "--momentum", "0.8", "--optimizer", "momentum", "--data-dir", "/a b"]
+    argv += ["--dataset", "folder", "--no-flip", "--out", "x"]
+    options = parse(TrainOptions, argv)
+    command = training_with(options, 0.0123456)
+    assert command == (
+        "python train.py --dataset folder --data-dir '/a b' --no-flip --optimizer momentum"
+        " --lr 0.0123"
+    )
+    words = shlex.split(command)[2:]
+    check_ignored(words, parse(TrainOptions, words).ignored, "train.py")
+    more = replace(options, schedule="constant", resume=Path("r"), params_only=True)
+    assert "--resume r --params-only" in training_with(more, 0.1)
+    assert "--momentum 0.8 --schedule" not in command
+    assert training_with(RunOptions(find_lr=True), 0.1) is None
 
 
 @pytest.mark.thorough

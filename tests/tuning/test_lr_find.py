@@ -13,6 +13,7 @@ import gradtx
 from gradtx.hooks import early_stopping, reduce_on_plateau, save_best
 from gradtx.loop import Hook, Loop, Request, fit
 from gradtx.tuning.lr_find import (
+    LrFind,
     lr_find,
     minimum,
     slide,
@@ -267,3 +268,31 @@ def test_steep_divides_by_the_logarithm_of_the_rate():
 def test_rules_without_enough_points_give_none():
     none = suggest(np.geomspace(1e-6, 1, 6), np.linspace(1, 0, 6), 6)
     assert none["minimum"] is not None and none["steep"] is None and none["slide"] is None
+
+
+def curve(losses, raw=None, steps=None):
+    losses = np.array(losses, float)
+    rates, steps = np.geomspace(1e-6, 1, len(losses)), steps or len(losses)
+    raw = losses if raw is None else raw
+    return LrFind(rates, losses, raw, suggest(rates, losses, steps), steps)
+
+
+def test_one_rate_is_recommended_and_the_advice_says_why():
+    fall = np.concatenate([np.full(20, 3.0), np.linspace(3, 1, 30), np.linspace(1, 9, 20)])
+    found = curve(fall)
+    assert found.recommended == found.suggestions["valley"]
+    assert f"Learning rate {found.recommended:.3g}, by valley." in found.advice
+    start, end = (rate for rate in found.learning_rates[[19, 49]])
+    assert f"from the rate {start:.2g} to {end:.2g}, from 3 to 1." in found.advice
+    assert str(found).splitlines()[2].split() == ["valley", f"{found.recommended:.3g}"]
+    assert str(found).endswith(found.advice)
+
+
+def test_what_a_curve_does_not_tell_is_said():
+    flat = curve(np.linspace(1, 2, 60))
+    assert flat.recommended is None and "The loss never falls: lower `start`" in flat.advice
+    assert "raise `end` to see more" in curve(np.linspace(2, 1, 60)).advice
+    assert "raise `end`" not in curve(np.linspace(2, 1, 60), steps=100).advice  # it blew up
+    noisy = curve(np.linspace(2, 1, 60), raw=np.linspace(2, 1, 60) + np.tile([9, -9], 30))
+    assert "small beside the spread" in noisy.advice and noisy.recommended is not None
+    assert "too few points" in curve([3.0, 2.0, 1.0, 2.0, 3.0, 4.0]).advice
