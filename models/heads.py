@@ -17,10 +17,12 @@ class PlainHead(nn.Module):
         logits = mean(x over height and width) kernel + bias
 
     `kernel` and `bias` start uniform in +-1 / sqrt(features), PyTorch's default.
-    Shapes: `x` [batch, height, width, features] to [batch, num_classes], in `dtype`.
+    Shapes: `x` [batch, height, width, features] to [batch, num_classes], in `dtype`. `form` changes
+    nothing in this head.
     """
 
     num_classes: int
+    form: str = "auto"
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
@@ -49,13 +51,14 @@ class ConcatHead(nn.Module):
 
     Both norms start with bias 1e-3, and the kernels with variance 2 / inputs.
     Shapes: `x` [batch, height, width, features] to [batch, num_classes], in `dtype`. Training
-    draws from the `dropout` stream of random numbers.
+    draws from the `dropout` stream of random numbers. `form` is that of the norms.
 
     Source: fastai's image head, see README.
     """
 
     num_classes: int
     hidden: int = 512
+    form: str = "auto"
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
@@ -65,7 +68,7 @@ class ConcatHead(nn.Module):
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         init = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
         dense = partial(nn.Dense, use_bias=False, kernel_init=init, **types)
-        norm = partial(BatchNorm, bias_init=1e-3, **types)
+        norm = partial(BatchNorm, bias_init=1e-3, form=self.form, **types)
         dropout = partial(nn.Dropout, deterministic=not train)
 
         x = jnp.concatenate([max_over_image(x), jnp.mean(x, axis=(1, 2))], axis=-1)

@@ -41,7 +41,7 @@ class BasicBlock(nn.Module):
         """Apply the block; `train` selects the statistics of its norms."""
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         conv = partial(Conv, self.features, form=self.form, **types)
-        norm = partial(BatchNorm, **types)
+        norm = partial(BatchNorm, form=self.form, **types)
 
         y = conv(size=3, stride=self.stride, name="conv1")(x)
         y = nn.relu(norm(name="norm1")(y, train=train))
@@ -79,8 +79,9 @@ class ResNet(nn.Module):
     >>> model.apply(variables, x, train=False).shape
     (2, 3)
 
-    `conv_form` is the `form` of convolutions and pooling: "auto" chooses by platform, "native" is
-    XLA's own, "fast" the CPU's. Parameters are the same, values and gradients agree to rounding.
+    `conv_form` is the `form` of convolutions, norms and pooling: "auto" chooses by platform,
+    "native" is XLA's own, which alone has forward-mode derivatives, "fast" the CPU's. Parameters
+    are the same, values and gradients agree to rounding.
 
     Raises:
         ValueError: if `head` or `conv_form` is unknown, or `x` is not a batch of images.
@@ -105,7 +106,7 @@ class ResNet(nn.Module):
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
 
         x = Conv(self.width, size=7, stride=2, name="stem_conv", form=self.conv_form, **types)(x)
-        x = nn.relu(BatchNorm(name="stem_norm", **types)(x, train=train))
+        x = nn.relu(BatchNorm(name="stem_norm", form=self.conv_form, **types)(x, train=train))
         x = max_pool(x, form=self.conv_form)
         for stage, blocks in enumerate(self.stage_sizes):
             for block in range(blocks):
@@ -116,7 +117,8 @@ class ResNet(nn.Module):
                     name=f"stage{stage + 1}_block{block + 1}",
                     **types,
                 )(x, train=train)
-        return _HEADS[self.head](self.num_classes, name="head", **types)(x, train=train)
+        head = _HEADS[self.head](self.num_classes, form=self.conv_form, name="head", **types)
+        return head(x, train=train)
 
 
 def _check_images(x: jax.Array) -> None:

@@ -1,5 +1,6 @@
 """The driver without a host: a whole epoch, or a whole fit, as one pure function."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -49,6 +50,8 @@ def compiled_epoch(
     order: jax.Array,
     valid: PyTree = None,
     valid_order: jax.Array | None = None,
+    *,
+    remat: bool = False,
 ) -> tuple[TrainState, dict[str, jax.Array], dict[str, jax.Array]]:
     """One epoch under `lax.scan`, with the data on the device.
 
@@ -65,6 +68,8 @@ def compiled_epoch(
         order: int32[steps, B], rows of indices into `train`.
         valid: the validation set, a pytree like `train`; None for an epoch without validation.
         valid_order: int32[valid_steps, B], rows of indices into `valid`.
+        remat: for who differentiates the epoch: whether a step is computed once more then, so that
+            of each the state alone is kept, and not what the model computes.
 
     Raises:
         ValueError: if `valid` and `valid_order` are not together, or a hook watches what is not
@@ -73,11 +78,11 @@ def compiled_epoch(
     validated = _check_validation(loop, state, valid, valid_order)
     state = open_epoch(loop, state)
     body = lambda state, rows: _train_step(loop, state, take(train, rows))
-    state, logs = jax.lax.scan(body, state, order)
+    state, logs = jax.lax.scan(_again_if(remat, body), state, order)
     state = close_train(loop, state, validate=validated)
     if validated:
         check = lambda state, rows: (_eval_step(loop, state, take(valid, rows)), None)
-        state, _ = jax.lax.scan(check, state, valid_order)
+        state, _ = jax.lax.scan(_again_if(remat, check), state, valid_order)
     row = epoch_row(state)
     return close_epoch(loop, state), logs, row
 
@@ -107,6 +112,8 @@ def compiled_fit(
     orders: jax.Array,
     valid: PyTree = None,
     valid_order: jax.Array | None = None,
+    *,
+    remat: bool = False,
 ) -> tuple[TrainState, dict[str, jax.Array], dict[str, jax.Array]]:
     """A fit of `len(orders)` epochs as one pure function: for `jit`, `vmap` and `lax.map`.
 
@@ -123,6 +130,8 @@ def compiled_fit(
         orders: int32[epochs, steps, B], rows of indices into `train`.
         valid: the validation set, a pytree like `train`; None for a fit without validation.
         valid_order: int32[valid_steps, B], rows of indices into `valid`.
+        remat: for who differentiates the fit: whether epochs and their steps are computed once more
+            then, so that a state is kept for each epoch, and of one epoch for each step.
 
     Raises:
         ValueError: as `compiled_epoch`.
@@ -130,11 +139,17 @@ def compiled_fit(
     state = open_fit(loop, state)
 
     def epoch(state: TrainState, order: jax.Array):
-        state, logs, row = compiled_epoch(loop, state, train, order, valid, valid_order)
+        data = train, order, valid, valid_order
+        state, logs, row = compiled_epoch(loop, state, *data, remat=remat)
         return state, (logs, row)
 
-    state, (logs, rows) = jax.lax.scan(epoch, state, orders)
+    state, (logs, rows) = jax.lax.scan(_again_if(remat, epoch), state, orders)
     return close_fit(loop, state), logs, rows
+
+
+def _again_if(remat: bool, body: Callable[..., Any]) -> Callable[..., Any]:
+    """The body of a scan, computed once more where its derivative is, if asked for."""
+    return jax.checkpoint(body, prevent_cse=False) if remat else body
 
 
 @checked

@@ -5,7 +5,6 @@ import sys
 import jax
 import numpy as np
 import pytest
-from gradtx.models.convolution import convolution
 
 import gradtx
 from gradtx.hooks import clip_gradients, skip_nonfinite
@@ -24,6 +23,7 @@ from gradtx.loop import (
 )
 from gradtx.loop import pace as paces
 from gradtx.models import MLP, resnet_tiny
+from gradtx.models.convolution import convolution
 from gradtx.observers import checkpoint, jsonl
 from gradtx.observers.checkpoint import Interrupted
 from tests.loop import small

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
-from gradtx.models.convolution import Conv, convolution
-from gradtx.models.pooling import max_pool
 from jax import export
 
 from gradtx.models import resnet_tiny
+from gradtx.models.convolution import Conv, convolution
+from gradtx.models.pooling import max_pool
 
 # size, stride, padding, height, width; images below and above SMALL_IMAGE, odd and even, down to
 # one pixel, and paddings that are not size // 2.

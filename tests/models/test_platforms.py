@@ -5,7 +5,6 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import pytest
-from gradtx.models.rnn import LSTMLanguageModel, sequence_loss
 from jax import export
 
 import gradtx
@@ -13,6 +12,7 @@ from gradtx.hooks import reset_model_state
 from gradtx.loop import Loop, accuracy, cross_entropy, from_linen
 from gradtx.loop.step import eval_step, train_step
 from gradtx.models import MLP, resnet18, resnet_tiny
+from gradtx.models.rnn import LSTMLanguageModel, sequence_loss
 
 IMAGES = {"image": jnp.zeros((4, 12, 12, 3)), "label": jnp.zeros(4, jnp.int32)}
 WORDS = {"input": jnp.zeros((4, 5), jnp.int32), "label": jnp.zeros((4, 5), jnp.int32)}

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+
 from gradtx.models.pooling import max_over_image
 
 

@@ -4,7 +4,6 @@ import doctest
 from functools import cache, partial
 from pathlib import Path
 
-import gradtx.models.resnet
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,10 +11,11 @@ import optax
 import pytest
 from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
+
+import gradtx.models.resnet
+from gradtx.models import ResNet, resnet18, resnet34, resnet_tiny
 from gradtx.models.heads import ConcatHead, PlainHead
 from gradtx.models.norm import BatchNorm
-
-from gradtx.models import ResNet, resnet18, resnet34, resnet_tiny
 
 LEARNING_RATE = 0.1
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from gradtx.models.rnn import LSTM, Dropouts, LSTMLanguageModel, sequence_loss
 
 NONE = Dropouts(0, 0, 0, 0, 0)

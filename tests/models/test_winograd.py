@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from gradtx.models.winograd import MAPS, POINTS, convolve, maps, tile_size
 
+from gradtx.models.winograd import MAPS, POINTS, convolve, maps, tile_size
 from tests.models.test_convolution import assert_close, reference
 
 

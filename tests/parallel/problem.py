@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from gradtx.models.norm import BatchNorm
 
 from gradtx.loop import Loop, fit, from_linen
 from gradtx.loop.jitted import prepare
 from gradtx.loop.losses import accuracy, cross_entropy
+from gradtx.models.norm import BatchNorm
 from gradtx.parallel.mesh import make_mesh, place_batches, shard_state
 
 ROWS, FEATURES, WIDTH, CLASSES = 16, 24, 64, 8
