@@ -17,7 +17,7 @@ FLOORS = (
     ("parallel", "precision", "schedules", "wrappers"),
     ("transforms",),
     ("loop", "optimizers"),
-    ("checkpoint", "hooks", "testing", "tuning"),
+    ("checkpoint", "hooks", "inspection", "testing", "tuning"),
     ("observers", "recipes"),
     ("report",),
     ("run",),

@@ -5,8 +5,10 @@ room can use it. A figure is a value: it belongs to no display and to no `pyplot
 shows it where it is the last value of a cell.
 """
 
+from gradtx.drawing.images import draw_images
 from gradtx.drawing.lines import Line, Panels, draw, limits, thin
 from gradtx.drawing.markup import Markup, element, escape, image, table
+from gradtx.drawing.matrix import draw_matrix
 from gradtx.drawing.notebook import fragment, grid, picture
 from gradtx.drawing.output import pixels_to_png, to_png, to_svg
 
@@ -15,6 +17,8 @@ __all__ = [
     "Markup",
     "Panels",
     "draw",
+    "draw_images",
+    "draw_matrix",
     "element",
     "escape",
     "fragment",
