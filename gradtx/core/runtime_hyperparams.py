@@ -70,6 +70,19 @@ def set_hyperparams(state: Any, **values: Any) -> Any:
     return jax.tree_util.tree_map_with_path(put, state)
 
 
+def values_named(opt_state: Any, *names: str) -> dict[str, Any]:
+    """The hyperparameters that `names` mean, by their unambiguous names.
+
+        values_named(state, "decay") = {"ema.decay": ..., "scale_by_rms.decay": ...}
+
+    Args:
+        opt_state: any pytree that holds states of gradtx.
+        names: as `set_hyperparams` takes them; a bare one means all that are called so.
+    """
+    values = hyperparams(opt_state)
+    return {full: x for full, x in values.items() if {full, full.rpartition(".")[2]} & set(names)}
+
+
 @checked
 def names_with_role(state: Any, role: str) -> list[str]:
     """The names of the hyperparameters in `state` that play `role`, such as "momentum".

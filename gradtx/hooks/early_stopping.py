@@ -5,9 +5,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gradtx.hooks.improvement import Improvement
 from gradtx.kinds import Natural, checked
 from gradtx.loop import Hook, Request, StepContext
+from gradtx.loop.improvement import Improvement
 
 
 class StoppingState(NamedTuple):

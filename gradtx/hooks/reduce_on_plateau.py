@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gradtx.core.runtime_hyperparams import set_hyperparams
-from gradtx.hooks.improvement import Improvement
-from gradtx.hooks.original_hyperparams import put_back, values_named
+from gradtx.core.runtime_hyperparams import set_hyperparams, values_named
+from gradtx.hooks.original_hyperparams import put_back
 from gradtx.kinds import Between, Count, NonNegative, checked
 from gradtx.loop import Hook, StepContext
+from gradtx.loop.improvement import Improvement
 
 RATE = "learning_rate"
 

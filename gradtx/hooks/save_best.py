@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from gradtx.core.tree import select
-from gradtx.hooks.improvement import Improvement
 from gradtx.kinds import checked
 from gradtx.loop import Hook, StepContext, TrainState
+from gradtx.loop.improvement import Improvement
 from gradtx.loop.state import OF_TRAINING
 
 

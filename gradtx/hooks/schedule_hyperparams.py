@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from gradtx.core.hyperparams import Schedule, returned
-from gradtx.core.runtime_hyperparams import set_hyperparams
-from gradtx.hooks.original_hyperparams import put_back, values_named
+from gradtx.core.runtime_hyperparams import set_hyperparams, values_named
+from gradtx.hooks.original_hyperparams import put_back
 from gradtx.kinds import checked
 from gradtx.loop import Hook, StepContext
 

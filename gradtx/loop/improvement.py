@@ -6,8 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gradtx.loop import StepContext
-from gradtx.loop.state import OF_TRAINING
+from gradtx.loop.state import OF_TRAINING, StepContext
 
 LOSSES = (*OF_TRAINING, "valid_loss")
 
