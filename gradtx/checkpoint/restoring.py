@@ -83,7 +83,7 @@ def restore(
         params_only: restore the parameters and the model state of a `TrainState` alone, whatever
             `must_match` says.
         evaluated: with `params_only`, as `params` those at which the run is evaluated, if that is
-            elsewhere: those of `gradtx.loop.Loop(eval_params=...)` after the last whole epoch.
+            elsewhere: those of `gradtx.loop.Loop(eval_params=...)` in the state that was saved.
 
     Raises:
         CheckpointError: if no checkpoint is intact, or if it does not fit `like` or `must_match`;
@@ -191,8 +191,7 @@ def _sources(meta: Meta, leaves: Leaves, *, evaluated: bool) -> dict[str, str]:
         for name in leaves
         if name.split("/")[0] == PARAMS[0]
     }
-    # Before an epoch has ended, there are none.
-    use = evaluated and meta.rows and meta.leaves.keys() >= {*moved.values()}
+    use = evaluated and meta.leaves.keys() >= {*moved.values()}
     return same | moved if use else same
 
 

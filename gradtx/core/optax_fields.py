@@ -22,11 +22,20 @@ def _whole(slot: Any) -> Read:
     return lambda state: state.part(state.slots[slot])
 
 
+class ByLabel(dict):
+    """The states of a partition: found by a label of any kind, though kept by its text."""
+
+    def __missing__(self, label: Any) -> Any:
+        if isinstance(label, str):
+            raise KeyError(label)
+        return self[str(label)]
+
+
 COUNT: dict[str, Read] = {"count": lambda state: state.count}
 ADAM = COUNT | _slots("mu", "nu")
 ADAM_OF = ("scale_by_adam", "scale_by_adamax", "scale_by_belief", "scale_by_radam")
 BY_LABEL: dict[str, Read] = {
-    "inner_states": lambda state: {label: state.part(x) for label, x in state.slots.items()}
+    "inner_states": lambda state: ByLabel({k: state.part(x) for k, x in state.slots.items()})
 }
 
 # By the name of our transformation, in Optax's order.
@@ -44,7 +53,7 @@ FIELDS: Mapping[str, Mapping[str, Read]] = {
     },
     "ema": COUNT | _slots("ema"),
     "scale": COUNT,
-    "masked": {"inner_state": _whole(True)},
+    "masked": {"inner_state": _whole("True")},
     "partition": BY_LABEL,
     "freeze": BY_LABEL,
     "skip_if_not_finite": {

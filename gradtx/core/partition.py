@@ -73,6 +73,9 @@ def partition(
     >>> float(updates["body"]["w"][0]), float(updates["head"]["w"][0])
     (-0.10000000149011612, -1.0)
 
+    The states are kept by label, as text: as a key of a dict another kind of label is none that
+    `jax.export` can write.
+
     Args:
         transforms: label -> the transform of the leaves with this label.
         param_labels: a tree of labels, a prefix of one, or a function from the parameters to one,
@@ -80,7 +83,8 @@ def partition(
         mask_compatible_extra_args: whether an extra argument shaped like `updates` is divided too.
 
     Raises:
-        ValueError: on `init`, if a leaf has a label without a transform, or none.
+        ValueError: if two labels are one as text; on `init`, if a leaf has a label without a
+            transform, or none.
     """
     return partition_as("partition", transforms, param_labels, mask_compatible_extra_args)
 
@@ -96,6 +100,7 @@ def partition_as(
         label: as_transformation(name, f"`transforms[{label!r}]`", tx)
         for label, tx in transforms.items()
     }
+    keys = _keys(name, parts)
 
     def split(tree: PyTree) -> dict[Hashable, PyTree]:
         """What each part sees of `tree`: `None` in the place of the others' leaves."""
@@ -107,29 +112,41 @@ def partition_as(
 
     def init(params: PyTree) -> dict[Hashable, Any]:
         given = split(params)
-        return {label: without_count(part.init(given[label])) for label, part in parts.items()}
+        states = {keys[label]: part.init(given[label]) for label, part in parts.items()}
+        return {key: without_count(state) for key, state in states.items()}
 
     def update(updates: PyTree, states: dict, params: PyTree, h: Any, **extra: Any):
         grads, outs, new = split(updates), [], {}
         ps = dict.fromkeys(parts) if params is None else split(params)
         for label, part in parts.items():
             outs.append(None)
-            new[label] = states[label]
+            key = keys[label]
+            new[key] = states[key]
             # A tree that is one leaf, and another part's, leaves nothing for this one to do.
             if params is None or ps[label] is not None:
                 mine = _extra_of(label, updates, extra, split) if divide_extra else extra
-                state = with_count(states[label], h.count)
+                state = with_count(states[key], h.count)
                 outs[-1], state = part.update(grads[label], state, ps[label], **mine)
-                new[label] = without_count(state)
+                new[key] = without_count(state)
         return _merge(updates, outs), new
 
     select = lambda params: tuple(split(params).values())
-    check = lambda updates, states: _check_states(name, list(parts), states)
+    check = lambda updates, states: _check_states(name, list(keys.values()), states)
     inner = tuple(transforms.values())
     return transformation(name, init, update, parts=inner, select=select, check=check)
 
 
-def _check_states(name: str, labels: list[Hashable], states: Any) -> None:
+def _keys(name: str, parts: Mapping) -> dict[Hashable, str]:
+    """Each label as text."""
+    keys = {label: str(label) for label in parts}
+    if len({*keys.values()}) < len(keys):
+        raise ValueError(
+            f"{name}: labels must differ as text; got {list(keys)}. Use labels of one type."
+        )
+    return keys
+
+
+def _check_states(name: str, labels: list[str], states: Any) -> None:
     if not isinstance(states, dict) or set(states) != set(labels):
         got = list(states) if isinstance(states, dict) else type(states).__name__
         raise ValueError(

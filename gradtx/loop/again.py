@@ -2,8 +2,12 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
+
+from gradtx.core.settled import settled_init
 from gradtx.loop.state import PyTree
 
 
@@ -23,6 +27,7 @@ class Again(NamedTuple):
 
             value, grad             at the parameters
             value_fn(params)        the objective at others, for line searches
+            obj_fn(params)          the same, by the name that Sophia has for it
             grad_fn(params, i)      the gradient there, for sharpness-aware steps
 
         Args:
@@ -31,12 +36,13 @@ class Again(NamedTuple):
         """
 
         # Optax's line searches hand what they don't know to `value_fn`, and ask for it by name.
-        def value_fn(params: PyTree, grad_fn: Any = None) -> Any:
-            del grad_fn
+        def value_fn(params: PyTree, grad_fn: Any = None, obj_fn: Any = None) -> Any:
+            del grad_fn, obj_fn
             return self.value(params)
 
         grad_fn = lambda params, i=None: self.grads(params)
-        return {"value": value, "grad": grads, "value_fn": value_fn, "grad_fn": grad_fn}
+        at = {"value_fn": value_fn, "obj_fn": self.value, "grad_fn": grad_fn}
+        return {"value": value, "grad": grads, **at}
 
 
 def with_those_it_takes(call: Callable[..., Any], arguments: dict[str, Any]) -> Any:
@@ -55,3 +61,16 @@ def with_those_it_takes(call: Callable[..., Any], arguments: dict[str, Any]) -> 
         if unknown is None or unknown[1] not in arguments:
             raise
     return with_those_it_takes(call, {k: x for k, x in arguments.items() if k != unknown[1]})
+
+
+def first_state(tx: Any, params: PyTree) -> Any:
+    """The first state of an optimizer, in the form that it keeps in a fit.
+
+    Args:
+        tx: the optimizer.
+        params: the parameters.
+    """
+    zero = jnp.zeros((), jnp.float32)
+    extra = Again(lambda params: zero, lambda params: params).arguments(zero, params)
+    update = lambda *trees, **extra: with_those_it_takes(partial(tx.update, *trees), extra)
+    return settled_init(tx, params, update, extra)

@@ -13,11 +13,12 @@ EVALUATION = "eval_params"
 def evaluating_at(eval_params: Callable[[PyTree, PyTree], PyTree]) -> Hook:
     """The hook that puts the parameters of the evaluation in place while a fit validates.
 
-        before_validate:  params, kept = eval_params(opt_state, params), params
-        after_validate:   params = kept
-        after_epoch:      kept = eval_params(opt_state, params)
+        before_fit, after_batch, after_epoch:  kept = eval_params(opt_state, params)
+        before_validate:                       params, kept = eval_params(opt_state, params), params
+        after_validate:                        params = kept
 
-    So between two epochs its state holds the parameters at which to predict.
+    So between two batches of training, and between two epochs, its state holds the parameters at
+    which to predict; a checkpoint needs no optimizer for that.
 
     Args:
         eval_params: function of the optimizer's state and the parameters.
@@ -34,12 +35,17 @@ def evaluating_at(eval_params: Callable[[PyTree, PyTree], PyTree]) -> Hook:
     def after_validate(kept: PyTree, context: StepContext):
         return kept, context.replace(params=kept)
 
-    def after_epoch(kept: PyTree, context: StepContext):
+    def keep(kept: PyTree, context: StepContext):
         return of(context), context
 
+    def after_batch(kept: PyTree, context: StepContext):
+        return keep(kept, context) if context.training else (kept, context)
+
     on = {
+        "before_fit": keep,
+        "after_batch": after_batch,
         "before_validate": before_validate,
         "after_validate": after_validate,
-        "after_epoch": after_epoch,
+        "after_epoch": keep,
     }
     return Hook(EVALUATION, on, lambda state: state.params)

@@ -13,12 +13,24 @@ from gradtx.loop.state import PyTree
 def difference(new: PyTree, old: PyTree) -> str:
     """In what structure, shapes and dtypes of `new` are not those of `old`; "" if they are."""
     if jax.tree.structure(new) != jax.tree.structure(old):
-        return f"{jax.tree.structure(new)} after {jax.tree.structure(old)}"
+        return _other_structure(new, old)
     pairs = zip(jax.tree.leaves_with_path(new), jax.tree.leaves(old), strict=True)
     for (path, a), b in pairs:
         if a is not b and _kind(a) != _kind(b):
             return f"{_kind(a)} at {path_name(path)} after {_kind(b)}"
     return ""
+
+
+def _other_structure(new: PyTree, old: PyTree) -> str:
+    """Of two structures the first leaf that only one has, else the whole of both."""
+    leaves = [{path_name(path): x for path, x in jax.tree.leaves_with_path(t)} for t in (new, old)]
+    ours, theirs = leaves
+    for path in [*theirs, *ours]:
+        if path not in theirs:
+            return f"{_kind(ours[path])} at {path}, where nothing was"
+        if path not in ours:
+            return f"nothing at {path}, where {_kind(theirs[path])} was"
+    return f"{jax.tree.structure(new)} after {jax.tree.structure(old)}"
 
 
 def spec(tree: PyTree) -> str:

@@ -12,6 +12,7 @@ from gradtx.core.runtime_hyperparams import hyperparams
 from gradtx.core.transformation import as_transformation
 from gradtx.core.tree import cast_like, path_name
 from gradtx.kinds import check_kind, checked, is_array
+from gradtx.loop.again import first_state
 from gradtx.loop.evaluation import EVALUATION, evaluating_at
 from gradtx.loop.form import spec
 from gradtx.loop.hook import Hook, compose
@@ -136,7 +137,7 @@ class Loop:
             key=_key(seed),
             params=params,
             model_state={} if model_state is None else _own(model_state),
-            opt_state=_own(self.tx.init(params)),
+            opt_state=_own(first_state(self.tx, params)),
             metrics=empty_metrics(self.metrics),
             hooks={},
         )

@@ -34,7 +34,7 @@ def finish(
     """
     out, names, faults = as_path(out), ["faults.json"], loop.faults(state)
     if spec is not None and jax.process_count() == 1:
-        predict = predictor(loop.apply, state.params, state.model_state)
+        predict = predictor(loop.apply, loop.evaluated_params(state), state.model_state)
         prepare = jax.jit(lambda batch: prepared(loop, state, batch, training=False))
         found = validate(predict, map(prepare, valid()), mean=spec.mean, std=spec.std)
         write_validation(found, out / "validation.npz")

@@ -8,6 +8,7 @@ import optax
 
 from gradtx.core.hyperparams import Interval, ScalarOrSchedule, check_hyperparam, source_of
 from gradtx.core.leafwise import zeros
+from gradtx.core.settled import settled_init
 from gradtx.core.transformation import (
     GradientTransformationExtraArgs,
     as_transformation,
@@ -74,7 +75,7 @@ def accumulate(
             "finite": jnp.zeros((), jnp.int32),
             "mini_step": jnp.zeros((), jnp.int32),
             "updates": jnp.zeros((), jnp.int32),
-            "inner": inner.init(params),
+            "inner": settled_init(inner, params),
         }
 
     def update(g: PyTree, slots: dict[str, Any], params: PyTree, h: Any, **extra: Any):

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gradtx.core.settled import settled_init
 from gradtx.core.transformation import (
     GradientTransformationExtraArgs,
     as_transformation,
@@ -50,7 +51,7 @@ def skip_if_not_finite(
 
     def init(params: PyTree) -> dict[str, Any]:
         count = lambda: jnp.zeros((), jnp.int32)
-        return {"consecutive": count(), "total": count(), "inner": inner.init(params)}
+        return {"consecutive": count(), "total": count(), "inner": settled_init(inner, params)}
 
     def update(g: PyTree, slots: dict[str, Any], params: PyTree, h: Any, **extra: Any):
         del h

@@ -14,7 +14,6 @@ import gradtx
 from gradtx.checkpoint import CheckpointError, entries, newest_intact, restore, save, start_save
 from gradtx.hooks import early_stopping, ema_params, reset_model_state
 from gradtx.loop import Loop, Observer, fit
-from gradtx.observers import checkpoint
 from tests.checkpoint.small import BATCHES, make
 
 
@@ -306,24 +305,39 @@ def test_a_file_in_the_directory_s_place_is_named(tmp_path, inside):
     assert file.read_text() == "mine"
 
 
-def test_the_parameters_of_the_evaluation_are_restored_to_predict_with(tmp_path):
+@pytest.mark.parametrize("valid", [BATCHES[:1], None], ids=["validated", "not validated"])
+def test_the_parameters_of_the_evaluation_are_restored_to_predict_with(tmp_path, valid):
     loop, start = make()
     tx, eval_params = gradtx.schedule_free_sgd(0.05), gradtx.schedule_free_eval_params
     loop = Loop(loop.apply, loop.loss, tx, eval_params=eval_params)
-    start = loop.init(start.params, start.model_state)
-    first = {"after_batch": lambda report: report.step == 1 and begun.append(copy(report.state))}
-    begun, copy = [], lambda state: jax.tree.map(jnp.copy, state)
-    for name, valid in (("valid", BATCHES[:1]), ("none", None)):  # without a validation, too
-        observers = [checkpoint(tmp_path / name), Observer(first)]
-        state, _ = fit(loop, start, BATCHES, valid, epochs=1, observers=observers)
+    start, seen = loop.init(start.params, start.model_state), {}
+
+    def keep(report):
+        seen[report.step] = jax.tree.map(jnp.copy, report.state)
+        save(tmp_path / str(report.step), report.state, step=report.step)
+
+    # In the middle of an epoch, at its end, in the middle of the next.
+    assert len(BATCHES) > 1
+    steps = (1, len(BATCHES) + 1)
+    middle = Observer({"after_batch": lambda r: r.step in steps and keep(r)}, name="middle")
+    end = Observer({"after_epoch": lambda r: r.epoch == 1 and keep(r)}, name="end")
+    fit(loop, start, BATCHES, valid, epochs=2, observers=[middle, end])
+    assert sorted(seen) == [1, len(BATCHES), len(BATCHES) + 1]
+    for step, state in seen.items():
+        get = partial(restore, tmp_path / str(step), start, params_only=True)
+        got, trained = get(evaluated=True).state["params"], state.params
         want = loop.evaluated_params(state)
-        get = partial(restore, tmp_path / name, start, params_only=True)
-        got = jax.tree.leaves(get(evaluated=True).state["params"])
-        for a, b, trained in zip(got, *map(jax.tree.leaves, (want, state.params)), strict=True):
+        for a, b in zip(*map(jax.tree.leaves, (got, want)), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
-            assert not np.array_equal(a, trained)
-        assert_same(get().state["params"], state.params)
-    # Before an epoch has ended there are none.
-    save(tmp_path / "first", begun[0], step=1)
-    found = restore(tmp_path / "first", start, params_only=True, evaluated=True)
-    assert_same(found.state["params"], begun[0].params)
+        pairs = zip(*map(jax.tree.leaves, (got, trained)), strict=True)
+        assert step == 1 or not any(np.array_equal(a, b) for a, b in pairs)
+        assert_same(get().state["params"], trained)
+
+
+def test_before_a_fit_the_parameters_of_the_evaluation_are_the_first(tmp_path):
+    loop, start = make()
+    loop = Loop(loop.apply, loop.loss, loop.tx, eval_params=lambda opt_state, params: params)
+    start = loop.init(start.params, start.model_state)
+    save(tmp_path, start, step=0)
+    found = restore(tmp_path, start, params_only=True, evaluated=True)
+    assert_same(found.state["params"], start.params)

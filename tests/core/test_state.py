@@ -22,6 +22,10 @@ STATES = {
     "groups": gradtx.sgd(gradtx.by_group(GROUPS, bias=0.1, rest=0.2)),
     "partition": gradtx.partition({"bias": gradtx.sgd(0.1), "rest": gradtx.adam(0.1)}, GROUPS),
     "wrappers": gradtx.accumulate(gradtx.master_weights(gradtx.adam(0.1)), 2),
+    "masks": gradtx.chain(
+        gradtx.masked(gradtx.sgd(0.1, momentum=0.9), {"w": True, "b": False}),
+        gradtx.partition({0: gradtx.sgd(0.5), 1: gradtx.adam(0.1)}, {"w": 0, "b": 1}),
+    ),
 }
 
 
@@ -52,6 +56,18 @@ def test_no_leaf_changes_the_structure(name):
     assert keyed_def == treedef and all(a is b for (_, a), b in zip(keyed, leaves, strict=True))
     assert len({jax.tree_util.keystr(path) for path, _ in keyed}) == len(leaves)
     assert jax.tree.structure(pickle.loads(pickle.dumps(jax.device_get(state)))) == treedef
+
+
+def test_states_by_label_are_found_by_labels_of_any_kind():
+    labels = {"w": True, "b": False}
+    tx = gradtx.partition({True: gradtx.sgd(0.5), False: gradtx.adam(0.1)}, labels)
+    states = tx.init(PARAMS).inner_states
+    assert float(states[True].hyperparams["learning_rate"]) == 0.5
+    assert states["False"].hyperparams["learning_rate"] == np.float32(0.1)
+    with pytest.raises(KeyError):
+        states[2]
+    with pytest.raises(ValueError, match=r"^partition: labels must differ as text; got \[1, '1'\]"):
+        gradtx.partition({1: gradtx.sgd(0.5), "1": gradtx.adam(0.1)}, {"w": 1, "b": "1"})
 
 
 def test_vmap_takes_none_for_every_leaf():
