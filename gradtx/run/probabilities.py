@@ -8,7 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradtx.core.tree import compute_dtype
-from gradtx.kinds import checked
+from gradtx.kinds import Count, Fraction, Natural, Whole, checked
+
+BETA = 0.25  # the share of the plain image, as in fastai
 
 
 @checked
@@ -18,28 +20,73 @@ def predictor(
     model_state: Any,
     *,
     prepare: Callable[[Any, Any], Any] | None = None,
+    tta: Natural = 0,
+    beta: Fraction = BETA,
+    seed: Whole = 0,
 ) -> Callable[[Mapping[str, Any]], jax.Array]:
     """Return a compiled function of a batch to the model's probabilities, float[B, C].
 
         p = softmax(apply(params, model_state, prepare(batch, None), training=False))
 
-    In float32, or float64 for float64 logits.
+    In float32, or float64 for float64 logits. With `tta`, test-time augmentation, the probabilities
+    of n augmented copies are averaged, and then mixed with those:
+
+        p' = beta p + (1 - beta) / n sum_i softmax(apply(..., prepare(batch, fold_in(key, i))))
+
+    Equal seeds give equal probabilities; of a batch with an entry "id" those of an example do not
+    depend on the rest of the batch.
 
     Args:
         apply: as `Loop` takes it, of a classifier.
         params: the trained parameters.
         model_state: what the model keeps beside them.
-        prepare: as `Loop` takes it; None: batches are taken as they come.
+        prepare: as `Loop` takes it; None: batches are taken as they come. With `tta` it is that of
+            training, but for `mixup` and `cutmix`, which need labels.
+        tta: n, how many augmented copies; 0: none.
+        beta: the share of the plain image in [0, 1]; fastai's default.
+        seed: of the random numbers of `prepare`.
+
+    Raises:
+        ValueError: with `tta` and without `prepare`, which makes the copies.
+
+    Source: the mix of both is that of fastai's `Learner.tta`.
     """
+    if tta and prepare is None:
+        raise ValueError(
+            f"predictor: `tta` needs `prepare`, which makes the augmented copies; got tta={tta}"
+            " alone. Pass an augmentation, such as gradtx.augment.flip()."
+        )
 
     @jax.jit
     def probabilities(params: Any, model_state: Any, batch: Any) -> jax.Array:
-        batch = batch if prepare is None else prepare(batch, None)
-        key = jax.random.key(0)  # nothing is random outside training
-        logits, _ = apply(params, model_state, batch, key=key, training=False)
-        return jax.nn.softmax(logits.astype(compute_dtype(logits)), axis=-1)
+        def of(key: Any) -> jax.Array:
+            ready = batch if prepare is None else prepare(batch, key)
+            unused = jax.random.key(0)  # nothing is random in the model outside training
+            logits, _ = apply(params, model_state, ready, key=unused, training=False)
+            return jax.nn.softmax(logits.astype(compute_dtype(logits)), axis=-1)
+
+        plain = of(None)
+        if not tta:
+            return plain
+        key = jax.random.key(seed)
+        add = lambda i, total: total + of(jax.random.fold_in(key, i))
+        mean = jax.lax.fori_loop(0, tta, add, jnp.zeros_like(plain)) / tta
+        return with_copies(plain, mean, beta)
 
     return lambda batch: probabilities(params, model_state, dict(batch))
+
+
+def with_copies(plain: Any, copies: Any, beta: float = BETA) -> Any:
+    """The probabilities of images and of their augmented copies, as one.
+
+        p = beta plain + (1 - beta) copies
+
+    Args:
+        plain: float[n, C], of the images.
+        copies: float[n, C], the mean over the copies of each.
+        beta: the share of the plain images.
+    """
+    return beta * plain + (1 - beta) * copies
 
 
 def top(probabilities: np.ndarray, classes: Sequence[Any], count: int) -> list[tuple[str, float]]:
@@ -74,8 +121,11 @@ def predict_images(
     model_state: Any,
     images: np.ndarray | Mapping[str, np.ndarray],
     *,
-    batch_size: int = 32,
+    batch_size: Count = 32,
     prepare: Callable[[Any, Any], Any] | None = None,
+    tta: Natural = 0,
+    beta: Fraction = BETA,
+    seed: Whole = 0,
 ) -> np.ndarray:
     """The probabilities of any number of images, float32[n, C], some at a time.
 
@@ -88,10 +138,22 @@ def predict_images(
         images: images as the model takes them, [n, H, W, C]; or a batch, as `prepare` does.
         batch_size: how many at a time.
         prepare: as `Loop` takes it; None: images are taken as they come.
+        tta: how many augmented copies of each image are averaged: see `predictor`. Whatever the
+            batch size, they are the same.
+        beta: the share of the plain image then.
+        seed: of the copies.
+
+    Raises:
+        ValueError: with `tta` and without `prepare`; if there are no images.
     """
-    rows = images if isinstance(images, Mapping) else {"image": images}
-    predict = predictor(apply, params, model_state, prepare=prepare)
+    rows = dict(images) if isinstance(images, Mapping) else {"image": images}
+    how: Any = {"prepare": prepare, "tta": tta, "beta": beta, "seed": seed}
+    predict = predictor(apply, params, model_state, **how)
     count = len(rows["image"])
+    if not count:
+        raise ValueError("predict_images: `images` must have one at least; got none. Pass some.")
+    if tta:
+        rows.setdefault("id", np.arange(count, dtype=np.int32))
     size = min(batch_size, count)
     found = []
     for start in range(0, count, size):

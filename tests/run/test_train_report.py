@@ -10,11 +10,13 @@ from PIL import Image
 
 import train as script
 from gradtx.data import ImageSpec, read_images
+from gradtx.models import IMAGE_MODELS
 from gradtx.observers import read_jsonl
 from gradtx.report import read_validation
 from gradtx.report.__main__ import main as report
 from gradtx.report.faults import read_faults
 from gradtx.report.run import count_unreadable
+from gradtx.run import TrainOptions, image_model, predict_images, read_config, restore_model
 from gradtx.sealed import read_json
 
 
@@ -93,6 +95,29 @@ def test_predict_says_of_a_file_what_the_run_said_of_the_image(run, tmp_path, ca
     assert len(capsys.readouterr().out.splitlines()) == 3
 
 
+def test_predict_averages_over_mirrored_copies(run, tmp_path, capsys):
+    """The run mirrors half of its images, so each copy is the image or its mirror image."""
+    out, images, _ = run
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    for path, i in zip(paths, (3, 8), strict=True):
+        Image.fromarray(images[i]).save(path)
+    options, spec = read_config(TrainOptions, out), ImageSpec.read(out / "data.json")
+    model = image_model(options, spec, IMAGE_MODELS)
+    rows = {"image": images[[3, 8], :, :, None]}
+    rows |= {"image": np.concatenate([rows["image"], rows["image"][:, :, ::-1]])}
+    trained = restore_model(model, out).state
+    p = predict_images(model.apply, **trained, images=rows, prepare=spec.prepare).reshape(2, 2, 2)
+    assert train("predict", out, *paths, "--tta", 4) == 0
+    lines = capsys.readouterr().out.splitlines()[1:]
+    for i, block in enumerate((lines[1:3], lines[4:6])):
+        found = [re.match(r" +([\d.]+)%  (\w+)", line) for line in block]
+        shares = {m[2]: float(m[1]) / 100 for m in found}
+        plain, mirrored = p[:, i]
+        possible = [0.25 * plain + 0.75 * (k * mirrored + (4 - k) * plain) / 4 for k in range(5)]
+        got = np.array([shares["0"], shares["1"]])
+        assert min(np.abs(x - got).max() for x in possible) < 6e-5
+
+
 def test_what_cannot_be_predicted_is_one_line(run, tmp_path, capsys):
     out, images, _ = run
     good = tmp_path / "a.png"
@@ -116,6 +141,7 @@ def test_what_cannot_be_predicted_is_one_line(run, tmp_path, capsys):
         ([out, bad], "b.png cannot be read (not an image"),
         ([out, tmp_path / "c.png"], "c.png cannot be read"),
         ([out, good, "--top", 0], "`--top` must be positive; got 0"),
+        ([out, good, "--tta", -1], "`--tta` must be a number of copies"),
     ]:
         assert train("predict", *argv) == 2
         (line,) = capsys.readouterr().err.splitlines()
