@@ -17,7 +17,7 @@ FLOORS = (
     ("parallel", "precision", "schedules", "wrappers"),
     ("transforms",),
     ("loop", "optimizers"),
-    ("checkpoint", "hooks", "inspection", "testing", "tuning"),
+    ("checkpoint", "hooks", "inspection", "metrics", "testing", "tuning"),
     ("observers", "recipes"),
     ("report",),
     ("run",),

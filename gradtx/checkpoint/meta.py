@@ -34,7 +34,7 @@ class Meta:
     version: int
     step: int
     must_match: dict[str, Any]
-    rows: list[dict[str, float]]
+    rows: list[dict[str, Any]]
     score: float | None
     kinds: dict[str, str]
     leaves: dict[str, dict[str, Any]]

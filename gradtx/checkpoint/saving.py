@@ -34,6 +34,8 @@ from gradtx.files import as_path
 from gradtx.kinds import Kind, always, checked, is_number
 
 Figure = Annotated[float, Kind("a number", is_number)]  # NaN, too: what was not measured
+# In a row also an array of numbers, as a list, of lists if it has several axes.
+Column = Annotated[Any, Kind("a number, or lists of numbers", lambda x: _are_numbers(x))]
 Step = Annotated[int, Kind("a whole number of at least 0", always, lambda x: _number(x) >= 0)]
 OVERHEAD = 2**18  # bytes of a checkpoint beside its arrays, more than enough
 
@@ -45,7 +47,7 @@ def save(
     *,
     step: Step,
     must_match: Mapping[Any, Any] | None = None,
-    rows: Sequence[Mapping[str, Figure]] = (),
+    rows: Sequence[Mapping[str, Column]] = (),
     score: Figure | None = None,
 ) -> Path:
     """Save `state` as the newest checkpoint of `directory`, and return its path when it is valid.
@@ -72,7 +74,7 @@ def start_save(
     *,
     step: Step,
     must_match: Mapping[Any, Any] | None = None,
-    rows: Sequence[Mapping[str, Figure]] = (),
+    rows: Sequence[Mapping[str, Column]] = (),
     score: Figure | None = None,
 ) -> Future[Path]:
     """Begin to save `state`; the future gives the path when the checkpoint is valid.
@@ -91,12 +93,12 @@ def start_save(
         state: any pytree of arrays: of JAX, sharded in any way, or of NumPy.
         step: the number of updates made, at least 0.
         must_match: what a restore compares, nested dicts for JSON; what JSON lacks becomes text.
-        rows: the epoch table so far, a dict by column for each epoch.
+        rows: the epoch table so far, a dict by column for each epoch, of numbers and lists of them.
         score: how good the state is, greater being better; None or NaN for none.
 
     Raises:
         TypeError: for a leaf that is no array or of a dtype that can't be saved, with its path; if
-            `rows` has other values than numbers, or `score` is none.
+            `rows` has other values than numbers and lists of them, or `score` is none.
         ValueError: if `step` is no whole number of at least 0, for an array that was deleted, and
             for a path that another leaf has too.
         OSError: if the directory is a file or can't be written.
@@ -218,3 +220,7 @@ def _versions() -> dict[str, str]:
     except PackageNotFoundError:  # run from its source
         own = "source"
     return {"gradtx": own, "jax": jax.__version__, "orbax": orbax_version()}
+
+
+def _are_numbers(x: Any) -> bool:
+    return all(map(_are_numbers, x)) if isinstance(x, list) else is_number(x)

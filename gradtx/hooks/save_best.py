@@ -9,7 +9,7 @@ from gradtx.core.tree import select
 from gradtx.kinds import checked
 from gradtx.loop import Hook, StepContext, TrainState
 from gradtx.loop.improvement import Improvement
-from gradtx.loop.state import OF_TRAINING
+from gradtx.loop.state import is_of_training
 
 
 class BestState(NamedTuple):
@@ -69,7 +69,7 @@ def save_best(
         kept = select(state.epoch >= 0, kept, (context.params, context.model_state))
         return state, context.replace(params=kept[0], model_state=kept[1])
 
-    ended = "after_epoch" if metric in OF_TRAINING else "after_validate"
+    ended = "after_epoch" if is_of_training(metric) else "after_validate"
     on = {"before_fit": before_fit, ended: keep} | ({"after_fit": after_fit} if restore else {})
     after = ("ema_params", "eval_params", "reset_model_state")
     return Hook("save_best", on, init, run_before=after, per_epoch=True, watches=metric)

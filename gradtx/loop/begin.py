@@ -14,7 +14,7 @@ from gradtx.loop.form import difference, spec
 from gradtx.loop.jitted import Jitted
 from gradtx.loop.loop import Loop
 from gradtx.loop.observer import Observer
-from gradtx.loop.state import OF_TRAINING, TrainState
+from gradtx.loop.state import TrainState, is_of_training
 
 
 def check_watched(
@@ -39,14 +39,20 @@ def check_watched(
     """
     watchers = [(f"hook {hook.name!r}", hook.watches) for hook in loop.hooks]
     watchers += [(observer.described, observer.watches) for observer in observers]
-    columns = list(state.metrics.figures)
+    columns = state.metrics.shapes
     for who, column in watchers:
         if column is not None and column not in columns:
             raise ValueError(
                 f"{where}: {who} watches {column!r}, which must be in the epoch table; its columns"
                 f" are {', '.join(columns)}. Let it watch one of these, or add the metric."
             )
-        if column is not None and column not in OF_TRAINING and not validated:
+        if column is not None and columns[column]:
+            raise ValueError(
+                f"{where}: {who} watches {column!r}, which must be one number an epoch; got an"
+                f" array of shape {columns[column]}. Add a metric that is their mean, such as one"
+                ' with average="macro", and let it watch that.'
+            )
+        if column is not None and not is_of_training(column) and not validated:
             raise ValueError(
                 f"{where}: {who} watches {column!r}, which needs validation; got no validation"
                 " batches. Pass `valid`, or let it watch 'train_loss'."

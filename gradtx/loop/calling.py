@@ -2,7 +2,10 @@
 
 import inspect
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
+
+import jax.numpy as jnp
 
 from gradtx.loop.form import entry
 from gradtx.loop.signature import check_signature
@@ -17,6 +20,9 @@ MODES = {
     "deterministic": False,
     "inference": False,
 }
+# What a loss calls its second argument that takes labels, not the batch, as Optax's losses do.
+LABELS = ("labels", "targets", "log_targets")
+LABEL = "Pass the name of the labels to the loop, or their place in a tuple: Loop(label=name)"
 
 
 def parameters_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
@@ -95,3 +101,33 @@ def check_call(
     count = 1 if isinstance(inputs, str | int) else len(inputs)
     form = f"({', '.join(['x'] * count + [f'{name}=...' for name in {**mode, **more}])})"
     check_signature(where, function, form, *[0] * count, **mode, **more)
+
+
+def with_label(function: Callable[..., Any], label: Entry | None) -> Callable[..., Any]:
+    """A loss or a metric as a function of the batch, which knows where the labels are.
+
+        function(pred, batch, label=label)                         if it has a parameter `label`
+        mean over all axes but the first of
+        function(pred, batch[label])                               if it takes labels
+        function(pred, batch)                                      else
+
+    It takes labels if its second parameter is called `labels`, `targets` or `log_targets`.
+
+    Args:
+        function: of the prediction and a batch, or of the prediction and labels.
+        label: the name of the labels, or their place in a tuple; None: it has not been said.
+    """
+    parameters = [*parameters_of(function)]
+    if parameters[1:2] and parameters[1] in LABELS:
+        name = getattr(function, "__name__", "Loop")
+
+        def of_labels(pred: Any, batch: Any) -> Any:
+            labels = entry(name, batch, "label" if label is None else label, LABEL, place=1)
+            out = function(pred, labels)
+            return jnp.mean(out, axis=range(1, jnp.ndim(out))) if jnp.ndim(out) > 1 else out
+
+        return of_labels
+    bound = getattr(function, "keywords", {})
+    if label is None or "label" in bound or "label" not in parameters:
+        return function
+    return partial(function, label=label)

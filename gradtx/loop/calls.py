@@ -1,17 +1,18 @@
 """Calling the functions of a loop, and what they must return."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from gradtx.core.tree import path_name
 from gradtx.loop.again import Again, with_those_it_takes
-from gradtx.loop.calling import parameters_of
+from gradtx.loop.calling import with_label
 from gradtx.loop.form import difference, spec
 from gradtx.loop.loop import Loop
+from gradtx.loop.metric import Running, as_metric, per_example
 from gradtx.loop.naming import named
 from gradtx.loop.state import PyTree, StepContext
 
@@ -34,27 +35,48 @@ def call_apply(loop: Loop, context: StepContext) -> tuple[PyTree, PyTree]:
     return out[0], _like(context.model_state, out[1])
 
 
-def call_loss(loop: Loop, context: StepContext) -> jax.Array:
-    """The losses of the examples, which must be floats."""
-    with named("Loop.loss", f"the batch {spec(context.batch)}", own=True):
-        losses = _labelled(loop, loop.loss)(context.pred, context.batch)
-    if not jnp.issubdtype(_array("Loop.loss", losses).dtype, jnp.floating):
+def call_loss(loop: Loop, context: StepContext) -> tuple[jax.Array, jax.Array | None]:
+    """The losses of the examples, which must be floats, and of how many terms each is the sum."""
+    where, loss = "Loop.loss", loop.loss
+    if loop.valid_loss is not None and not context.training:
+        where, loss = "Loop.valid_loss", loop.valid_loss
+    with named(where, f"the batch {spec(context.batch)}", own=True):
+        out = with_label(loss, loop.label)(context.pred, context.batch)
+    losses, counts = per_example(where, out)
+    if not jnp.issubdtype(losses.dtype, jnp.floating):
         raise TypeError(
-            f"Loop.loss: must return floats, since others have no gradient; got {spec(losses)}."
+            f"{where}: must return floats, since others have no gradient; got {spec(losses)}."
             " Cast what it is computed from."
         )
-    return losses
+    return losses, counts
 
 
-def call_metrics(loop: Loop, context: StepContext) -> dict[str, jax.Array]:
-    """The values of the examples for each metric."""
-    values = {}
-    for name, metric in loop.metrics.items():
-        where = f"Loop.metrics[{name!r}]"
+def call_metrics(
+    loop: Loop, kind: str, running: Mapping[str, Running], context: StepContext, weight: jax.Array
+) -> dict[str, Running]:
+    """The loop's `metrics` or `train_metrics` with a batch more.
+
+    Args:
+        loop: whose they are.
+        kind: which of the two.
+        running: as they are so far, by name.
+        context: with the prediction and the batch.
+        weight: float32[B], what each example counts for.
+    """
+    new = {}
+    for name, given in getattr(loop, kind).items():
+        where, state = f"Loop.{kind}[{name!r}]", running[name].state
+        metric = as_metric(given, where)
         with named(where, f"the batch {spec(context.batch)}", own=True):
-            value = _labelled(loop, metric)(context.pred, context.batch)
-        values[name] = _array(where, value)
-    return values
+            update = with_label(metric.update, loop.label)
+            out = update(state, context.pred, context.batch, weight)
+        if problem := difference(out, state):
+            raise ValueError(
+                f"{where}.update: the metric's state must keep its structure, shapes and dtypes;"
+                f" got {problem}. Cast what is added to what `init` returns."
+            )
+        new[name] = replace(running[name], state=out)
+    return new
 
 
 def call_update(loop: Loop, context: StepContext, again: Again) -> tuple[PyTree, PyTree]:
@@ -68,23 +90,6 @@ def call_update(loop: Loop, context: StepContext, again: Again) -> tuple[PyTree,
             " updates, state`."
         )
     return out
-
-
-def _labelled(loop: Loop, function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` with the loop's name of the labels, if it takes one and has none bound."""
-    bound = getattr(function, "keywords", {})
-    if loop.label is None or "label" in bound or "label" not in parameters_of(function):
-        return function
-    return partial(function, label=loop.label)
-
-
-def _array(where: str, value: Any) -> jax.Array:
-    if not hasattr(value, "dtype") or not hasattr(value, "ndim"):
-        raise TypeError(
-            f"{where}: must return an array, one value for each example; got {spec(value)}. Return"
-            " that alone."
-        )
-    return value
 
 
 def _like(old: PyTree, new: PyTree) -> PyTree:

@@ -22,12 +22,13 @@ from gradtx.loop.execution import Execution
 from gradtx.loop.history import History, with_nan
 from gradtx.loop.jitted import Jitted, prepare
 from gradtx.loop.loop import Loop
+from gradtx.loop.measured import with_functions
 from gradtx.loop.observer import Observer
 from gradtx.loop.phases import Level
 from gradtx.loop.reading import read
 from gradtx.loop.rule import goes_on
 from gradtx.loop.sources import of_epoch, of_validation
-from gradtx.loop.state import TrainState
+from gradtx.loop.state import OF_TRAINING, TrainState, train_column
 from gradtx.loop.telling import Position, Told
 
 Batches = Callable[..., Iterable[Any]] | Iterable[Any]
@@ -84,7 +85,8 @@ def fit(
     check_kinds(loop, state, train, valid, epochs, observers)
     check_options(donate, resume)
     check_steps_per_execution(steps_per_execution)
-    run, state = prepare(loop, state)
+    own = with_functions(loop.metrics, loop.train_metrics, state.metrics)
+    run, state = prepare(loop, state.replace(metrics=own))
     state, history = (state, History()) if resume is None else resume(state)
     at = Position(*map(int, read(_position(state))))
     check_position(at, train, valid, epochs)
@@ -241,7 +243,8 @@ def _keep(history: History, logs: list[Any]) -> None:
     history.steps.update(jax.tree.map(lambda *parts: np.concatenate(parts), *old, *logs))
 
 
-def _row(loop: Loop, values: dict[str, Any], began: float) -> dict[str, float]:
+def _row(loop: Loop, values: dict[str, Any], began: float) -> dict[str, Any]:
     values = with_nan(values)  # jit has put the columns into alphabetical order
-    columns = ("epoch", "train_loss", "train_loss_mean", "valid_loss", *loop.metrics)
-    return {name: values[name].item() for name in columns} | {"time": time.perf_counter() - began}
+    train = [*OF_TRAINING, *map(train_column, loop.train_metrics)]
+    columns = ("epoch", *train, "valid_loss", *loop.metrics)
+    return {name: values[name].tolist() for name in columns} | {"time": time.perf_counter() - began}

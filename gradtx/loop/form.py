@@ -6,8 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gradtx.core.tree import path_name
-from gradtx.loop.state import PyTree
+from gradtx.core.tree import PyTree, path_name
 
 
 def difference(new: PyTree, old: PyTree) -> str:

@@ -23,13 +23,15 @@ class History:
 
     Args:
         rows: a dict for each epoch: epoch; train_loss, the smooth one, which runs over the whole
-            fit as fastai's; train_loss_mean, the weighted mean of the epoch's losses; valid_loss,
-            the metrics, time in seconds. NaN where there is no value.
+            fit as fastai's; train_loss_mean, the weighted mean of the epoch's losses; the
+            training's metrics, each as train_ and its name; valid_loss, the metrics, time in
+            seconds. NaN where there is no value. A metric that is an array is a list, of lists if
+            it has several axes.
         steps: an array for each entry of the steps' logs (loss, learning_rate, ...), a value a
             step; `loss` is NaN where it did not count: see `train_step`.
     """
 
-    rows: list[dict[str, float]] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
     steps: dict[str, np.ndarray] = field(default_factory=dict)
 
     def figure(self) -> "Figure":

@@ -55,12 +55,18 @@ class Improvement:
             )
 
     def check(self, state: Any) -> None:
-        """Require that the epoch table has the metric.
+        """Require that the epoch table has the metric, and that it is one number.
 
         Raises:
             ValueError: naming those that it has.
         """
-        names = list(state.metrics.figures)
+        shapes = state.metrics.shapes
+        names = [name for name, shape in shapes.items() if not shape]
+        if shapes.get(self.metric):
+            raise ValueError(
+                f"{self.where}: `metric` must be one number an epoch; got {self.metric!r}, an array"
+                f" of shape {shapes[self.metric]}. Use one of: {', '.join(names)}."
+            )
         if self.metric not in names:
             raise ValueError(
                 f"{self.where}: `metric` must be in the epoch table; got {self.metric!r}. Use one"

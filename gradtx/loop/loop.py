@@ -17,23 +17,12 @@ from gradtx.loop.evaluation import EVALUATION, evaluating_at
 from gradtx.loop.form import spec
 from gradtx.loop.hook import Hook, compose
 from gradtx.loop.hook_logs import hook_logs
+from gradtx.loop.measured import begin_metrics, check_metrics
+from gradtx.loop.metric import Metric
 from gradtx.loop.naming import named
 from gradtx.loop.signature import check_signature
-from gradtx.loop.state import PyTree, TrainState, empty_metrics
+from gradtx.loop.state import PyTree, TrainState
 
-# What the epoch table, the steps' log and the lines of `gradtx.observers.jsonl` call their own.
-COLUMNS = (
-    "kind",
-    "step",
-    "epoch",
-    "loss",
-    "train_loss",
-    "train_loss_mean",
-    "valid_loss",
-    "time",
-    "known",
-    "digest",
-)
 FORMS = {"prepare": "(batch, key)", "eval_params": "(opt_state, params)"}
 
 
@@ -56,9 +45,15 @@ class Loop:
     Args:
         apply: the model, (params, model_state, batch, key=..., training=...) -> (pred,
             model_state); `from_linen` makes it from a Flax module.
-        loss: (pred, batch) -> float[B], one loss for each example of the batch.
+        loss: (pred, batch) -> float[B], one loss for each example of the batch; or a pair of
+            float[B], sums and how many terms each has: the objective is then
+            sum(weight sums) / sum(weight counts), as of sentences of many lengths. A function whose
+            second parameter is called `labels` or `targets`, as those of Optax's losses are, gets
+            the labels in place of the batch, and of its result the mean over all axes but the first
+            is taken.
         tx: the optimizer, any gradient transformation.
-        metrics: name -> function (pred, batch) -> float[B], for validation.
+        metrics: of the validation, by name: a `gradtx.metrics.Metric`, or a function like `loss`,
+            whose weighted mean it is.
         hooks: in any order; they are put into the one that they ask for (`compose`).
         prepare: (batch, key) -> batch, what is done to every batch first, on the device, such as
             the augmentations of `gradtx.augment`. In validation the key is None, and nothing is
@@ -73,36 +68,37 @@ class Loop:
         label: the entry of a batch that holds the labels, if it is not "label": a loss or a metric
             that takes `label`, as `cross_entropy` does, gets it. Of a tuple it is a place; of a
             pair (inputs, labels) the second by default.
+        train_metrics: as `metrics`, of the training batches of an epoch, as training sees them,
+            with dropout and before the step that a batch makes; in the epoch table each is called
+            `train_` and its name.
+        valid_loss: the loss of the validation, as `loss`, which it is by default.
 
     Raises:
         TypeError: if one of these is something else.
         ValueError: if the hooks can't be ordered, or a metric has the name of another column; when
-            a state is made, if a hook logs under the name of another entry.
+            a state is made, if a hook logs under the name of another entry, or a metric is none.
     """
 
     apply: Callable[..., tuple[Any, PyTree]]
-    loss: Callable[[Any, Any], jax.Array]
+    loss: Callable[[Any, Any], Any]
     tx: optax.GradientTransformation
-    metrics: Mapping[str, Callable[[Any, Any], jax.Array]] = field(default_factory=dict)
+    metrics: Mapping[str, Metric | Callable[[Any, Any], Any]] = field(default_factory=dict)
     hooks: Sequence[Hook] = ()
     prepare: Callable[[Any, jax.Array | None], Any] | None = None
     examples: str | None = None
     label: str | int | None = None
     eval_params: Callable[[PyTree, PyTree], PyTree] | None = None
+    train_metrics: Mapping[str, Metric | Callable[[Any, Any], Any]] = field(default_factory=dict)
+    valid_loss: Callable[[Any, Any], Any] | None = None
 
     def __post_init__(self) -> None:
-        given = {"prepare": self.prepare, "eval_params": self.eval_params}
+        given = {name: getattr(self, name) for name in ("prepare", "eval_params", "valid_loss")}
         given = {name: function for name, function in given.items() if function is not None}
-        _check_functions({"apply": self.apply, "loss": self.loss} | given, self.metrics)
+        _check_functions({"apply": self.apply, "loss": self.loss} | given)
+        check_metrics(self.metrics, self.train_metrics)
         check_kind("Loop", "examples", str | None, self.examples, None)
         check_kind("Loop", "label", str | int | None, self.label, None)
         tx = as_transformation("Loop", "`tx`", self.tx)
-        taken = [name for name in self.metrics if name in COLUMNS]
-        if taken:
-            raise ValueError(
-                f"Loop: a metric must not have the name of a column of the loop's own; got"
-                f" {taken[0]!r}. Give it another name."
-            )
         hooks = compose(self.hooks)
         if self.eval_params is not None:
             hooks = [hook for hook in hooks if hook.name != EVALUATION]
@@ -138,7 +134,7 @@ class Loop:
             params=params,
             model_state={} if model_state is None else _own(model_state),
             opt_state=_own(first_state(self.tx, params)),
-            metrics=empty_metrics(self.metrics),
+            metrics=begin_metrics(self.metrics, self.train_metrics),
             hooks={},
         )
         state = state.replace(hooks={hook.name: _fresh(hook, state) for hook in self.hooks})
@@ -230,15 +226,8 @@ class Loop:
         return None
 
 
-def _check_functions(functions: Mapping[str, Any], metrics: Any) -> None:
-    """Require functions, and a dict of them."""
-    if not isinstance(metrics, Mapping):
-        raise TypeError(
-            f"Loop: `metrics` must be a dict, name -> function (pred, batch) -> float[B]; got"
-            f" {metrics!r}. Pass for example metrics={{'accuracy': accuracy}}."
-        )
-    named = {f"metrics[{name!r}]": metric for name, metric in metrics.items()}
-    for name, function in {**functions, **named}.items():
+def _check_functions(functions: Mapping[str, Any]) -> None:
+    for name, function in functions.items():
         if not callable(function):
             raise TypeError(
                 f"Loop: `{name}` must be a function; got {function!r}. Its arguments are in the"

@@ -7,10 +7,9 @@ import jax.numpy as jnp
 
 from gradtx.core.tree import compute_dtype
 from gradtx.kinds import checked
+from gradtx.loop.calling import LABEL
 from gradtx.loop.form import entry
 from gradtx.loop.weights import weight_of
-
-LABEL = "Pass the name of the labels to the loop, or their place in a tuple: Loop(label=name)"
 
 
 @checked

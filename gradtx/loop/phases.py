@@ -13,8 +13,9 @@ import jax.numpy as jnp
 
 from gradtx.loop.dispatch import choose
 from gradtx.loop.loop import Loop
+from gradtx.loop.measured import empty_metrics
 from gradtx.loop.rule import close_level, goes_on, open_level
-from gradtx.loop.state import TrainState, context_of, empty_metrics, with_changes
+from gradtx.loop.state import TrainState, context_of, with_changes
 
 
 class Level(IntEnum):
@@ -66,9 +67,8 @@ def open_fit(loop: Loop, state: TrainState) -> TrainState:
         state: one outside any fit.
     """
     zero = jnp.zeros((), jnp.int32)
-    state = state.replace(
-        epoch=zero, batch=zero, requested=zero, level=zero, metrics=empty_metrics(loop.metrics)
-    )
+    metrics = empty_metrics(loop.metrics, loop.train_metrics)
+    state = state.replace(epoch=zero, batch=zero, requested=zero, level=zero, metrics=metrics)
     return _open(loop, Level.FIT, state, True)
 
 
@@ -81,7 +81,8 @@ def open_epoch(loop: Loop, state: TrainState) -> TrainState:
     """
     running = goes_on(loop, state.requested, "fit")
     old = state.metrics
-    fresh = replace(empty_metrics(loop.metrics), average=old.average, count=old.count)
+    fresh = empty_metrics(loop.metrics, loop.train_metrics)
+    fresh = replace(fresh, average=old.average, count=old.count)
     state = state.replace(
         batch=choose(running, jnp.zeros_like(state.batch), state.batch),
         metrics=choose(running, fresh, old),

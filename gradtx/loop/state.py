@@ -1,7 +1,6 @@
 """What the loop carries, and what an event sees of it."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -9,11 +8,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-PyTree = Any
+from gradtx.core.tree import PyTree
+from gradtx.loop.metric import Running
 
 SMOOTHING = 0.98
 # The figures of the epoch table that training has without validation.
 OF_TRAINING = ("train_loss", "train_loss_mean")
+TRAIN = "train_"  # with what the name of every such column begins
 # What an event sees of a state, and what of it a hook may change.
 SEEN = ("step", "epoch", "requested", "params", "model_state", "opt_state", "metrics")
 CHANGEABLE = ("requested", "params", "model_state", "opt_state", "metrics")
@@ -75,46 +76,66 @@ class Metrics:
 
         smooth loss = average / (1 - 0.98^count)        average' = 0.98 average + 0.02 loss
         mean of the epoch's losses = train_sum / train_weight
-        mean of a metric = sum of weight value / sum of weight
+        value of a metric = compute(state)              state' = update(state, pred, batch, weight)
 
     The smooth training loss runs over the whole fit, as fastai's; the other figures start anew in
-    every epoch. A loss counts if its batch got as far as before_backward, and weighs more than 0.
+    every epoch. A loss counts if its batch got as far as before_backward, and weighs more than 0;
+    the metrics of the training are those of the same batches.
 
     Args:
         average: float32[], of the training losses.
         count: int32[], how many losses are in it.
-        sums: float32[] by name, of weight times value over the examples of the validation.
-        weight: float32[], the sum of these weights.
+        states: of the validation's loss and metrics, by name.
+        weight: float32[], the sum of the weights of the validation's examples.
         train_sum: float32[], of weight times loss over the training batches of this epoch.
         train_weight: float32[], the sum of these weights.
+        train_states: of the training's metrics, by name.
     """
 
     average: jax.Array
     count: jax.Array
-    sums: dict[str, jax.Array]
+    states: dict[str, Running]
     weight: jax.Array
     train_sum: jax.Array = field(default_factory=_zero)
     train_weight: jax.Array = field(default_factory=_zero)
+    train_states: dict[str, Running] = field(default_factory=dict)
+
+    @property
+    def smooth(self) -> jax.Array:
+        """The smooth training loss; 0 before the first."""
+        # As 1 - 0.98^count in float32 it would lose digits while the count is small.
+        share = -jnp.expm1(self.count.astype(jnp.float32) * math.log(SMOOTHING))
+        return self.average / jnp.where(self.count > 0, share, 1.0)
 
     @property
     def figures(self) -> dict[str, jax.Array]:
         """All of them as an epoch table names them; 0 where there is none, as `known` says."""
-        mean = lambda total, weight: total / jnp.where(weight > 0, weight, 1.0)
-        # As 1 - 0.98^count in float32 it would lose digits while the count is small.
-        share = -jnp.expm1(self.count.astype(jnp.float32) * math.log(SMOOTHING))
-        valid = {_column(name): mean(total, self.weight) for name, total in self.sums.items()}
-        return {
-            "train_loss": self.average / jnp.where(self.count > 0, share, 1.0),
-            **valid,
-            "train_loss_mean": mean(self.train_sum, self.train_weight),
+        train_mean = self.train_sum / jnp.where(self.train_weight > 0, self.train_weight, 1.0)
+        own = {"train_loss": self.smooth, "train_loss_mean": train_mean}
+        return own | {
+            name: jnp.where(weight > 0, running.value, 0)
+            for name, (running, weight) in self._gathered.items()
         }
 
     @property
     def known(self) -> dict[str, jax.Array]:
-        """bool[] for each of the figures: whether it has a value."""
-        valid = {_column(name): self.weight > 0 for name in self.sums}
-        train = {"train_loss": self.count > 0, "train_loss_mean": self.train_weight > 0}
-        return {**valid, **train}
+        """bool[...] for each of the figures, of its shape: whether it has a value."""
+        own = {"train_loss": self.count > 0, "train_loss_mean": self.train_weight > 0}
+        shapes, gathered = self.shapes, self._gathered
+        return own | {k: jnp.broadcast_to(w > 0, shapes[k]) for k, (_, w) in gathered.items()}
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each of the figures: () of a number."""
+        found = jax.eval_shape(lambda metrics: metrics.figures, self)
+        names = ("train_loss", *self._gathered, "train_loss_mean")
+        return {name: found[name].shape for name in names}
+
+    @property
+    def _gathered(self) -> dict[str, tuple[Running, jax.Array]]:
+        """What is gathered for each column, and the sum of the weights that it is of."""
+        train = {train_column(k): (x, self.train_weight) for k, x in self.train_states.items()}
+        return {_column(k): (x, self.weight) for k, x in self.states.items()} | train
 
     @property
     def row(self) -> dict[str, jax.Array]:
@@ -125,23 +146,35 @@ class Metrics:
     @property
     def train_loss(self) -> jax.Array:
         """The smooth training loss; NaN before the first."""
-        return self.row["train_loss"]
+        return jnp.where(self.count > 0, self.smooth, jnp.nan)
 
     @property
     def valid(self) -> dict[str, jax.Array]:
-        """The means of this epoch's validation; NaN where there was none."""
+        """What this epoch's validation has come to; NaN where there was none."""
         row = self.row
-        return {name: row[_column(name)] for name in self.sums}
+        return {name: row[_column(name)] for name in self.states}
 
 
 def _column(name: str) -> str:
     return "valid_loss" if name == "loss" else name
 
 
-def empty_metrics(names: Mapping[str, Any]) -> Metrics:
-    """`Metrics` before any batch, for the loss and the metrics of these names."""
-    sums = {name: _zero() for name in ("loss", *names)}
-    return Metrics(_zero(), jnp.zeros((), jnp.int32), sums, _zero())
+def train_column(name: str) -> str:
+    """What the epoch table calls a metric of the training.
+
+    Args:
+        name: as the loop calls it.
+    """
+    return f"{TRAIN}{name}"
+
+
+def is_of_training(column: str) -> bool:
+    """Whether a column of the epoch table needs no validation.
+
+    Args:
+        column: its name.
+    """
+    return column.startswith(TRAIN)
 
 
 @partial(

@@ -21,6 +21,7 @@ from gradtx.loop.calls import call_apply, call_loss, call_metrics, call_update
 from gradtx.loop.dispatch import HookStates, choose, dispatch
 from gradtx.loop.hook_logs import hook_logs
 from gradtx.loop.loop import Loop
+from gradtx.loop.metric import add_values, no_mean
 from gradtx.loop.prepared import prepared
 from gradtx.loop.rule import (
     Part,
@@ -41,6 +42,7 @@ from gradtx.loop.state import (
     with_changes,
 )
 from gradtx.loop.weights import (
+    as_weights,
     check_values,
     total_weight,
     weight_of,
@@ -54,14 +56,23 @@ def _mean_loss(loop: Loop, context: StepContext) -> StepContext:
 
     loss = sum(weight losses) / sum(weight)        weight = 1 where the batch has none
     """
-    losses, count = call_loss(loop, context), _count(loop, context.batch)
-    check_values("`loss`", losses, count, context.batch)
+    losses, counts, weight = _losses(loop, context)
     losses = losses.astype(compute_dtype(losses))
-    weight = weight_of(context.batch, len(losses))
-    total = total_weight(weight, len(losses))
+    total = add_values(no_mean(), losses, counts, weight).weight
     safe = jnp.where(total > 0, total, 1).astype(losses.dtype)
     loss = weighted_sum(losses, weight) / safe
     return context.replace(loss=jax.lax.stop_gradient(loss), objective=loss, weight=total)
+
+
+def _losses(
+    loop: Loop, context: StepContext
+) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
+    """The losses of a batch, their counts if the loss says them, and the batch's weights."""
+    losses, counts = call_loss(loop, context)
+    count = _count(loop, context.batch)
+    for values in (losses,) if counts is None else (losses, counts):
+        check_values("`loss`", values, count, context.batch)
+    return losses, counts, weight_of(context.batch, len(losses))
 
 
 def _count(loop: Loop, batch: Any) -> int | None:
@@ -88,7 +99,8 @@ def _backward(loop: Loop, states: HookStates, context: StepContext, active: Any)
         mine, seen = _forward(loop, states, context.replace(params=params), active)
         opened = goes_on(loop, seen.requested, "batch", active)
         counted = opened & (seen.weight > 0)
-        seen = seen.replace(metrics=choose(counted, _with_loss(seen), seen.metrics))
+        new = _with_train_metrics(loop, seen, _with_loss(seen))
+        seen = seen.replace(metrics=choose(counted, new, seen.metrics))
         mine, seen = open_level(loop, "backward", mine, seen, opened)
         return seen.objective, (mine, seen.replace(params=None), opened)
 
@@ -115,6 +127,17 @@ def _with_loss(context: StepContext) -> Metrics:
         train_sum=old.train_sum + context.weight * loss,
         train_weight=old.train_weight + context.weight,
     )
+
+
+def _with_train_metrics(loop: Loop, context: StepContext, metrics: Metrics) -> Metrics:
+    """The running figures with the training's metrics of this batch."""
+    if not loop.train_metrics:
+        return metrics
+    fixed = context.replace(pred=jax.lax.stop_gradient(context.pred))
+    losses, *_ = jax.eval_shape(lambda: _losses(loop, context))
+    weight = as_weights(weight_of(context.batch), len(losses))
+    states = call_metrics(loop, "train_metrics", metrics.train_states, fixed, weight)
+    return replace(metrics, train_states=states)
 
 
 def _step(begun: tuple[HookStates, StepContext, Any]) -> Part:
@@ -146,16 +169,14 @@ def _update(again: Again, loop: Loop, states: HookStates, before: StepContext, a
 
 
 def _measure(loop: Loop, states: HookStates, context: StepContext, active: Any):
-    """Add the loss and the metrics of a validation batch to the sums."""
-    values = {"loss": call_loss(loop, context), **call_metrics(loop, context)}
-    count = len(values["loss"])
-    for name, value in values.items():
-        check_values(f"`metrics[{name!r}]`", value, count)
-    weight = weight_of(context.batch, count)
-    sums = {k: weighted_sum(value.astype(jnp.float32), weight) for k, value in values.items()}
+    """Add the loss and the metrics of a validation batch to the running ones."""
+    losses, counts, weight = _losses(loop, context)
     old = context.metrics
-    sums = {name: old.sums[name] + value for name, value in sums.items()}
-    new = replace(old, sums=sums, weight=old.weight + context.weight)
+    mean = add_values(old.states["loss"].state, losses, counts, weight)
+    new = {"loss": replace(old.states["loss"], state=mean)}
+    new |= call_metrics(loop, "metrics", old.states, context, as_weights(weight, len(losses)))
+    total = old.weight + total_weight(weight, len(losses))
+    new = replace(old, states=new, weight=total)
     return states, context.replace(metrics=choose(active, new, old))
 
 
@@ -210,10 +231,10 @@ def train_step(loop: Loop, state: TrainState, batch: Any) -> tuple[TrainState, d
     new = with_changes(state, states, context)
     new = new.replace(step=state.step + one, batch=state.batch + one)
     counted = new.metrics.count > state.metrics.count
-    known = {"loss": counted, "train_loss": new.metrics.known["train_loss"]}
+    known = {"loss": counted, "train_loss": new.metrics.count > 0}
     log = {
         "loss": jnp.where(counted, loss, 0),
-        "train_loss": new.metrics.figures["train_loss"],
+        "train_loss": new.metrics.smooth,
         "requested": new.requested,
         "alive": jnp.asarray(active),
         "known": known,
@@ -223,9 +244,9 @@ def train_step(loop: Loop, state: TrainState, batch: Any) -> tuple[TrainState, d
 
 @checked
 def eval_step(loop: Loop, state: TrainState, batch: Any) -> TrainState:
-    """One validation batch: adds weighted sums of the loss and of the metrics to the state.
+    """One validation batch: adds it to the loss and the metrics of the validation.
 
-        sums' = sums + sum(weight values)        weight' = weight + sum(weight)
+        state_m' = update_m(state_m, pred, batch, weight)        for each metric m, and the loss
 
     Args:
         loop: what is trained.

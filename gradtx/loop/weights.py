@@ -85,6 +85,16 @@ def total_weight(weight: jax.Array | None, count: int) -> jax.Array:
     return jnp.sum(weight.astype(jnp.float32))
 
 
+def as_weights(weight: jax.Array | None, count: int) -> jax.Array:
+    """float32[count]: what each example counts for; 1 without weights.
+
+    Args:
+        weight: as `weight_of` returns it.
+        count: the number of examples.
+    """
+    return jnp.ones(count, jnp.float32) if weight is None else weight.astype(jnp.float32)
+
+
 def weighted_sum(values: jax.Array, weight: jax.Array | None) -> jax.Array:
     """The weighted sum of a value for each example; one of weight 0 counts for nothing.
 

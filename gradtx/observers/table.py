@@ -26,7 +26,7 @@ def table(*, file: TextIO | None = None) -> Observer:
     `train_loss` is a running average over the whole fit, as in fastai: at first it lies behind the
     epoch's mean, `train_loss_mean`, which the history and metrics.jsonl have beside it. A line at
     the foot says so. A dash stands where an epoch has no value: no validation, or one that was cut
-    short. A resumed fit shows the epochs before it too.
+    short. A metric that is an array has no column. A resumed fit shows the epochs before it too.
 
     Args:
         file: where to write; by default what is the standard output when a line is printed.
@@ -66,7 +66,8 @@ class Lines:
 
     def of(self, row: Mapping[str, float]) -> list[str]:
         """What to print at the end of an epoch."""
-        shown = {name: value for name, value in row.items() if name != MEAN}
+        is_shown = lambda name: name != MEAN and not isinstance(row[name], list)
+        shown = {name: row[name] for name in row if is_shown(name)}
         shown |= {name: row.get(name, math.nan) for name in self.more}
         lines = [format_line(shown)]
         if not self.headed:

@@ -63,8 +63,9 @@ def overlay(runs: Mapping[str, Run]) -> dict[str, dict[str, Line]]:
 
 
 def metrics_of(history: History) -> list[str]:
-    """The names of the metrics in the epoch table."""
-    return [name for name in (history.rows[0] if history.rows else {}) if name not in OWN]
+    """The names of the metrics in the epoch table that are one number."""
+    row = history.rows[0] if history.rows else {}
+    return [name for name in row if name not in OWN and not isinstance(row[name], list)]
 
 
 def _steps(history: History, name: str) -> Line:

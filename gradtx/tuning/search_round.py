@@ -9,7 +9,7 @@ from jax.sharding import AxisType, Mesh, PartitionSpec
 
 from gradtx.kinds import checked
 from gradtx.loop import Loop, TrainState, compiled_epoch
-from gradtx.loop.state import OF_TRAINING
+from gradtx.loop.state import is_of_training
 from gradtx.tuning.lineage import ANEW, Lineage
 from gradtx.tuning.search import Next, Search
 from gradtx.tuning.search_state import SearchState
@@ -109,7 +109,7 @@ def check_round(search: Search, valid: Any, how: str, mesh: Mesh | None) -> None
     where, metric, n = search.watch.where, search.watch.metric, search.members
     if how not in ("map", "vmap"):
         raise ValueError(f'search_round: `how` must be "map" or "vmap"; got {how!r}. Choose one.')
-    if metric not in OF_TRAINING and valid is None:
+    if not is_of_training(metric) and valid is None:
         raise ValueError(
             f"{where}: the metric {metric!r} needs validation; got no `valid`. Pass it, or let"
             " `metric` be 'train_loss'."

@@ -1,5 +1,7 @@
 """Hooks that watch: bad numbers, the best epoch, averages, the recurrent state."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,7 @@ import gradtx
 from gradtx import hooks
 from gradtx.core.tree import all_finite
 from gradtx.loop import Metrics, Request, compiled_fit, fit, population, take, train_step, with_nan
+from gradtx.loop.metric import Mean
 from tests.loop import small
 
 BATCH = take(small.DATA, small.orders()[0, 0])
@@ -22,8 +25,10 @@ def call(hook, event, state, context):
 def epoch(state, loss, **fields):
     """A context at the end of an epoch with that validation loss."""
     one = jnp.ones((), jnp.float32)
-    sums = {"loss": jnp.float32(loss), "error": one}
-    metrics = Metrics(one, jnp.int32(1), sums, one)
+    metrics = state.metrics
+    of = lambda name, value: replace(metrics.states[name], state=Mean(value, one))
+    states = {"loss": of("loss", jnp.float32(loss)), "error": of("error", one)}
+    metrics = Metrics(one, jnp.int32(1), states, one)
     return small.context(state, training=False, metrics=metrics, **fields)
 
 
