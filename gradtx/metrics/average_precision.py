@@ -24,10 +24,11 @@ def average_precision(
         value = sum_i (p_i / sum p) P_i / (P_i + N_i)        P_i = sum_(j>=i) p_j, N_i likewise
 
     with p_i and n_i as for `roc_auc`, and the same bins. Examples in one bin count as if their
-    scores were the same, so the exact value is between
+    scores were the same. So the exact value is between what it is if all positive ones of a bin had
+    greater scores than the others, and what it is if all had smaller ones, a little at a time:
 
-        sum_i (p_i / sum p) (P_i - p_i) / (P_i - p_i + N_i)   and   sum_i (p_i / sum p) P_i / (P_i +
-        N_i - n_i)
+        least = sum_i (p_i - N_i log(1 + p_i / (P_i - p_i + N_i))) / sum p
+        most = sum_i (p_i / sum p) P_i / (P_i + N_i - n_i)
 
     and `bound=True` gives how far the value is from the farther one.
 
@@ -65,7 +66,8 @@ def _bound(positive: jax.Array, negative: jax.Array) -> jax.Array:
     hits, misses = _from_above(positive), _from_above(negative)
     share = ratio(positive, positive.sum(), 0.0)
     before = jnp.clip(hits - positive, 0)
-    least = jnp.sum(share * ratio(before, before + misses, 0.0))
+    lost = misses * jnp.log1p(ratio(positive, before + misses, 0.0))
+    least = jnp.sum(ratio(positive - lost, positive.sum(), 0.0))
     most = jnp.sum(share * ratio(hits, hits + jnp.clip(misses - negative, 0), 0.0))
     value = jnp.sum(share * ratio(hits, hits + misses, 0.0))
     return known(positive, negative, jnp.maximum(value - least, most - value))

@@ -86,18 +86,18 @@ def _add(
             " there are."
         )
     both = jnp.stack([pred, target]).reshape(2, len(pred), -1)
-    w = weight[:, None]
-    both = jnp.where(w != 0, both, 0)  # what weighs nothing may be NaN
+    w, each = weight[:, None], weight[None, :, None]
+    both = jnp.where(each != 0, both, 0)  # what weighs nothing may be NaN
     here = jnp.sum(weight)
     total = state.weight + here
-    means = ratio(jnp.sum(w * both, axis=1), here, 0.0)
+    means = ratio(jnp.sum(each * both, axis=1), here, 0.0)
     away = both - means[:, None]
     step = means - state.means
     between = ratio(state.weight * here, total, 0.0)
     return Moments(
         total,
         state.means + step * ratio(here, total, 0.0),
-        state.squares + jnp.sum(w * jnp.square(away), axis=1) + between * jnp.square(step),
+        state.squares + jnp.sum(each * jnp.square(away), axis=1) + between * jnp.square(step),
         state.products + jnp.sum(w * away[0] * away[1], axis=0) + between * step[0] * step[1],
         state.errors + jnp.sum(w * jnp.square(both[0] - both[1]), axis=0),
     )

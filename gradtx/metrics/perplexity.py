@@ -45,9 +45,9 @@ def _add(ignore: int | None, state: Mean, pred: Any, target: Any, weight: jax.Ar
     whole = jnp.issubdtype(target.dtype, jnp.integer)
     if not whole or pred.ndim < 2 or pred.shape[:-1] != target.shape:
         raise ValueError(
-            f"perplexity: `pred` must be float[B, ..., C] and the label int[B, ...]; got"
-            f" {pred.dtype}{list(pred.shape)} and {target.dtype}{list(target.shape)}. Select what the model"
-            " predicts with `.at(...)`."
+            "perplexity: `pred` must be float[B, ..., C] and the label int[B, ...]; got"
+            f" {pred.dtype}{list(pred.shape)} and {target.dtype}{list(target.shape)}. Select what"
+            " the model predicts with `.at(...)`."
         )
     known = (target >= 0) & (target < pred.shape[-1])
     log_p = jax.nn.log_softmax(pred.astype(jnp.float32))

@@ -79,7 +79,7 @@ def _add(
         if classes == 2:
             scores, marks = scores[..., None], actual[..., None] == 1
         else:
-            marks = actual[..., None] == jnp.arange(classes)
+            marks = jax.nn.one_hot(actual, classes, dtype=bool)
     count, bins = state.positive.shape
     weight = spread(weight, known)
     idle = weight == 0
@@ -97,8 +97,9 @@ def _log_odds(pred: jax.Array, classes: int) -> jax.Array:
     """log p / (1 - p) of each class under the softmax; of two classes of the second alone."""
     if classes == 2:
         return pred[..., 1] - pred[..., 0] if pred.ndim > 1 and pred.shape[-1] == 2 else pred
-    others = jnp.where(jnp.eye(classes, dtype=bool), -jnp.inf, pred[..., None, :])
-    return pred - jax.nn.logsumexp(others, axis=-1)
+    without = lambda c: jax.nn.logsumexp(pred, axis=-1, where=jnp.arange(classes) != c)
+    others = jax.vmap(without, out_axes=-1)(jnp.arange(classes))
+    return pred - others
 
 
 def _bin(scores: jax.Array, bins: int) -> jax.Array:

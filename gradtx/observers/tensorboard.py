@@ -24,10 +24,10 @@ def tensorboard(log_dir: str | Path) -> Observer:
     """Write the metrics of every step and epoch for `tensorboard --logdir LOG_DIR`.
 
     The scalars are `step/loss`, `step/learning_rate` and so on, `epoch/valid_loss` and so on; a
-    hyperparameter with groups is `step/learning_rate/GROUP`, a number of an array `step/NAME/0`.
-    All are drawn over the number of steps done. Every fit writes a file of its own; one that begins
-    at step n hides what an earlier one had written from there on. Values that are not finite are
-    written as they are, in float32.
+    hyperparameter with groups is `step/learning_rate/GROUP`, a number of an array `step/NAME/0`. A
+    matrix of an epoch, such as a confusion matrix, is left out. All are drawn over the number of
+    steps done. Every fit writes a file of its own; one that begins at step n hides what an earlier
+    one had written from there on. Values that are not finite are written as they are, in float32.
 
     Events are written about once a second and at the end of each epoch. While the file can't be
     written, as on a full disk, they are kept and tried again.
@@ -65,7 +65,9 @@ def tensorboard(log_dir: str | Path) -> Observer:
             file.try_to_write(steps())
 
     def after_epoch(report: Report) -> None:
-        epoch = _scalars("epoch", report.row or {}, report.step)
+        is_matrix = lambda x: isinstance(x, list) and any(isinstance(row, list) for row in x)
+        row = {name: x for name, x in (report.row or {}).items() if not is_matrix(x)}
+        epoch = _scalars("epoch", row, report.step)
         file.try_to_write([*steps(), epoch])
 
     return Observer(

@@ -32,8 +32,8 @@ def write_sweep(
 ) -> tuple[str, int | None]:
     """Write sweep.json and sweep.png, and return the table and the index of the best copy.
 
-    The JSON file has a list for each column, null where a figure is not finite, that index, and how
-    many epochs are done.
+    Metrics that are arrays are left out. The JSON file has a list for each column, null where a
+    figure is not finite, that index, and how many epochs are done.
 
     Args:
         result: what `sweep` has returned.
@@ -42,7 +42,7 @@ def write_sweep(
         out: the directory, which must be there.
         ended: whether no epoch is still to come; the plot waits for that.
     """
-    figures = result.last
+    figures = {column: x for column, x in result.last.items() if x.ndim == 1}
     losses = ["train_loss", "valid_loss"]
     order = losses + sorted(figures.keys() - set(losses))
     columns = {name: values} | {column: figures[column] for column in order}
