@@ -19,9 +19,7 @@ def draw(seed):
     """Scores that know something of the labels, some weights of 0, and a rare class."""
     rng = np.random.default_rng(seed)
     share = [0.6, 0.3, 0.08, 0.02]
-    label = rng.choice(sk = pytest.importorskip("sklearn.metrics", reason="scikit-learn is in the extra `test`")
-
-CLASSES, COUNT, p=share).astype(np.int32)
+    label = rng.choice(CLASSES, COUNT, p=share).astype(np.int32)
     logits = 2 * rng.standard_normal((COUNT, CLASSES)) + 2 * np.eye(CLASSES)[label]
     marks = rng.random((COUNT, CLASSES)) < 0.3
     target = 300 + 5 * rng.standard_normal(COUNT)  # far from 0, where sums of squares lose digits
