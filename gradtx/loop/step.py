@@ -134,8 +134,8 @@ def _with_train_metrics(loop: Loop, context: StepContext, metrics: Metrics) -> M
     if not loop.train_metrics:
         return metrics
     fixed = context.replace(pred=jax.lax.stop_gradient(context.pred))
-    losses, *_ = jax.eval_shape(lambda: _losses(loop, context))
-    weight = as_weights(weight_of(context.batch), len(losses))
+    count = jax.eval_shape(lambda: _losses(loop, context)[0]).shape[0]
+    weight = as_weights(weight_of(context.batch), count)
     states = call_metrics(loop, "train_metrics", metrics.train_states, fixed, weight)
     return replace(metrics, train_states=states)
 
