@@ -1,5 +1,6 @@
 """The training loop: pure functions over one state, hooks at its events, three drivers."""
 
+from gradtx.loop.batch_stats import reestimate_batch_stats
 from gradtx.loop.compiled import compiled_epoch, compiled_fit, epoch_order, population
 from gradtx.loop.equinox import from_equinox
 from gradtx.loop.events import EVENTS, Request
@@ -45,6 +46,7 @@ __all__ = [
     "never",
     "nnx_module",
     "population",
+    "reestimate_batch_stats",
     "take",
     "train_step",
     "with_nan",
