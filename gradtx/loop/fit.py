@@ -94,11 +94,12 @@ def fit(
     first = _check_beginning(run, loop, state, at, train, valid, epochs, observers)
     told = Told(tuple(observers), epochs)
     execution = Execution(run, loop, steps_per_execution)
-    try:
-        state, at = _run(execution, state, at, train, valid, history, told, first)
-    finally:
-        close(first)
-    told.of("after_fit", state, at, history=history)
+    with told.of_errors():
+        try:
+            state, at = _run(execution, state, at, train, valid, history, told, first)
+        finally:
+            close(first)
+        told.of("after_fit", state, at, history=history)
     return state, history
 
 

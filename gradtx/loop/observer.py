@@ -79,6 +79,7 @@ class Observer:
         reads: step -> whether after_batch reads the state when `step` steps are done, over all
             fits; asked once for each step, in order, some steps before. By default at every step.
         name: what messages call it; by default its functions are named.
+        raised: is called with the error when a fit does not come to its end, as at Ctrl-C.
 
     Raises:
         TypeError: if one of these is something else.
@@ -90,6 +91,7 @@ class Observer:
     watches: str | None = None
     reads: Callable[[int], bool] = _every
     name: str = ""
+    raised: Callable[[BaseException], None] = lambda error: None
 
     def __post_init__(self) -> None:
         for event in self.on:

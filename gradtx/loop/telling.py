@@ -1,6 +1,7 @@
 """Telling the observers of a fit what has happened."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -57,6 +58,16 @@ class Told:
         for observer in self.observers:
             if event in observer.on:
                 observer.on[event](report)
+
+    @contextmanager
+    def of_errors(self) -> Iterator[None]:
+        """Tell of what ends the fit inside."""
+        try:
+            yield
+        except BaseException as error:
+            for observer in self.observers:
+                observer.raised(error)
+            raise
 
     @cached_property
     def of_each_step(self) -> list[Observer]:

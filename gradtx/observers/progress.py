@@ -92,6 +92,7 @@ def progress(
         },
         reads=never,
         name="progress",
+        raised=lambda error: display.close(),
     )
 
 

@@ -47,18 +47,20 @@ def map_values(f: Callable[[Any], Any], values: Any) -> Any:
     return f(values)
 
 
-def flat(prefix: str, values: Any) -> Iterator[tuple[str, Any]]:
+def flat(prefix: str, values: Any, *, lists: bool = True) -> Iterator[tuple[str, Any]]:
     """Each number of nested dicts and lists, with its name: `learning_rate/GROUP`, `counts/0`.
+
+    With `lists=False` a list stays one value.
 
     >>> dict(flat("step", {"rate": {"body": 0.5}, "counts": [3, 4]}))
     {'step/rate/body': 0.5, 'step/counts/0': 3, 'step/counts/1': 4}
     """
     if isinstance(values, Mapping):
         inner = values.items()
-    elif isinstance(values, list):
+    elif lists and isinstance(values, list):
         inner = enumerate(values)
     else:
         yield prefix, values
         return
     for name, value in inner:
-        yield from flat(f"{prefix}/{name}" if prefix else str(name), value)
+        yield from flat(f"{prefix}/{name}", value, lists=lists)
