@@ -35,7 +35,7 @@ class Parser(argparse.ArgumentParser):
     """
 
     def error(self, message: str) -> NoReturn:
-        """End the process with status 2; an option that there is not is told its nearest.
+        """End the process with status 2; a name that there is not is told its nearest.
 
         Args:
             message: what is wrong, without a full stop.
@@ -44,6 +44,9 @@ class Parser(argparse.ArgumentParser):
         known = [word for word in self._option_string_actions if word.startswith("--")]
         if message.startswith("unrecognized") and given:
             near = difflib.get_close_matches(given[0], known, n=1)
+            message += f": did you mean {near[0]}?" if near else ""
+        if chosen := re.search(r"invalid choice: '(.*)' \(choose from (.*)\)$", message):
+            near = difflib.get_close_matches(chosen[1], re.findall(r"[\w-]+", chosen[2]), n=1)
             message += f": did you mean {near[0]}?" if near else ""
         stop = "" if message.endswith("?") else "."
         self.exit(2, f"error: {self.prog}: {message}{stop} See --help.\n")
@@ -269,6 +272,8 @@ def words_of(options: Any, *, without: Collection[str] = ()) -> list[str]:
             continue
         if isinstance(value, bool):
             found.append(flag(name) if value else flag(name).replace("--", "--no-", 1))
+        elif isinstance(value, tuple):
+            found += [flag(name), *map(str, value)]
         elif str(value).startswith("-"):
             found.append(f"{flag(name)}={value}")
         else:

@@ -1,18 +1,13 @@
 """Taking records to a logger in a thread of its own, so that no failure there ends a training."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from threading import Condition, Thread
-from typing import TYPE_CHECKING
 
+from gradtx.observers.logger import End, Logger, Opening, Record
 from gradtx.output import counted
 from gradtx.sealed import write_json
-
-if TYPE_CHECKING:
-    from gradtx.observers.logger import End, Logger, Opening, Record
 
 PATIENCE = 30.0  # seconds that a fit waits for a logger when it begins, saves or ends
 MOST = 100_000  # records that wait for a logger; of more the oldest are lost
@@ -148,20 +143,18 @@ class Courier:
         write_json(self.path, self.note)
 
     def _failed(self, error: BaseException) -> None:
-        """Say it once, and wait; after the last try, at the end of the fit, give up."""
+        """Say it once, and wait; at the end of the fit try once more, and give up."""
         with self.changed:
             self.is_open = False
             self.tries += 1
             if self.tries == 1:
                 said = " ".join(str(error).split())[:300].rstrip(".")
-                left = (
-                    "it is left as it is" if self.how else "what it lacks is kept and tried again"
-                )
+                kind = f"{type(error).__name__}: {said}" if said else type(error).__name__
                 self.words.append(
-                    f"Warning: {self.name} can't log ({type(error).__name__}: {said}); the training"
-                    f" goes on, and {left}."
+                    f"Warning: {self.name} can't log ({kind}); the training"
+                    " goes on, and what it lacks is tried again."
                 )
-            self.is_done = self.how is not None
+            self.is_done = self.how is not None and self.tries > 1
             self.changed.notify_all()
             pause = min(2.0 ** (self.tries - 1), SLOWEST)
             self.changed.wait_for(lambda: self.how is not None, pause)

@@ -10,7 +10,8 @@ from typing import Any
 from gradtx.files import Appending, write_atomically
 from gradtx.kinds import checked
 from gradtx.loop import Loop, Observer
-from gradtx.observers.logger import End, Opening, Record, observed, say_on_stderr
+from gradtx.observers.logged import observed, say_on_stderr
+from gradtx.observers.logger import End, Opening, Record
 from gradtx.observers.step_logs import flat
 
 FIRST = ("step", "epoch")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gradtx.loop import HISTOGRAM_EDGES
+from gradtx.loop.histogram import HISTOGRAM_EDGES
 
 NAME = "health/histogram/"
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from gradtx.kinds import checked
 from gradtx.loop import Loop, Observer
-from gradtx.observers.logger import End, Opening, Record, observed, package, say_on_stderr
+from gradtx.observers.logged import observed, package, say_on_stderr
+from gradtx.observers.logger import End, Opening, Record
 from gradtx.observers.step_logs import flat
 
 MOST = 1000  # metrics that MLflow takes in one request

@@ -7,7 +7,8 @@ from uuid import uuid4
 
 from gradtx.kinds import checked
 from gradtx.loop import Loop, Observer
-from gradtx.observers.logger import End, Opening, Record, observed, package, say_on_stderr
+from gradtx.observers.logged import observed, package, say_on_stderr
+from gradtx.observers.logger import End, Opening, Record
 
 
 @checked

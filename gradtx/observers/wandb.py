@@ -1,14 +1,18 @@
 """Metrics for Weights & Biases."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from gradtx.kinds import checked
 from gradtx.loop import Loop, Observer
 from gradtx.observers.histogram import edges_of
-from gradtx.observers.logger import End, Opening, Record, observed, package, say_on_stderr
+from gradtx.observers.logged import observed, package, say_on_stderr
+from gradtx.observers.logger import End, Opening, Record
 
 EXIT = {"finished": 0, "failed": 1, "interrupted": 255}
 
@@ -59,7 +63,9 @@ class _Wandb:
         self.client, self.init = client, dict(init)
 
     def open(self, opening: Opening) -> dict[str, Any]:
-        note = opening.note or {"id": self.client.util.generate_id()}
+        note = opening.note or {"id": uuid4().hex[:8]}
+        while int(time.time()) <= note.get("opened", 0):  # W&B names files by the second
+            time.sleep(0.05)
         arguments = {
             "project": os.environ.get("WANDB_PROJECT", "gradtx"),
             "name": opening.directory.resolve().name,
@@ -72,17 +78,30 @@ class _Wandb:
             "settings": self.client.Settings(console="off", quiet=True),
         }
         opening.directory.mkdir(parents=True, exist_ok=True)
-        self.run = self.client.init(**(arguments | self.init))
-        self.run.define_metric("step", hidden=True)
-        self.run.define_metric("*", step_metric="step")
-        return note
+        with self._service():
+            self.run = self.client.init(**(arguments | self.init))
+            self.run.define_metric("step", hidden=True)
+            self.run.define_metric("*", step_metric="step")
+        return {**note, "opened": int(time.time())}
+
+    @contextmanager
+    def _service(self) -> Iterator[None]:
+        """Let go of W&B's own process if that is gone: the next `init` then starts another."""
+        try:
+            yield
+        except Exception as error:
+            if not isinstance(error, TypeError | ValueError | self.client.Error):
+                with suppress(Exception):
+                    self.client.teardown()
+            raise
 
     def log(self, records: Sequence[Record]) -> None:
         for record in records:
             values = {name: self._value(name, value) for name, value in record.values.items()}
-            # W&B drops what is before its own step.
-            own = max(record.step, int(self.run.step))
-            self.run.log({**values, "step": record.step}, step=own)
+            with self._service():
+                # W&B drops what is before its own step.
+                own = max(record.step, int(self.run.step))
+                self.run.log({**values, "step": record.step}, step=own)
 
     def _value(self, name: str, value: Any) -> Any:
         edges = edges_of(name, value)
@@ -90,5 +109,6 @@ class _Wandb:
 
     def close(self, end: End) -> None:
         faults = {f"faults/{kind}": count for kind, count in end.faults.items()}
-        self.run.summary.update({"status": end.status, "reason": end.reason, **faults})
-        self.run.finish(exit_code=EXIT[end.status])
+        with self._service():
+            self.run.summary.update({"status": end.status, "reason": end.reason, **faults})
+            self.run.finish(exit_code=EXIT[end.status])

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from gradtx.config import check_ranges, command, flag, option
+from gradtx.observers.loggers import Name
 from gradtx.parallel.mesh import parse_mesh
 from gradtx.parallel.processes import check_processes
 from gradtx.tuning.sweep import parse_spread
@@ -16,6 +17,7 @@ SEARCHING = (
     "steps_per_execution",
     "log_gradient_norm",
     "profile",
+    "log",
 )  # what searches ignore
 
 
@@ -25,7 +27,7 @@ GROUPS = {
         "%(prog)s --out runs/first --epochs 5; then %(prog)s --resume runs/first",
         (
             *("epochs", "batch_size", "seed", "precision", "nonfinite", "log_gradient_norm"),
-            *("deterministic", "profile", "save_every", "limit_batches", "out", "config"),
+            *("deterministic", "profile", "log", "save_every", "limit_batches", "out", "config"),
             *("resume", "params_only"),
         ),
     ),
@@ -56,6 +58,7 @@ class RunOptions:
         log_gradient_norm: whether every step's log has the gradient's norm.
         deterministic: whether a GPU must give the same bits in each run, which costs time.
         profile: how many steps to trace by `jax.profiler`; None: none.
+        log: the names of loggers beside metrics.jsonl and event files, which are always written.
         find_lr: a search for a learning rate instead of a training.
         sweep: "NAME=LOW:HIGH:N": a training of N copies instead, with that hyperparameter spread.
         save_every: steps from one checkpoint to the next; None: one at the end of each epoch.
@@ -104,6 +107,11 @@ class RunOptions:
         least=1,
         below=2**15,
         resumable=False,
+        overridable=True,
+    )
+    log: tuple[Name, ...] | None = option(
+        None,
+        "log to these too, each by its own client: csv, mlflow, trackio, wandb",
         overridable=True,
     )
     find_lr: bool = option(False, "raise the learning rate step by step, plot the losses, and stop")

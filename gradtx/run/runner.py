@@ -9,6 +9,7 @@ from jax.sharding import Mesh
 from gradtx.checkpoint import entries, resume
 from gradtx.loop import History, Loop, TrainState
 from gradtx.observers import stop_on_signals
+from gradtx.observers.loggers import require
 from gradtx.parallel.processes import is_first, say
 from gradtx.run.devices import on_mesh
 from gradtx.run.directory import config_key, take_directory
@@ -76,9 +77,11 @@ class Runner:
             The history of the fit, from the first epoch on.
 
         Raises:
+            ValueError: before anything is written, if a logger's client can't be imported.
             RunFailed: if the losses did not stay finite; all is written, too.
             Interrupted: after a signal, when the checkpoint has been saved.
         """
+        _check_loggers(self.options)
         state, source, out = self._begin(loop, state, source)
         must_match = {"config": config_key(self.options), "data": source.fingerprint}
         arguments |= {"epochs": self.options.epochs, "donate": True}
@@ -153,6 +156,13 @@ class Runner:
         if is_first():
             self.written += describe_run(self.options, state, source, out, resuming=self.resuming)
         return state, source, out
+
+
+def _check_loggers(options: RunOptions) -> None:
+    try:
+        require(options.log or () if is_first() else ())
+    except ImportError as error:
+        raise ValueError(f"{options.PROG}: `--log` must name loggers that work; {error}") from error
 
 
 def _check_steps(options: RunOptions, source: BatchSource) -> None:

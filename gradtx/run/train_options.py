@@ -52,6 +52,7 @@ class TrainOptions(RunOptions):
         log_gradient_norm: see there.
         deterministic: see there.
         profile: see there.
+        log: see there.
         find_lr: see there.
         sweep: see there.
         save_every: see there.

@@ -2,7 +2,7 @@
 
 import errno
 import os
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from gradtx.data.errors import DataError
 from gradtx.files import as_path
 from gradtx.loop import Loop, Observer, Report, TrainState, train_step
 from gradtx.observers import checkpoint, jsonl, profile, progress, tensorboard
+from gradtx.observers.loggers import LOGGERS
 from gradtx.observers.peaks import ideal_time, peak_of
 from gradtx.output import counted
 from gradtx.parallel.mesh import place, shardings_of
@@ -109,23 +110,36 @@ def observers_for(
     ideal: float | None = None,
     **saving: Any,
 ) -> list[Any]:
-    """Progress, metrics and checkpoints; only the last is the business of all processes.
+    """Progress, metrics, loggers and checkpoints; only the last are the business of all processes.
 
     `steps` is the number of batches of an epoch, `ideal` the time of a step at the devices' peak if
     that is known; `saving` goes to `checkpoint`. What can't be written up to the end is noted in
     `missing`.
     """
     log = _noting(jsonl(out / "metrics.jsonl"), "metrics.jsonl", missing)
-    events = _noting(tensorboard(out / "tensorboard"), "tensorboard", missing)
+    told: Any = {"config": _hyperparameters(options), "loop": loop}
+    events = _noting(tensorboard(out / "tensorboard", **told), "tensorboard", missing)
+    names = [name for name in dict.fromkeys(options.log or ()) if name in LOGGERS]
+    more = [LOGGERS[name](out, say=say, **told) for name in names] if is_first() else []
     best = ("accuracy", "max") if "accuracy" in loop.metrics else ("valid_loss", "min")
     saving |= {"every": options.save_every, "best": best}
-    saves = checkpoint(out / "checkpoints", flush=[log, events] if is_first() else [], **saving)
+    saves = checkpoint(
+        out / "checkpoints", flush=[log, events, *more] if is_first() else [], **saving
+    )
     if not is_first():
         return [saves]
     shown = [progress(steps_per_epoch=steps, rate=options.rate, ideal=ideal)]
     if options.profile is not None:
         shown.append(profile(out / "profile", options.profile, say=say))
-    return [*shown, log, events, saves]
+    return [*shown, log, events, *more, saves]
+
+
+def _hyperparameters(options: RunOptions) -> dict[str, Any]:
+    """The options that a run has, as loggers take them."""
+    plain = lambda x: x if isinstance(x, bool | int | float | str) else str(x)
+    values = {field.name: getattr(options, field.name) for field in fields(options)}
+    values = {k: " ".join(x) if isinstance(x, tuple) else x for k, x in values.items()}
+    return {name: plain(value) for name, value in values.items() if value is not None}
 
 
 def _noting(observer: Observer, name: str, missing: list[str]) -> Observer:

@@ -1,0 +1,55 @@
+"""Counts of numbers in fixed bins that are spaced by their logarithm, on both sides of zero."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+LOWEST, HIGHEST = -27, 7  # powers of two: 7.5e-9 to 128
+# float64[70]: -2^7, -2^6, ..., -2^-27, 2^-27, ..., 2^7. They bound len(HISTOGRAM_EDGES) + 1 bins,
+# of which the first and the last have no outer bound, and the one in the middle holds zero.
+_MAGNITUDES = 2.0 ** np.arange(LOWEST, HIGHEST + 1)
+HISTOGRAM_EDGES = np.concatenate([-_MAGNITUDES[::-1], _MAGNITUDES])
+
+
+def histogram(x: Any) -> jax.Array:
+    """How many numbers are in each bin: int32[len(HISTOGRAM_EDGES) + 1].
+
+        counts[i] = sum(HISTOGRAM_EDGES[i - 1] <= x < HISTOGRAM_EDGES[i])
+
+    Bins double in width from one to the next away from zero, so one list of edges, the powers of
+    two from 2^-27 to 2^7 with both signs, serves gradients, parameters and updates of every model.
+    A NaN is in no bin. Of complex numbers the absolute values are counted.
+
+    >>> counts = histogram(jnp.array([-0.75, 0.0, 0.5, 1.0]))
+    >>> [(float(HISTOGRAM_EDGES[i - 1]), int(counts[i])) for i in np.flatnonzero(counts)]
+    [(-1.0, 1), (-7.450580596923828e-09, 1), (0.5, 1), (1.0, 1)]
+
+    Args:
+        x: any array of numbers.
+    """
+    x = jnp.abs(x) if jnp.iscomplexobj(x) else jnp.asarray(x)
+    x = x.astype(jnp.float32).ravel()
+    # The exponent is in the bits of a float32: no search, and no logarithm that rounds.
+    magnitude = jax.lax.bitcast_convert_type(x, jnp.int32) & jnp.int32(0x7FFFFFFF)
+    below = x < 0
+    # On the negative side a power of two is the upper bound of its bin, which it is not in.
+    exponent = ((magnitude - below.astype(jnp.int32)) >> 23) - 127
+    sides = HIGHEST - LOWEST + 1
+    place = jnp.clip(exponent - LOWEST + 1, 0, sides)
+    place = jnp.where(below, sides - place, sides + place)
+    bins = 2 * sides + 1
+    place = jnp.where(jnp.isnan(x), bins, place)
+    return jax.lax.platform_dependent(place, cpu=_scattered, default=_compared)
+
+
+def _scattered(place: jax.Array) -> jax.Array:
+    bins = len(HISTOGRAM_EDGES) + 1
+    return jnp.zeros(bins, jnp.int32).at[place].add(1, mode="drop")
+
+
+def _compared(place: jax.Array) -> jax.Array:
+    """Without the atomic additions that all go to the few bins that are full."""
+    each = jnp.arange(len(HISTOGRAM_EDGES) + 1, dtype=jnp.int32)
+    return jnp.sum(place[None, :] == each[:, None], axis=1, dtype=jnp.int32)
