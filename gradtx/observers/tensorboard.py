@@ -65,7 +65,8 @@ def tensorboard(
         file = Appending(new_path(folder))
         file.write(_opening(report.step + 1))
         if config is not None:
-            columns = [f"epoch/{name}" for name in report.state.metrics.figures]
+            shapes = report.state.metrics.shapes
+            columns = [f"epoch/{name}" for name, shape in shapes.items() if not shape]
             file.write(beginning(config, columns))
         running = True
 
