@@ -11,6 +11,8 @@ import html
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from gradtx.drawing.text import printed
+
 VOID = ("img", "meta")
 
 
@@ -33,15 +35,12 @@ def element(tag: str, /, *children: Any, **attributes: Any) -> Markup:
 
 
 def escape(child: Any) -> Markup:
-    """The markup of a child: itself, or its text, escaped.
+    """The markup of a child: itself, or its text, escaped; what cannot be seen too.
 
     Args:
         child: markup, or anything else.
     """
-    if isinstance(child, Markup):
-        return child
-    whole = str(child).encode("utf-8", "backslashreplace").decode()  # no half of a character
-    return Markup(html.escape(whole))
+    return child if isinstance(child, Markup) else Markup(html.escape(printed(child)))
 
 
 def table(header: Sequence[Any], rows: Iterable[Sequence[Any]], **attributes: Any) -> Markup:
@@ -52,15 +51,15 @@ def table(header: Sequence[Any], rows: Iterable[Sequence[Any]], **attributes: An
         rows: the cells of each row.
         attributes: of the table.
     """
-    head = element("tr", *(element("th", cell, scope="col") for cell in header))
+    head = element("tr", *(_cell(cell, "th", scope="col") for cell in header))
     body = [element("tr", *map(_cell, row)) for row in rows]
     parts = element("thead", head), element("tbody", *body)
     return element("div", element("table", *parts, **attributes), class_="wide")
 
 
-def _cell(value: Any) -> Markup:
+def _cell(value: Any, tag: str = "td", **attributes: Any) -> Markup:
     ready = isinstance(value, Markup) and value.startswith(("<td", "<th"))
-    return value if ready else element("td", value)
+    return value if ready else element(tag, value, **attributes)
 
 
 def image(data: bytes, *, kind: str, alt: str, **attributes: Any) -> Markup:

@@ -9,8 +9,20 @@ def plain(text: str) -> str:
     Args:
         text: the text.
     """
+    return printed(text).replace("$", r"\$")
+
+
+def printed(text: str) -> str:
+    r"""A text that one can see: what cannot be printed, or turns the letters around, is escaped.
+
+    >>> print(printed("two\nlines"))
+    two\nlines
+
+    Args:
+        text: the text.
+    """
     shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
-    return "".join(shown).replace("$", r"\$")
+    return "".join(shown)
 
 
 def short(text: str, most: int) -> str:

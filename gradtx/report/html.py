@@ -1,39 +1,96 @@
-"""The page: what it looks like, and its frame."""
+"""The frame of a page: its style and its scripts within it, and nothing from elsewhere."""
 
-from typing import Any
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
 
 from gradtx.drawing.markup import Markup, element
+from gradtx.report.colors import line_rules, variables
+from gradtx.report.sections.epochs import run_name
 
-STYLE = """
-:root { color-scheme: light; }
-* { box-sizing: border-box; }
-body { font: 16px/1.5 system-ui, sans-serif; color: #1c1f23; background: #fff;
-  max-width: 76rem; margin: 0 auto; padding: 1rem; overflow-wrap: anywhere; }
-h1 { font-size: 1.6rem; margin: .5rem 0; } h2 { font-size: 1.2rem; margin: 2rem 0 .5rem; }
-.grid { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(20rem, 1fr)); }
-.tiles { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); }
-figure { margin: 0; } figure img { width: 100%; height: auto; display: block; }
-.tiles img { image-rendering: pixelated; aspect-ratio: 1; object-fit: contain; background: #eee; }
-figcaption { font-size: .875rem; }
-.wide { overflow-x: auto; margin-bottom: 1rem; }
-table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .6rem; border-bottom: 1px solid #ddd; text-align: left;
-  overflow-wrap: normal; }
-.config td { overflow-wrap: anywhere; max-width: 40rem; min-width: 6rem; }
-.matrix td, .matrix th { text-align: right; padding: .2rem .4rem; border: 0; white-space: nowrap; }
-.bad { color: #a11; }
-@media (max-width: 30rem) { .grid { grid-template-columns: 1fr; }
-  .tiles { grid-template-columns: 1fr 1fr; } }
-"""
+SCRIPTS = ("uPlot.iife.min.js", "report.js")
+STYLES = ("uPlot.min.css", "report.css")
+UPLOT = "1.6.32"  # https://github.com/leeoniya/uPlot, MIT: uPlot.LICENSE
 
 
-def page(title: str, *sections: Any) -> str:
-    """A whole page, which needs no other file."""
-    head = (
+@cache
+def asset(name: str) -> str:
+    """A file of this room.
+
+    Args:
+        name: of the file.
+    """
+    return (Path(__file__).parent / name).read_text("utf-8")
+
+
+def policy() -> str:
+    """What a page may load: its own two scripts, its style, images within it; nothing else.
+
+    So a name that got past all escaping could not run, and no page can ask the network.
+    """
+    digests = (hashlib.sha256(asset(name).encode()).digest() for name in SCRIPTS)
+    scripts = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
+    own = "style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+    return f"default-src 'none'; script-src {scripts}; {own}"
+
+
+def page(title: str, sections: Sequence[Markup], *, head: Sequence[Markup] = ()) -> str:
+    """A whole page, which needs no other file.
+
+    Args:
+        title: of the page.
+        sections: what it consists of; the table of contents names those with an id.
+        head: what stands before the controls.
+    """
+    style = variables() + line_rules() + "\n".join(map(asset, STYLES))
+    in_head = (
         element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=policy()),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("title", title),
-        element("style", Markup(STYLE)),
+        element("style", Markup(style)),
+        *(element("script", Markup(asset(name))) for name in SCRIPTS),
     )
-    body = element("body", element("main", element("h1", title), *sections))
-    return f"<!doctype html>\n{element('html', element('head', *head), body, lang='en')}\n"
+    title_shown = element("h1", element("bdi", title))
+    main = element("main", title_shown, *head, _contents(sections), _controls(), *sections)
+    whole = element("html", element("head", *in_head), element("body", main), lang="en")
+    return f"<!doctype html>\n{whole}\n"
+
+
+def _contents(sections: Sequence[Markup]) -> Markup:
+    """Links to the sections, by their headings."""
+    links = []
+    for each in sections:
+        anchor = each.partition(' id="')[2].partition('"')[0]
+        heading = Markup(each.partition("<h2>")[2].partition("</h2>")[0])
+        links.append(element("a", heading, href=Markup(f"#{anchor}")))
+    return element("nav", *links, aria_label="contents")
+
+
+def _controls() -> Markup:
+    """What the scripts heed; it is not shown without them."""
+    slider = Markup('<input type="range" id="smoothing" min="0" max="0.99" step="0.01" value="0">')
+    box = lambda axis: Markup(f'<input type="checkbox" id="log-{axis}">')
+    themes = [element("option", name, value=name) for name in ("auto", "light", "dark")]
+    parts = (
+        element("label", "Smoothing ", slider, element("output", "0", for_="smoothing")),
+        element("label", box("y"), "log heights"),
+        element("label", box("x"), "log steps"),
+        element("label", "Colours ", element("select", *themes, id="theme")),
+    )
+    return element("div", *parts, class_="controls needs-script")
+
+
+def chips(runs: Mapping[str, object]) -> Markup:
+    """The runs with their colours; a box for each shows or hides it on the whole page.
+
+    Args:
+        runs: by name.
+    """
+    items = []
+    for i, name in enumerate(runs):
+        box = Markup(f'<input type="checkbox" checked data-toggles="{i}">')
+        items.append(element("li", element("label", box, run_name(name, i), class_="chip")))
+    return element("ul", *items, class_="runs")

@@ -1,26 +1,28 @@
-"""The page of one run, and the page that compares several."""
+"""The page of one run, and the page that compares several: which sections they have."""
 
 from collections.abc import Iterable, Mapping
-from itertools import chain
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from gradtx.drawing import Markup, Panels, draw, element, image, pixels_to_png, table, to_svg
+from gradtx.drawing.markup import Markup, element
 from gradtx.files import as_path, write_atomically
 from gradtx.kinds import checked
-from gradtx.observers.table import FOOT
 from gradtx.output import counted
-from gradtx.report.curves import EACH, best_row, metrics_of, overlay, run_curves
-from gradtx.report.html import page
-from gradtx.report.run import Run, count_faults, read_run
-from gradtx.report.validation import Validation
-
-LOSSES = ("train_loss", "train_loss_mean", "valid_loss")
-MATRIX = 25  # classes that a confusion matrix shows
-NONE = "none: NaN"  # what an image without a prediction is taken for
-PAIRS = 10  # confusions in the list
+from gradtx.report.curves import best_row, metrics_of
+from gradtx.report.html import chips, page
+from gradtx.report.run import Run, read_run
+from gradtx.report.sections.classes import by_class, logged_by_class
+from gradtx.report.sections.confusion import confusions, logged_confusions
+from gradtx.report.sections.curves import compared_curves, curves, others
+from gradtx.report.sections.epochs import epochs, last_epochs
+from gradtx.report.sections.faults import compared_faults, faults, missing
+from gradtx.report.sections.frame import number, section
+from gradtx.report.sections.health import health
+from gradtx.report.sections.lineage import lineage
+from gradtx.report.sections.options import configuration, differing
+from gradtx.report.sections.searches import by_options, sweep
+from gradtx.report.sections.times import compared_times, times
+from gradtx.report.sections.versions import compared_versions, versions
+from gradtx.report.sections.worst import worst
 
 
 @checked
@@ -28,10 +30,11 @@ def write_report(directory: str | Path) -> Path:
     """Write the page of a run, DIRECTORY/report.html, and return its path.
 
     Args:
-        directory: of a run, also of one that is under way.
+        directory: with a metrics.jsonl, of a run that has ended, is under way, or was written by
+            something else than gradtx; or with a sweep.json or lineage.json.
 
     Raises:
-        ValueError: if the directory is not one of a run that has started to train.
+        ValueError: if the directory has none of these, or a file of it is damaged.
         OSError: if the page cannot be written.
     """
     run = read_run(directory)
@@ -75,17 +78,39 @@ def report_page(run: Run) -> str:
     Args:
         run: what the run has left, as `read_run` reads it.
     """
-    parts = [element("p", _summary(run))]
+    head = [element("p", _summary(run))]
     if run.augmentation:
-        parts.append(element("p", f"Training images: {run.augmentation}."))
-    parts += [_section("Curves", curves(run_curves(run))), _section("Epochs", *_epochs(run))]
-    if run.validation is not None and len(run.validation.labels):
-        parts.append(_section("Confusions", *confusions(run.validation, run.classes)))
-        parts.append(_section("Most wrong", worst(run.validation, run.classes)))
-    parts.append(_section("Faults", *_faults(run)))
-    rows = [(name, _text(value)) for name, value in run.options.items()]
-    parts.append(_section("Configuration", table(("option", "value"), rows, class_="config")))
-    return page(run.name, *parts)
+        head.append(element("p", f"Training images: {run.augmentation}."))
+    has_metrics = run.history.rows or run.history.steps or not (run.sweep or run.lineage)
+    sections = [
+        *missing({run.name: run}),
+        *(sweep(run)),
+        *(lineage(run)),
+        *([curves(run)] if has_metrics else []),
+        *([epochs(run)] if has_metrics and (run.history.rows or run.foreign is None) else []),
+        *_validation(run),
+        *logged_by_class(run),
+        *logged_confusions(run),
+        *health(run),
+        *times(run),
+        faults(run),
+        *others(run),
+        configuration(run),
+        versions(run),
+    ]
+    return page(run.name, sections, head=head)
+
+
+def _validation(run: Run) -> list[Markup]:
+    """What the predictions of validation images show."""
+    found = run.validation
+    if found is None or not len(found.labels):
+        return []
+    return [
+        by_class(found, run.classes),
+        section("Confusions", *confusions(found, run.classes)),
+        section("Most wrong", worst(found, run.classes)),
+    ]
 
 
 @checked
@@ -95,148 +120,33 @@ def comparison_page(runs: Mapping[str, Run]) -> str:
     Args:
         runs: the runs by the names that the page gives them, one at least.
     """
-    options = table(("option", *runs), _different_options(runs), class_="config")
-    parts = [
-        _section("After the last epoch", _last_epochs(runs)),
-        _section("Curves", curves(overlay(runs))),
-        _section("Options that differ", options),
-        _section("Faults", table(("kind", *runs), _fault_counts(runs))),
+    sections = [
+        *missing(runs),
+        last_epochs(runs),
+        differing(runs),
+        *by_options(runs),
+        compared_curves(runs),
+        *compared_times(runs),
+        compared_faults(runs),
+        compared_versions(runs),
     ]
-    return page(" and ".join(runs) if len(runs) < 3 else f"{len(runs)} runs", *parts)
-
-
-def _last_epochs(runs: Mapping[str, Run]) -> Markup:
-    """A row for each run: its figures after the last epoch."""
-    metrics = _union(metrics_of(run.history) for run in runs.values())
-    columns = (*LOSSES, *metrics)
-    rows = []
-    for name, run in runs.items():
-        last = run.history.rows[-1] if run.history.rows else {}
-        numbers = [_number(last.get(column)) for column in columns]
-        rows.append((name, len(run.history.rows), *numbers, run.config.get("data", "-")))
-    return table(("run", "epochs", *columns, "data"), rows)
-
-
-def _different_options(runs: Mapping[str, Run]) -> list[tuple[str, ...]]:
-    """A row for each option whose values differ: its name, and what each run has."""
-    rows = []
-    for name in _union(run.options for run in runs.values()):
-        values = [_text(run.config.get(name)) for run in runs.values()]
-        if len(set(values)) > 1:
-            rows.append((name, *values))
-    return rows
-
-
-def _fault_counts(runs: Mapping[str, Run]) -> list[tuple[Any, ...]]:
-    """A row for each kind of fault: its name, and each run's count."""
-    faults = [count_faults(run) for run in runs.values()]
-    return [(kind, *(found.get(kind, "-") for found in faults)) for kind in _union(faults)]
-
-
-def _union(parts: Iterable[Iterable[str]]) -> list[str]:
-    """What is in any of the parts, once, in the order of its first place."""
-    return list(dict.fromkeys(chain.from_iterable(parts)))
-
-
-def curves(panels: Panels) -> Markup:
-    """A figure for each panel, side by side where there is room."""
-    figures = []
-    for label, lines in panels.items():
-        svg = to_svg(draw({label: lines}, width=4.6, height=2.7, faint=(EACH,)))
-        alt = f"{label} over steps" + (f": {', '.join(lines)}" if len(lines) > 1 else "")
-        figures.append(element("figure", image(svg.encode(), kind="image/svg+xml", alt=alt)))
-    return element("div", *figures, class_="grid")
-
-
-def confusions(validation: Validation, classes: tuple[str, ...]) -> list[Markup]:
-    """The confusion matrix, if the classes are few, and the most frequent confusions."""
-    matrix = validation.confusion()
-    names = _names(classes, len(matrix))
-    parts = []
-    if len(matrix) <= MATRIX:
-        parts.append(element("p", "A row for each class, a column for what it is taken for."))
-        parts.append(_matrix(matrix, names))
-    parts.append(table(("class", "taken for", "images"), _most_confused(matrix, names)))
-    return parts
-
-
-def _matrix(matrix: np.ndarray, names: tuple[str, ...]) -> Markup:
-    """The confusion matrix; a cell is the darker, the greater its share of the row."""
-    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    columns, rows = (*names, NONE)[: matrix.shape[1]], []
-    for i, name in enumerate(names):
-        cells = [_cell(matrix[i, j], share[i, j], right=i == j) for j in range(len(columns))]
-        rows.append((element("th", name, scope="row"), *cells))
-    return table(("", *columns), rows, class_="matrix")
-
-
-def _most_confused(matrix: np.ndarray, names: tuple[str, ...]) -> list[tuple[str, str, int]]:
-    """(class, what it is taken for, images), the most frequent first."""
-    wrong = matrix.copy()
-    np.fill_diagonal(wrong, 0)
-    rows = []
-    for place in np.argsort(-wrong, axis=None, kind="stable")[:PAIRS]:
-        i, j = np.unravel_index(place, wrong.shape)
-        if wrong[i, j]:
-            rows.append((names[i], (*names, NONE)[j], wrong[i, j]))
-    return rows
-
-
-def _cell(count: int, share: float, *, right: bool) -> Markup:
-    color = f"rgba({'46,125,50' if right else '198,40,40'},{0.75 * share:.3f})"
-    return element("td", count, style=f"background:{color}") if count else element("td", "")
-
-
-def worst(validation: Validation, classes: tuple[str, ...]) -> Markup:
-    """The images of least probability for their class, with what they are taken for."""
-    names = _names(classes, validation.probabilities.shape[1])
-    tiles = []
-    for index, pixels in zip(validation.worst, validation.images, strict=True):
-        label, p = validation.labels[index], validation.probabilities[index]
-        top = ", ".join(f"{names[j]} {p[j]:.1%}" for j in np.argsort(-p, kind="stable")[:3])
-        caption = element("figcaption", element("b", names[label]), f" {p[label]:.1%}: {top}")
-        alt = f"validation image {index}, {names[label]}"
-        shown = image(pixels_to_png(pixels), kind="image/png", alt=alt)
-        tiles.append(element("figure", shown, caption))
-    return element("div", *tiles, class_="tiles")
+    title = " and ".join(runs) if len(runs) < 3 else f"{len(runs)} runs"
+    return page(title, sections, head=[chips(runs)])
 
 
 def _summary(run: Run) -> str:
+    """The run in a sentence or two."""
+    if run.foreign is not None:
+        lines = max((len(y) for y in run.history.steps.values()), default=0)
+        lines += len(run.history.rows)
+        return f"{counted(lines, 'line')} of metrics, written by another program than gradtx."
+    config = run.config
+    what = f"{config['model']} on {config.get('dataset', 'data')}" if "model" in config else "A run"
+    if run.sweep is not None or run.lineage is not None:
+        return f"{what}: a search, of which the members are shown."
     best = best_row(run.history, metrics := metrics_of(run.history))
-    what = f"{run.config.get('model', 'model')} on {run.config.get('dataset', 'data')}"
     if best is None:
         return f"{what}; no epoch has ended with finite figures yet."
-    figures = ", ".join(f"{name} {_number(best[name])}" for name in ("valid_loss", *metrics))
+    figures = ", ".join(f"{name} {number(best.get(name))}" for name in ("valid_loss", *metrics))
     what += f", {counted(len(run.history.rows), 'epoch')}"
-    return f"{what}. Best, epoch {best['epoch']}: {figures}."
-
-
-def _epochs(run: Run) -> list[Markup]:
-    columns = ("epoch", *LOSSES, *metrics_of(run.history))
-    rows = [[_number(row.get(c)) for c in columns] for row in run.history.rows]
-    return [table(columns, rows), element("p", FOOT)]
-
-
-def _faults(run: Run) -> list[Markup]:
-    bad = lambda n: element("td", n, class_="bad") if n else n
-    parts = [table(("kind", "count"), [(kind, bad(n)) for kind, n in count_faults(run).items()])]
-    if run.skipped:
-        rows = [(s["split"], s["index"], s["why"]) for s in run.skipped]
-        parts.append(table(("split", "image", "why"), rows, class_="config"))
-    return parts
-
-
-def _section(title: str, *parts: Markup) -> Markup:
-    return element("section", element("h2", title), *parts)
-
-
-def _names(classes: tuple[str, ...], count: int) -> tuple[str, ...]:
-    return classes if len(classes) == count else tuple(map(str, range(count)))
-
-
-def _number(value: Any) -> str:
-    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _text(value: Any) -> str:
-    return "-" if value is None else str(value)
+    return f"{what}. Best, epoch {best.get('epoch', '-')}: {figures}."

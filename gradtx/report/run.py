@@ -14,12 +14,25 @@ from gradtx.kinds import checked
 from gradtx.loop import History
 from gradtx.loop.state import SMOOTHING
 from gradtx.observers.jsonl import read_jsonl
-from gradtx.report.faults import read_faults
+from gradtx.observers.metrics_file import MetricsError, read
+from gradtx.report.faults import METRICS, read_faults
+from gradtx.report.records import Foreign, is_sealed, read_foreign
+from gradtx.report.searches import is_lineage, is_sweep
 from gradtx.report.validation import Validation, read_validation
 from gradtx.sealed import Damaged, read_json
 
-MOMENTA = "momentum_names"  # an entry of config.json that its run finds out
-FILES = ("data.json", "faults.json", "validation.npz")  # which need not be there
+MOMENTA = "momentum_names"
+BESIDE = (MOMENTA, "versions", "device", "jax")  # entries of config.json that a run finds out
+SEARCHES = ("sweep.json", "lineage.json")
+MISSING = {  # which need not be there: what the page lacks without them
+    "metrics.jsonl": "no curves and no table of epochs",
+    "config.json": "options, versions and device are not known",
+    "data.json": "",
+    "skipped.jsonl": "",
+    "faults.json": "the run has not ended, or does not count faults",
+    "metrics.times.jsonl": "how long the epochs took is not known",
+    "validation.npz": "no predictions of single images",
+}
 SPIKE = 10  # times the mean change from step to step
 BEFORE = 2  # changes that make a mean
 ROUNDING = 1e-6  # of a loss in float32
@@ -29,17 +42,22 @@ SPLITS = {"train": "of these, training images", "valid": "of these, validation i
 
 @dataclass(frozen=True)
 class Run:
-    """What a run has left: configuration and metrics always, the rest if it is there.
+    """What a run has left, as far as it is there.
 
     Args:
         name: of the directory.
-        config: the entries of config.json.
+        config: the entries of config.json, whoever wrote it.
         history: the metrics of every step and epoch.
         classes: the names of the classes, by label.
         augmentation: what training images underwent, in words; "" if there were none.
         skipped: the split, index and why of each image that could not be read.
         faults: what the hooks counted, by kind; None if the run has not ended.
         validation: what the model says of the validation images.
+        times: what metrics.times.jsonl says of each epoch.
+        sweep: sweep.json: a list of a number for each copy, by column.
+        lineage: lineage.json: the members of a search, round by round.
+        foreign: what is particular to metrics that gradtx has not written; None of its own.
+        missing: what is not there, and what the page lacks for that, in words.
     """
 
     name: str
@@ -50,6 +68,16 @@ class Run:
     skipped: tuple[Mapping[str, Any], ...] = ()
     faults: Mapping[str, int] | None = None
     validation: Validation | None = None
+    times: tuple[Mapping[str, Any], ...] = ()
+    sweep: Mapping[str, Any] | None = None
+    lineage: Mapping[str, Any] | None = None
+    foreign: Foreign | None = None
+    missing: tuple[str, ...] = ()
+
+    @property
+    def axis(self) -> str:
+        """What the curves are over."""
+        return "steps" if self.foreign is None else self.foreign.axis
 
     @property
     def momentum_names(self) -> Sequence[str]:
@@ -59,40 +87,104 @@ class Run:
     @property
     def options(self) -> dict[str, Any]:
         """What of the configuration its user has chosen, or would."""
-        return {name: value for name, value in self.config.items() if name != MOMENTA}
+        return {name: value for name, value in self.config.items() if name not in BESIDE}
 
 
 @checked
 def read_run(directory: str | Path) -> Run:
-    """Read the directory of a run, also of one that is under way.
+    """Read the directory of a run, also of one that is under way, or that gradtx has not written.
 
     Args:
-        directory: with config.json and metrics.jsonl, and what else the run has written.
+        directory: with metrics.jsonl, of a search sweep.json or lineage.json, and what else there
+            is.
 
     Raises:
-        ValueError: if it is no such directory, or a file in it is damaged.
+        ValueError: if it has none of these, or a file in it is damaged.
     """
     directory = as_path(directory)
     names = lambda x: isinstance(x, list) and all(isinstance(name, str) for name in x)
-    config = _json(directory / "config.json", {MOMENTA: names})
-    metrics = directory / "metrics.jsonl"
-    if not metrics.exists():
+    there = {name for name in (*MISSING, *SEARCHES) if (directory / name).exists()}
+    if not there & {METRICS, *SEARCHES}:
         raise ValueError(
-            f"report: {metrics} must be there; got nothing. Name the directory of a run that has"
-            " begun to train."
+            f"report: {directory / METRICS} must be there; got nothing. Name the directory of a run"
+            " that has begun to train."
         )
-    data, faults, validation = (directory / name for name in FILES)
-    images = _json(data, {"classes": names}) if data.exists() else {}
+    history, foreign = _metrics(directory / METRICS) if METRICS in there else (History(), None)
+    others = []
+
+    def of(name: str, get: Callable[[Path], Any], otherwise: Any) -> Any:
+        """What `get` reads; a file of another program that has the name of one of ours is none."""
+        try:
+            return get(directory / name) if name in there else otherwise
+        except ValueError as error:
+            if foreign is None:
+                raise
+            others.append(f"{name} is not what a run of gradtx writes: {error.args[0]}")
+            return otherwise
+
+    times, damage = of("metrics.times.jsonl", _times, ((), ()))
+    images = of("data.json", lambda path: _json(path, {"classes": names}), {})
     return Run(
-        name=directory.resolve().name,
-        config=config,
-        history=read_jsonl(metrics),
+        name=directory.resolve().name or str(directory.resolve()),
+        config=of("config.json", lambda path: _json(path, {MOMENTA: names}), {}),
+        history=history,
         classes=tuple(images.get("classes", ())),
-        augmentation=_augmentation(images, data),
-        skipped=skipped_images(directory / "skipped.jsonl"),
-        faults=_faults(directory) if faults.exists() else None,
-        validation=read_validation(validation) if validation.exists() else None,
+        augmentation=of("data.json", lambda path: _augmentation(images, path), ""),
+        skipped=of("skipped.jsonl", skipped_images, ()),
+        faults=of("faults.json", lambda path: _faults(directory), None),
+        validation=of("validation.npz", read_validation, None),
+        times=times,
+        sweep=of("sweep.json", lambda path: _search(path, is_sweep), None),
+        lineage=of("lineage.json", lambda path: _search(path, is_lineage), None),
+        foreign=foreign,
+        missing=(
+            *damage,
+            *_missing(there, history),
+            *(foreign.notes if foreign else ()),
+            *others,
+        ),
     )
+
+
+def _missing(there: set[str], history: History) -> tuple[str, ...]:
+    """What is not in a directory, in words."""
+    told = {name: lacks for name, lacks in MISSING.items() if lacks and name not in there}
+    without = [f"No {name}: {lacks}." for name, lacks in told.items()]
+    if METRICS in there and not history.rows and not len(history.steps):
+        return (f"{METRICS} is empty: no curves yet.", *without)
+    return tuple(without)
+
+
+def _metrics(path: Path) -> tuple[History, Foreign | None]:
+    """The metrics of a file: as they were written by gradtx, or as far as they can be read."""
+    try:
+        return read_jsonl(path), None
+    except MetricsError:
+        if not path.is_file() or is_sealed(path):
+            raise
+        try:
+            found = read_foreign(path)
+        except Damaged as error:
+            raise ValueError(
+                f"report: {path} must have the lines that `jsonl` writes, or other JSON objects;"
+                f" got {error}. Put it back as it was, or name the directory of a run."
+            ) from error
+        return found.history, found
+
+
+def _times(path: Path) -> tuple[tuple[Mapping[str, Any], ...], tuple[str, ...]]:
+    """What the epochs took, and what is wrong with the file: times are no part of the training."""
+    try:
+        return tuple(read(path)), ()
+    except MetricsError:
+        return (), (f"{path.name} is damaged: how long the epochs took is not known.",)
+
+
+def _search(path: Path, is_right: Callable[[Mapping[str, Any]], bool]) -> dict[str, Any]:
+    """What a search has left."""
+    if not is_right(found := _json(path)):
+        raise _damaged(path, "entries that do not fit together")
+    return found
 
 
 def _augmentation(data: Mapping[str, Any], path: Path) -> str:
@@ -164,9 +256,11 @@ def count_faults(run: Run) -> dict[str, int]:
     counted = {name.replace("_", " "): count for name, count in (run.faults or {}).items()}
     steps = run.history.steps
     loss = np.asarray(steps.get("loss", np.zeros(0)), float)
+    # A line of another writer need not have a loss.
+    lost = None if run.foreign is None else run.foreign.not_finite.get("loss", 0)
     return {
         **images,
-        "steps without a finite loss": int(np.sum(~np.isfinite(loss))),
+        "steps without a finite loss": int(np.sum(~np.isfinite(loss))) if lost is None else lost,
         f"loss spikes, over {SPIKE} times the mean change in a step": _spikes(loss),
         # faults.json has the images too, as they were when it was written.
         **{name: count for name, count in counted.items() if name not in images},

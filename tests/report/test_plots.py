@@ -142,5 +142,5 @@ def test_a_name_is_drawn_as_it_is(tmp_path, name):
     """Whatever Matplotlib could take it for."""
     history = History([], {"loss": np.ones(3), "train_loss": np.ones(3)})
     run = Run(name=name, config={}, history=history)
-    assert "<img" in comparison_page({name: run, "other": run})
+    assert "<svg" in comparison_page({name: run, "other": run})
     assert plot_schedule({name: lambda t: t * 1.0}, 3, tmp_path / "x.png").exists()
