@@ -300,7 +300,7 @@ def test_a_wrong_command_line_is_one_line(capsys, argv, said):
         main(argv)
     assert stop.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: gradtx.report: ") and line.endswith(". See --help.")
+    assert line.startswith("error: gradtx.report: ") and line.endswith(" See --help.")
     assert said in line
 
 

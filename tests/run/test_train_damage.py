@@ -159,7 +159,9 @@ def try_all(base, wanted, tmp_path, capsys, which, name, kind, seed):
     if status:
         assert status == 2 and name in errors and errors.count("\n") == 1, errors
     elif (run / name).exists():
-        assert page(run) == reported or (which, name) == ("killed", "metrics.jsonl")
+        # Damaged times are said on the page, and are no part of the training.
+        of_times = name == "metrics.times.jsonl"
+        assert page(run) == reported or (which, name) == ("killed", "metrics.jsonl") or of_times
     status, out, errors = call(capsys, script.main, "--resume", run)
     if status:
         assert status == 2 and name in errors and errors.count("\n") == 1, errors
