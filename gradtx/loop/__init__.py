@@ -5,6 +5,7 @@ from gradtx.loop.compiled import compiled_epoch, compiled_fit, epoch_order, popu
 from gradtx.loop.equinox import from_equinox
 from gradtx.loop.events import EVENTS, Request
 from gradtx.loop.fit import fit
+from gradtx.loop.frozen_norms import freeze_norms
 from gradtx.loop.function import from_function
 from gradtx.loop.history import History, with_nan
 from gradtx.loop.hook import Hook, compose
@@ -39,6 +40,7 @@ __all__ = [
     "epoch_order",
     "eval_step",
     "fit",
+    "freeze_norms",
     "from_equinox",
     "from_function",
     "from_linen",

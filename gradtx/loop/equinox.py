@@ -7,6 +7,7 @@ import jax
 
 from gradtx.kinds import checked
 from gradtx.loop.calling import Entry, check_call, inputs_of, mode_of, parameters_of, told
+from gradtx.loop.frozen_norms import with_equinox_norms
 from gradtx.loop.state import PyTree
 
 
@@ -66,7 +67,7 @@ def from_equinox(
     modes = {training: eqx.nn.inference_mode(static, not training) for training in (True, False)}
 
     def apply(params: PyTree, model_state: PyTree, batch: Any, *, key: jax.Array, training: bool):
-        module = eqx.combine(params, modes[training])
+        module = with_equinox_norms(eqx, eqx.combine(params, modes[training]))
         given = inputs_of("from_equinox", batch, names)
         how = told(mode, training=training)
 

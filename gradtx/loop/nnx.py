@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from gradtx.kinds import checked
 from gradtx.loop.calling import Entry, check_call, inputs_of, mode_of, told
+from gradtx.loop.frozen_norms import keep_nnx_norms
 from gradtx.loop.state import PyTree
 
 
@@ -59,6 +60,7 @@ def from_nnx(
             _filled(nnx, states[2], model_state),
         ]
         module = nnx.merge(graph, *states)
+        keep_nnx_norms(nnx, module)
         pred = module(*given, **told(mode, training=training))
         return pred, nnx.to_pure_dict(_split(nnx, module)[3])
 

@@ -1,6 +1,7 @@
 """Fine-tuning: the last group alone, then all groups with rates that rise to the last."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ from gradtx.core.groups import LabelBy, Rule, discriminative, labels_of, matchin
 from gradtx.core.runtime_hyperparams import hyperparams
 from gradtx.kinds import Fraction, Positive, Whole, checked
 from gradtx.loop import History, Hook, Level, Loop, TrainState
+from gradtx.loop import freeze_norms as norms_frozen
 from gradtx.recipes.fit_one_cycle import fit_one_cycle
 
 ENDED = "asked_to_end"
@@ -31,6 +33,7 @@ def fine_tune(
     warmup: Fraction = 0.3,
     div: Positive = 5.0,
     never_frozen: Rule | None = norm_or_bias,
+    freeze_norms: bool = False,
     **options: Any,
 ) -> tuple[TrainState, History]:
     """Train the last group alone, then all groups with rates that rise from the first to the last.
@@ -58,12 +61,17 @@ def fine_tune(
         warmup: the share of the second part's steps until the peak, in (0, 1).
         div: by how much the second part's first rate is smaller than its peak.
         never_frozen: the rule for parameters that train in both parts; by default norms' and
-            biases', in frozen groups at a tenth of the rate.
+            biases', in frozen groups at a tenth of the rate, as fastai's `train_bn=True`. None
+            freezes them too, as `train_bn=False`.
+        freeze_norms: whether batch norms that are frozen use and keep their running statistics in
+            the first part, as fastai's `BnFreeze`; by default these move, and batches are
+            normalized by their own. It goes with `never_frozen=None`: see
+            `gradtx.loop.freeze_norms`.
         options: `fit_one_cycle`'s.
 
     Raises:
         ValueError: if the learning rate is not by `groups`, there is only one group, or the state
-            is in the middle of a fit.
+            is in the middle of a fit; with `freeze_norms`, if no batch norm is frozen.
 
     Source: Howard and Ruder (2018), section 3; the two parts and their defaults are fastai's.
     """
@@ -72,6 +80,8 @@ def fine_tune(
     still = _frozen(groups, never_frozen, state.params)
     more = [_freeze(still, [hook.name for hook in loop.hooks]), _ended()]
     frozen, begun = loop.with_hooks(state, more)
+    if freeze_norms:
+        frozen = replace(frozen, apply=norms_frozen(loop.apply, still))
     rates: Any = discriminative(groups, learning_rate).values
     both, first = fit_one_cycle(
         frozen, begun, train, valid, epochs=freeze_epochs, learning_rate=rates, warmup=0.99,
