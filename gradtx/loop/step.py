@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from gradtx.core.apply import apply_updates
 from gradtx.core.examples import count_examples
 from gradtx.core.runtime_hyperparams import hyperparams
+from gradtx.core.tangent import as_number, with_tangent_of
 from gradtx.core.tree import compute_dtype
 from gradtx.kinds import checked
 from gradtx.loop.again import Again
@@ -61,7 +62,7 @@ def _mean_loss(loop: Loop, context: StepContext) -> StepContext:
     total = add_values(no_mean(), losses, counts, weight).weight
     safe = jnp.where(total > 0, total, 1).astype(losses.dtype)
     loss = weighted_sum(losses, weight) / safe
-    return context.replace(loss=jax.lax.stop_gradient(loss), objective=loss, weight=total)
+    return context.replace(loss=as_number(loss), objective=loss, weight=total)
 
 
 def _losses(
@@ -87,8 +88,11 @@ def _forward(loop: Loop, states: HookStates, context: StepContext, active: Any):
     context = context.replace(pred=pred, model_state=model_state)
     states, context = dispatch(loop, "after_pred", states, context, active)
     context = _mean_loss(loop, context)
+    loss = context.objective
     active = goes_on(loop, context.requested, "batch", active)
-    return dispatch(loop, "after_loss", states, context, active)
+    states, context = dispatch(loop, "after_loss", states, context, active)
+    # To hooks the loss is a number. Who differentiates the whole fit gets its derivative.
+    return states, context.replace(loss=with_tangent_of(context.loss, loss))
 
 
 def _backward(loop: Loop, states: HookStates, context: StepContext, active: Any):

@@ -2,6 +2,7 @@
 
 from gradtx.tuning.lineage import Ancestry, Lineage, ancestry
 from gradtx.tuning.lr_find import LrFind, lr_find
+from gradtx.tuning.obstacles import Obstacle, obstacles
 from gradtx.tuning.outcome import best_index, best_member, lineage_entries
 from gradtx.tuning.population_based_training import population_based_training
 from gradtx.tuning.run_search import run_search
@@ -16,6 +17,7 @@ __all__ = [
     "Ancestry",
     "Lineage",
     "LrFind",
+    "Obstacle",
     "Search",
     "SearchState",
     "Sweep",
@@ -27,6 +29,7 @@ __all__ = [
     "lineage_entries",
     "log_uniform",
     "lr_find",
+    "obstacles",
     "padded_order",
     "parse_spread",
     "population_based_training",
