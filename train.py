@@ -5,6 +5,7 @@ python train.py --dataset imagenette [--archive imagenette2-160.tgz]
 python train.py --model lstm
 python train.py --resume RUN
 python train.py --find-lr | --sweep lr=1e-4:1e-1:8
+python train.py --search pbt --over lr=1e-4:1e-1 weight_decay=0,0.01,0.1
 python train.py predict RUN IMAGE...
 python train.py --mesh data=4,fsdp=2 [--coordinator HOST:PORT --processes N --process-id I]
 """
@@ -95,10 +96,8 @@ def train(options: TrainOptions, run: Runner) -> None:
     state = first_state(loop, model.init, seed=options.seed)
 
     # Fit, or search for a hyperparameter.
-    if options.find_lr:
-        run.find_lr(loop, state, source)
-    elif options.sweep:
-        run.sweep(loop, state, source)
+    if options.is_search:
+        run.search(loop, state, source)
     else:
         history = run.fit(make_recipe(options, state, source.steps), loop, state, source)
         say(remark(history.rows[-1]))

@@ -24,10 +24,10 @@ def mesh_for(options: RunOptions) -> Mesh | None:
     text = options.mesh or (f"data={jax.device_count()}" if jax.process_count() > 1 else None)
     if text is None:
         return None
-    if options.sweep or options.find_lr:
+    if options.is_search:
         raise ValueError(
-            f"{options.PROG}: `--sweep` and `--find-lr` are for one process without `--mesh`. Leave"
-            " either out."
+            f"{options.PROG}: `--sweep` and `--find-lr` are for one process without `--mesh`, as is"
+            " `--search`. Leave either out."
         )
     mesh = make_mesh(text, f"{options.PROG}: --mesh")
     if options.batch_size % mesh.size:

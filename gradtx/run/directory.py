@@ -23,6 +23,7 @@ from gradtx.sealed import Altered, Damaged, read_json, write_json
 
 C = TypeVar("C", bound=RunOptions)
 
+BEST = "best"  # in the directory of a search by a population: that of its best member
 LONGEST = 4096 - 256  # bytes of a path in which Orbax can still make its own
 BESIDE = ("data", "jax", "momentum_names")  # entries of config.json beside the options
 
@@ -223,6 +224,11 @@ def resumed_config(cls: type[C], given: C, argv: Sequence[str]) -> C:
     """
     run = given.resume or Path()
     if given.params_only:
+        if (saved := read_config(cls, run, where="`--resume`")).is_search:
+            raise ValueError(
+                f"{cls.PROG}: `--params-only` takes the parameters of a training; got"
+                f" {search_in(run, saved)}"
+            )
         return read_config(cls, run, argv, "`--resume`")
     options = read_config(cls, run, [*argv, f"--out={run}"], "`--resume`")
     overridable = {flag(f.name) for f in dataclasses.fields(cls) if f.metadata["overridable"]}
@@ -232,12 +238,23 @@ def resumed_config(cls: type[C], given: C, argv: Sequence[str]) -> C:
             f"{cls.PROG}: `--resume` takes all options from the run; got {', '.join(others)} too."
             " Leave them out, or begin anew from its parameters with `--params-only`."
         )
-    if options.sweep or options.find_lr:
+    if options.is_search and not options.search:
         raise ValueError(
-            f"{cls.PROG}: `--resume` goes on with a training; got {run}, a search. Name another"
-            " run."
+            f"{cls.PROG}: `--resume` goes on with a training; got {search_in(run, options)}"
         )
     return options
+
+
+def search_in(run: Path, options: RunOptions) -> str:
+    """What a message says of a run that is a search, where a training is wanted.
+
+    Args:
+        run: its directory.
+        options: its options.
+    """
+    if options.search:
+        return f"{run}, a search. Its best member is a run of its own: name {run / BEST}."
+    return f"{run}, a search. Name another run."
 
 
 def config_key(options: RunOptions) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from gradtx.data.image_spec import ImageSpec
 from gradtx.files import as_path, write_atomically
 from gradtx.kinds import checked
 from gradtx.parallel.processes import say
-from gradtx.run.directory import read_config
+from gradtx.run.directory import read_config, search_in
 from gradtx.run.errors import fail
 from gradtx.run.model import image_module, linen_model
 from gradtx.run.predict import restore_model
@@ -63,7 +63,11 @@ def export(
     save = _safetensors().save
     run = as_path(run)
     options = read_config(TrainOptions, run)
-    if options.sweep or options.find_lr or options.model == "lstm":
+    if options.is_search:
+        raise ValueError(
+            f"export: `run` must be a training on images; got {search_in(run, options)}"
+        )
+    if options.model == "lstm":
         raise ValueError(
             f"export: `run` must be a training on images; got {run}, which is another kind. Name"
             " another run."

@@ -39,9 +39,9 @@ def launch(
     """Run a training script; returns the exit status.
 
     It reads the options, joins the processes of the job, and calls `train(options, run)`, which
-    builds what is trained and calls one of `run.fit`, `run.find_lr` and `run.sweep`. What the run
-    leaves is in `--out`: config.json, metrics.jsonl, event files, checkpoints, report.html. A
-    signal to end (SIGTERM, Ctrl-C) saves first.
+    builds what is trained and calls one of `run.fit`, `run.find_lr`, `run.sweep` and `run.search`.
+    What the run leaves is in `--out`: config.json, metrics.jsonl, event files, checkpoints,
+    report.html. A signal to end (SIGTERM, Ctrl-C) saves first.
 
     Every status but 0 comes with one line on the standard error that begins with "error: ":
 

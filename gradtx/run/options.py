@@ -4,13 +4,11 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-
 from gradtx.config import check_ranges, command, flag, option
 from gradtx.observers.loggers import Name
 from gradtx.parallel.mesh import parse_mesh
 from gradtx.parallel.processes import check_processes
-from gradtx.tuning.sweep import parse_spread
+from gradtx.run.search_options import SearchOptions
 
 SEARCHING = (
     "save_every",
@@ -31,7 +29,10 @@ GROUPS = {
             *("resume", "params_only"),
         ),
     ),
-    "search": ("%(prog)s --find-lr", ("find_lr", "sweep")),
+    "search": (
+        "%(prog)s --search pbt --over lr=1e-4:1e-1 weight_decay=0,0.01,0.1",
+        ("find_lr", "sweep", "search", "over", "members", "rounds"),
+    ),
     "devices": (
         "%(prog)s --mesh data=4,fsdp=2",
         (
@@ -43,7 +44,7 @@ GROUPS = {
 
 
 @dataclass(frozen=True)
-class RunOptions:
+class RunOptions(SearchOptions):
     """What decides a run, whatever is trained; it is saved beside the metrics.
 
     A subclass is a frozen dataclass too, with more fields by `gradtx.config.option`. Its `PROG` is
@@ -59,8 +60,12 @@ class RunOptions:
         deterministic: whether a GPU must give the same bits in each run, which costs time.
         profile: how many steps to trace by `jax.profiler`; None: none.
         log: the names of loggers beside metrics.jsonl and event files, which are always written.
-        find_lr: a search for a learning rate instead of a training.
-        sweep: "NAME=LOW:HIGH:N": a training of N copies instead, with that hyperparameter spread.
+        find_lr: this and the others up to `rounds` are those of `SearchOptions`.
+        sweep: see there.
+        search: see there.
+        over: see there.
+        members: see there.
+        rounds: see there.
         save_every: steps from one checkpoint to the next; None: one at the end of each epoch.
         steps_per_execution: the most steps in one program; None: 1 on a CPU, else what memory
             allows.
@@ -113,12 +118,6 @@ class RunOptions:
         None,
         "log to these too, each by its own client: csv, mlflow, trackio, wandb",
         overridable=True,
-    )
-    find_lr: bool = option(False, "raise the learning rate step by step, plot the losses, and stop")
-    sweep: str | None = option(
-        None,
-        "NAME=LOW:HIGH:N: train N copies of a small model in one program, with the hyperparameter"
-        " NAME spread geometrically; constant otherwise",
     )
     save_every: int | None = option(
         None, "a checkpoint after so many steps, not only each epoch", least=1, below=2**31
@@ -188,13 +187,7 @@ class RunOptions:
         check_processes(**self.processes_named, where=f"{self.PROG}: --")
         if self.mesh is not None:
             parse_mesh(self.mesh, f"{self.PROG}: --mesh")
-        if self.sweep is not None:
-            parse_spread(self.sweep, f"{self.PROG}: --sweep")
-            if self.find_lr:
-                raise ValueError(
-                    f"{self.PROG}: `--sweep` and `--find-lr` are two kinds of runs; got both. Leave"
-                    " either out."
-                )
+        self.check_search()
         if self.config is not None and self.resume is not None:
             raise ValueError(
                 f"{self.PROG}: `--resume` takes all options from the run; got `--config` too. Leave"
@@ -245,21 +238,11 @@ class RunOptions:
     def ignored(self) -> dict[str, tuple[str, ...]]:
         """The fields that this kind of run ignores, by what makes it ignore them."""
         found: dict[str, tuple[str, ...]] = {}
-        if self.sweep is not None:
-            found["--sweep"] = (*SEARCHING, parse_spread(self.sweep)[0])
+        if self.varied is not None:
+            kind, names = self.varied
+            found[kind] = (*SEARCHING, *names)
         if self.find_lr:
             found["--find-lr"] = (*SEARCHING, "epochs")
         if self.coordinator is not None:
             found["--coordinator"] = ("distributed",)
         return found
-
-    @property
-    def swept(self) -> tuple[str, np.ndarray]:
-        """The name of the sweep's hyperparameter, and its values."""
-        return parse_spread(self.sweep or "")
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The same as `gradtx.tuning.sweep` takes them."""
-        name, values = self.swept
-        return {name: values}

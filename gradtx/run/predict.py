@@ -18,7 +18,7 @@ from gradtx.kinds import checked
 from gradtx.output import lossy_output
 from gradtx.parallel.processes import say
 from gradtx.run.compiled import keep_compiled
-from gradtx.run.directory import read_config
+from gradtx.run.directory import read_config, search_in
 from gradtx.run.errors import FAILED, fail, out_of_memory
 from gradtx.run.interrupt import INTERRUPTED, LAST_WORD
 from gradtx.run.model import Model, image_model
@@ -71,10 +71,9 @@ def _predict(
     if args.top < 1:
         raise ValueError(f"{cls.PROG}: `--top` must be positive; got {args.top}. Use 1 or more.")
     options = read_config(cls, args.run)
-    if options.sweep or options.find_lr:
+    if options.is_search:
         raise ValueError(
-            f"{cls.PROG}: predict needs a training on images; got {args.run}, a search without"
-            " checkpoints. Name another run."
+            f"{cls.PROG}: predict needs a training on images; got {search_in(args.run, options)}"
         )
     spec = ImageSpec.read(args.run / "data.json")
     if args.tta:

@@ -15,6 +15,7 @@ from gradtx.run.devices import on_mesh
 from gradtx.run.directory import config_key, take_directory
 from gradtx.run.errors import RunFailed
 from gradtx.run.options import RunOptions
+from gradtx.run.population import make_search, run_population
 from gradtx.run.searches import check_sweep, find_lr, run_sweep
 from gradtx.run.sources import BatchSource
 from gradtx.run.training import (
@@ -32,9 +33,9 @@ MOST_STEPS = 2**31
 class Runner:
     """One run of a script, as `launch` hands it to the script's own function.
 
-    That function calls one of `fit`, `find_lr` and `sweep`, once. Until then nothing has been
-    written; the call makes the directory, `out`, puts the state and the batches on the devices of
-    the run, and writes config.json before it begins.
+    That function calls one of `fit`, `find_lr`, `sweep` and `search`, once. Until then nothing has
+    been written; the call makes the directory, `out`, puts the state and the batches on the devices
+    of the run, and writes config.json before it begins.
 
     Args:
         options: the options of the run.
@@ -137,6 +138,33 @@ class Runner:
         check_sweep(self.options, state, source)
         state, source, out = self._begin(loop, state, source)
         self.written += run_sweep(self.options, loop, state, source, out)
+
+    def search(self, loop: Loop, state: TrainState, source: BatchSource) -> None:
+        """Search as the options say: `find_lr`, `sweep`, or by the population of `--search`.
+
+        The last prints a line a round and a table, and leaves lineage.json, checkpoints of the
+        whole search, and its best member as a run of its own, in `best`; it goes on by `--resume`.
+
+        Args:
+            loop: the loop.
+            state: its first state.
+            source: the batches; for a population it must have `arrays`.
+
+        Raises:
+            ValueError: before anything is written, if the source or the optimizer can't be searched
+                over as the options say.
+            RunFailed: if the losses say nothing, or no member's stayed finite.
+            Interrupted: after a signal, when a population's round is over and saved.
+        """
+        if self.options.find_lr:
+            return self.find_lr(loop, state, source)
+        if self.options.sweep:
+            return self.sweep(loop, state, source)
+        made = make_search(self.options, loop, state, source)
+        state, source, out = self._begin(loop, state, source)
+        self.written += run_population(
+            made, self.options, loop, state, source, out, resuming=self.resuming
+        )
 
     def close(self) -> None:
         """Let go of the directory; another run may go on in it."""

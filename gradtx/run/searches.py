@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from gradtx.config import words_of
 from gradtx.core.runtime_hyperparams import names_with_role
@@ -64,12 +65,41 @@ def check_sweep(options: RunOptions, state: TrainState, source: BatchSource) -> 
     Raises:
         ValueError: if the source can't give its data as arrays, or as `spread`.
     """
+    check_arrays(options, source, "--sweep")
+    spread(state.opt_state, **_swept(options, state)[1])
+
+
+def check_arrays(options: RunOptions, source: BatchSource, kind: str) -> None:
+    """Refuse a source that can't give its data as arrays.
+
+    Raises:
+        ValueError: naming `kind`, the option that needs them.
+    """
     if source.arrays is None:
         raise ValueError(
-            f"{options.PROG}: `--sweep` needs data that fit on the device; got a source without"
+            f"{options.PROG}: `{kind}` needs data that fit on the device; got a source without"
             " `arrays`. Leave it out."
         )
-    spread(state.opt_state, **_swept(options, state)[1])
+
+
+def data_of(options: RunOptions, source: BatchSource) -> tuple[Any, jax.Array, Any, np.ndarray]:
+    """The training data, the orders of all epochs, the validation data and its order.
+
+    The orders are int32[epochs, steps, B].
+    """
+    arrays_of = source.arrays
+    assert arrays_of is not None, "check_arrays comes first"
+    train = arrays_of("train")
+    order = partial(epoch_order, examples=len(train["label"]), batch_size=options.batch_size)
+    orders = jax.vmap(order)(jax.random.split(jax.random.key(options.seed), options.epochs))
+    valid, valid_order = padded_order(arrays_of("valid"), batch_size=options.batch_size)
+    return train, orders[:, : source.steps], valid, valid_order[: options.limit_batches]
+
+
+def how_of(state: TrainState) -> str:
+    """How copies of a state are trained: one by one, if they are large and on a CPU."""
+    size = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    return "map" if size > LARGE and jax.default_backend() == "cpu" else "vmap"
 
 
 def _swept(options: RunOptions, state: TrainState) -> tuple[str, dict[str, Any]]:
@@ -93,19 +123,13 @@ def run_sweep(
     Raises:
         RunFailed: if no copy's loss stayed finite; the figures are written, too.
     """
-    arrays_of = source.arrays
-    assert arrays_of is not None, "check_sweep comes first"
-    train = arrays_of("train")
-    order = partial(epoch_order, examples=len(train["label"]), batch_size=options.batch_size)
-    orders = jax.vmap(order)(jax.random.split(jax.random.key(options.seed), options.epochs))
-    valid, valid_order = padded_order(arrays_of("valid"), batch_size=options.batch_size)
-    arrays = train, orders[:, : source.steps], valid, valid_order[: options.limit_batches]
-    size = sum(leaf.size for leaf in jax.tree.leaves(state.params))
-    how = "map" if size > LARGE and jax.default_backend() == "cpu" else "vmap"
+    arrays = data_of(options, source)
     name, settings = _swept(options, state)
     write = partial(write_sweep, name=name, values=options.swept[1], out=out)
     arrays = jax.device_put(arrays)
-    result = sweep(loop, state, *arrays, how=how, each=partial(write, ended=False), **settings)
+    result = sweep(
+        loop, state, *arrays, how=how_of(state), each=partial(write, ended=False), **settings
+    )
     table, best = write(result, ended=False)
     drawn = unless_missing("sweep.png", lambda: write(result))
     print(table)

@@ -1,6 +1,7 @@
 """The options of a training of one of our models, and what they mean for each other."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -9,7 +10,6 @@ import numpy as np
 from gradtx.augment import Augmentation
 from gradtx.config import option, parse_range
 from gradtx.run.options import GROUPS, RunOptions
-from gradtx.tuning.sweep import parse_spread
 
 NEEDING = {"folder": "the folder with train/CLASS and val/CLASS", "arrays": "an .npz file"}
 PHOTOS = ("imagenette", "folder")  # data sets of images of all sizes
@@ -55,6 +55,10 @@ class TrainOptions(RunOptions):
         log: see there.
         find_lr: see there.
         sweep: see there.
+        search: see there.
+        over: see there.
+        members: see there.
+        rounds: see there.
         save_every: see there.
         steps_per_execution: see there.
         out: see there.
@@ -181,8 +185,9 @@ class TrainOptions(RunOptions):
     )
 
     def __post_init__(self) -> None:
-        """Fill in the model and the schedule that a sweep has; check what goes together."""
-        object.__setattr__(self, "model", self.model or ("mlp" if self.sweep else "resnet34"))
+        """Fill in the model and the schedule of a population; check what goes together."""
+        many = "--sweep" if self.sweep else "--search" if self.search else None
+        object.__setattr__(self, "model", self.model or ("mlp" if many else "resnet34"))
         super().__post_init__()
         if self.model == "lstm" and self.dataset != "embedded":
             raise ValueError(
@@ -194,13 +199,13 @@ class TrainOptions(RunOptions):
                 f"{self.PROG}: `--dataset {self.dataset}` needs {NEEDING[self.dataset]}; got none."
                 " Name it with `--data-dir`."
             )
-        if self.sweep is not None and self.model == "lstm":
+        if many and self.model == "lstm":
             raise ValueError(
-                f"{self.PROG}: `--sweep` does not go with `--model lstm`. Leave one or the other"
+                f"{self.PROG}: `{many}` does not go with `--model lstm`. Leave one or the other"
                 " out."
             )
         _ = self.augmentation  # checks its ranges
-        if self.sweep is not None:
+        if many:
             object.__setattr__(self, "schedule", "constant")
 
     @property
@@ -209,10 +214,10 @@ class TrainOptions(RunOptions):
         found = super().ignored
         if self.find_lr:
             found["--find-lr"] += ("schedule", "lr")
-        if self.sweep is not None:
-            name = parse_spread(self.sweep)[0]
-            found["--sweep"] += ("schedule", "cache", SWEPT.get(name, name))
-        if not (self.find_lr or self.sweep) and self.schedule == "one_cycle":
+        if self.varied is not None:
+            kind, names = self.varied
+            found[kind] += ("schedule", "cache", *(SWEPT.get(name, name) for name in names))
+        if not self.is_search and self.schedule == "one_cycle":
             found["--schedule one_cycle"] = ("momentum",)
         kinds = {"--model": str(self.model), "--optimizer": self.optimizer}
         if self.model != "lstm":
@@ -248,6 +253,22 @@ class TrainOptions(RunOptions):
         """The same as `sweep` takes them: decay stays off norms and biases."""
         name, values = self.swept
         return {name: {"others": values} if name == "weight_decay" else values}
+
+    @property
+    def searched(self) -> dict[str, tuple[str, Any]]:
+        """The same as the optimizer names it: name -> (its name there, its values)."""
+        of = lambda name, x: {"others": x} if name == "weight_decay" else x
+        there = {"lr": "learning_rate"}
+        return {name: (there.get(name, name), of(name, x)) for name, x in self.space.items()}
+
+    def training_with(self, values: Mapping[str, float]) -> Any:
+        """The options of the training that a search was for, with what it has found.
+
+        Args:
+            values: by the names of the command line; those without an option are left out.
+        """
+        named = {SWEPT.get(name, name): value for name, value in values.items()}
+        return replace(super().training_with(named), schedule="constant")
 
     @property
     def learning_rate(self) -> float:

@@ -10,7 +10,13 @@ from gradtx.config import check_ignored, flag
 from gradtx.run import TrainOptions
 
 PHOTOS = ("imagenette", "folder")
-SEARCHES = {"fit": {}, "find_lr": {"find_lr": True}, "sweep": {"sweep": "lr=1e-3:1e-1:2"}}
+SEARCHES = {
+    "fit": {},
+    "find_lr": {"find_lr": True},
+    "sweep": {"sweep": "lr=1e-3:1e-1:2"},
+    "search": {"search": "pbt", "over": ("lr=1e-3:1e-1",)},
+}
+POPULATIONS = ("sweep", "search")
 # For each option when a run heeds it, of its model m, data d, optimizer o, search s and the rest c.
 # Those that are not here are always heeded.
 HEEDED = {
@@ -19,7 +25,7 @@ HEEDED = {
     "archive": lambda m, d, o, s, c: m != "lstm" and d == "imagenette",
     "head": lambda m, d, o, s, c: m.startswith("resnet"),
     "size": lambda m, d, o, s, c: m != "lstm",
-    "cache": lambda m, d, o, s, c: m != "lstm" and s != "sweep",
+    "cache": lambda m, d, o, s, c: m != "lstm" and s not in POPULATIONS,
     "cache_limit": lambda m, d, o, s, c: m != "lstm" and d in PHOTOS,
     "augment": lambda m, d, o, s, c: m != "lstm",
     "crop_scale": lambda m, d, o, s, c: m != "lstm" and d in PHOTOS and c["augment"] != "none",
@@ -55,7 +61,7 @@ def test_what_is_not_heeded_is_refused(search):
     assert set(HEEDED) <= set(FIELDS)
     kinds = product(choices("model"), choices("dataset"), choices("optimizer"), ("crop", "none"))
     for model, dataset, optimizer, augment in kinds:
-        if model == "lstm" and (dataset != "embedded" or search == "sweep"):
+        if model == "lstm" and (dataset != "embedded" or search in POPULATIONS):
             continue  # refused as a pair
         rest = {"augment": augment, "schedule": "constant" if optimizer == "sgd" else "one_cycle"}
         options = TrainOptions(
