@@ -44,6 +44,7 @@ HEEDED = {
     "steps_per_execution": lambda m, d, o, s, c: s == "fit",
     "log_gradient_norm": lambda m, d, o, s, c: s == "fit",
     "profile": lambda m, d, o, s, c: s == "fit",
+    "log": lambda m, d, o, s, c: s == "fit",
 }
 FIELDS = [field.name for field in dataclasses.fields(TrainOptions)]
 
