@@ -1,10 +1,12 @@
 """The training loop: pure functions over one state, hooks at its events, three drivers."""
 
 from gradtx.loop.batch_stats import reestimate_batch_stats
+from gradtx.loop.binary import binary_cross_entropy
 from gradtx.loop.compiled import compiled_epoch, compiled_fit, epoch_order, population
 from gradtx.loop.equinox import from_equinox
 from gradtx.loop.events import EVENTS, Request
 from gradtx.loop.fit import fit
+from gradtx.loop.focal import focal_loss
 from gradtx.loop.frozen_norms import freeze_norms
 from gradtx.loop.function import from_function
 from gradtx.loop.history import History, with_nan
@@ -33,6 +35,7 @@ __all__ = [
     "StepContext",
     "TrainState",
     "accuracy",
+    "binary_cross_entropy",
     "compiled_epoch",
     "compiled_fit",
     "compose",
@@ -40,6 +43,7 @@ __all__ = [
     "epoch_order",
     "eval_step",
     "fit",
+    "focal_loss",
     "freeze_norms",
     "from_equinox",
     "from_function",
