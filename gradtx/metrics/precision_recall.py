@@ -107,6 +107,7 @@ def f_beta(
     return counted("f_beta", compute, classes=classes, label=label, multilabel=multilabel)
 
 
+@checked
 def f1(
     *,
     classes: Count,
