@@ -118,7 +118,7 @@ def _visits(tx: Any, params: PyTree) -> Iterator[tuple[str, str]]:
     """(path, transform as text) for each leaf and each transform it passes, in order."""
     structure = structure_of(tx)
     if structure is None:
-        yield from ((path, _foreign_name(tx)) for path, _ in _present(params))
+        yield from ((path, foreign_name(tx)) for path, _ in _present(params))
         return
     if structure.name != "chain" and not structure.select:
         yield from _labeled(structure, params)
@@ -127,7 +127,7 @@ def _visits(tx: Any, params: PyTree) -> Iterator[tuple[str, str]]:
         yield from _visits(part, tree)
 
 
-def _foreign_name(tx: Any) -> str:
+def foreign_name(tx: Any) -> str:
     """The package and the factory of a transform that gradtx didn't make."""
     for f in (tx.update, tx.init):
         factory, _, local = getattr(f, "__qualname__", "").partition(".<locals>.")

@@ -133,7 +133,8 @@ def partition_as(
     select = lambda params: tuple(split(params).values())
     check = lambda updates, states: _check_states(name, list(keys.values()), states)
     inner = tuple(transforms.values())
-    return transformation(name, init, update, parts=inner, select=select, check=check)
+    seen: Any = {"parts": inner, "select": select, "labels": tuple(parts)}
+    return transformation(name, init, update, check=check, **seen)
 
 
 def _keys(name: str, parts: Mapping) -> dict[Hashable, str]:

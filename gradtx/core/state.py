@@ -161,6 +161,7 @@ class Structure:
         parts: the transformations inside.
         select: maps a tree of parameters to what each of `parts` sees of it, `None` for the leaves
             that it does not see; without it, every part sees all.
+        labels: with `select`: under which the slots hold the state of each of `parts`.
         needs_params: the name of the transformation that needs the parameters, itself or a part.
         per_leaf: whether what becomes of a number depends on the others of its leaf, or on which
             leaf it is in.
@@ -176,6 +177,7 @@ class Structure:
     hyperparams: Mapping[str, Any] = field(default_factory=dict)
     parts: tuple[Any, ...] = ()
     select: Callable[[PyTree], tuple[PyTree, ...]] | None = None
+    labels: tuple[Any, ...] = ()
     needs_params: str | None = None
     per_leaf: bool = False
     check: Callable[[PyTree, Any], None] = lambda updates, state: None

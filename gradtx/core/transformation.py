@@ -83,6 +83,7 @@ def transformation(
     remembers: bool = True,
     parts: tuple[Any, ...] = (),
     select: Callable[[PyTree], tuple[PyTree, ...]] | None = None,
+    labels: tuple[Any, ...] = (),
     clock: Callable[[Any], jax.Array] | None = None,
     check: Callable[[PyTree, Any], None] | None = None,
     **hyperparams: tuple[Any, Interval] | None,
@@ -107,6 +108,7 @@ def transformation(
             returns the same.
         parts: the transformations inside this one, for `describe`.
         select: maps the parameters to what each of `parts` sees of them; by default each sees all.
+        labels: with `select`: under which the slots hold the state of each of `parts`.
         clock: reads off the slots the count that schedules are given, in place of `h.count`.
         check: check(updates, slots) raises an error for slots that do not suit the updates.
         **hyperparams: pairs (number, schedule or JAX scalar; the interval that it must lie in), or
@@ -135,7 +137,8 @@ def transformation(
     wants = name if needs_params else next(filter(None, needing), None)
     unit = per_leaf or bool(grouped) or select is not None
     forgets = not remembers and all(source_of(spec) != "schedule" for spec in specs.values())
-    structure = Structure(name, specs, parts, select, wants, unit, rule.check_state, rule.apply)
+    check_state, apply = rule.check_state, rule.apply
+    structure = Structure(name, specs, parts, select, labels, wants, unit, check_state, apply)
     start: Any = rule.init_state
     return GradientTransformationExtraArgs(start, _checked(structure, start if forgets else None))
 

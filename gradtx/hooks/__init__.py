@@ -4,6 +4,8 @@ from gradtx.hooks.accumulate_gradients import accumulate_gradients
 from gradtx.hooks.clip_gradients import clip_gradients
 from gradtx.hooks.early_stopping import early_stopping
 from gradtx.hooks.ema_params import averaged_params, ema_params
+from gradtx.hooks.layer_health import layer_health
+from gradtx.hooks.layer_histograms import layer_histograms
 from gradtx.hooks.loss_scaling import loss_scaling
 from gradtx.hooks.mixup import mixup
 from gradtx.hooks.reduce_on_plateau import reduce_on_plateau
@@ -21,6 +23,8 @@ __all__ = [
     "clip_gradients",
     "early_stopping",
     "ema_params",
+    "layer_health",
+    "layer_histograms",
     "loss_scaling",
     "mixup",
     "reduce_on_plateau",

@@ -9,6 +9,7 @@ from gradtx.loop.fit import fit
 from gradtx.loop.focal import focal_loss
 from gradtx.loop.frozen_norms import freeze_norms
 from gradtx.loop.function import from_function
+from gradtx.loop.histogram import HISTOGRAM_EDGES, histogram
 from gradtx.loop.history import History, with_nan
 from gradtx.loop.hook import Hook, compose
 from gradtx.loop.linen import from_linen
@@ -18,11 +19,14 @@ from gradtx.loop.nnx import from_nnx, nnx_module
 from gradtx.loop.observer import Observer, Report, never
 from gradtx.loop.phases import Level
 from gradtx.loop.rows import Rows, take
+from gradtx.loop.sampling import sampled
+from gradtx.loop.sown import activation_statistics, with_sown
 from gradtx.loop.state import Metrics, StepContext, TrainState
 from gradtx.loop.step import eval_step, train_step
 
 __all__ = [
     "EVENTS",
+    "HISTOGRAM_EDGES",
     "History",
     "Hook",
     "Level",
@@ -36,6 +40,7 @@ __all__ = [
     "TrainState",
     "accuracy",
     "binary_cross_entropy",
+    "activation_statistics",
     "compiled_epoch",
     "compiled_fit",
     "compose",
@@ -49,11 +54,14 @@ __all__ = [
     "from_function",
     "from_linen",
     "from_nnx",
+    "histogram",
     "never",
     "nnx_module",
     "population",
     "reestimate_batch_stats",
+    "sampled",
     "take",
     "train_step",
     "with_nan",
+    "with_sown",
 ]

@@ -12,6 +12,7 @@ from types import FunctionType, MappingProxyType, MethodType
 from typing import Any
 
 import numpy as np
+from optax import GradientTransformation
 
 SMALL = 2**20  # bytes: NumPy arrays up to this size are compared by their content
 
@@ -58,7 +59,7 @@ def copy_of(x: Any, inside: tuple[int, ...] = ()) -> Any:
 
     Functions are compared by their code and by what they hold, also of outer functions; tuples,
     dicts, NumPy arrays and frozen dataclasses by content; numbers and text by value. All else,
-    such as lists and objects that can change, is equal to itself alone; so is an empty dict, which
+    such as transformations, lists and objects that can change, is equal to itself alone; so is an empty dict, which
     is there to be filled.
 
     >>> rate = lambda peak: lambda count: peak / (1 + count)
@@ -74,6 +75,8 @@ def copy_of(x: Any, inside: tuple[int, ...] = ()) -> Any:
     within = (*inside, id(x))
     of = lambda parts: tuple(copy_of(part, within) for part in parts)
     kind = type(x)
+    if isinstance(x, GradientTransformation):
+        return Itself(x)  # as the loop's own: its parts hold each other in many ways
     if isinstance(x, float):
         return kind, x.hex()  # -0.0 is not 0.0
     if x is None or isinstance(x, bool | int | str | bytes | complex | Enum | np.dtype | type):

@@ -27,6 +27,7 @@ from gradtx.loop.observer import Observer
 from gradtx.loop.phases import Level
 from gradtx.loop.reading import read
 from gradtx.loop.rule import goes_on
+from gradtx.loop.sampling import Samples, without_samples
 from gradtx.loop.sources import of_epoch, of_validation
 from gradtx.loop.state import OF_TRAINING, TrainState, train_column
 from gradtx.loop.telling import Position, Told
@@ -214,13 +215,19 @@ def _train_phase(
     """The training batches of an epoch, from the state's own position on."""
     start, steps = at, itertools.count(at.step + 1)
     logs: list[Any] = []
+    samples = Samples.of(execution.loop, state)
 
     def deliver(new: Any, seen: TrainState | None) -> bool:
         nonlocal at
         count = int(np.sum(new["alive"]))  # the others came after the end of the phase
+        whole = count == len(new["alive"])
+        new, sampled = without_samples(new)
+        more = samples.of_steps(sampled, count)
+        _keep_arrays(history, more, at.step)
         at = at._replace(batch=at.batch + count, step=at.step + count)
-        logs.append(jax.tree.map(lambda x: x[:count], with_nan(new)))
-        told.of_steps(logs[-1], count, seen if count == len(new["alive"]) else None, at)
+        new, sampled = jax.tree.map(lambda x: x[:count], (with_nan(new), sampled))
+        logs.append(new | samples.columns(sampled, scalars=True))
+        told.of_steps(new, more, seen if whole else None, at)
         return goes_on(execution.loop, int(new["requested"][-1]), "train")
 
     try:
@@ -234,6 +241,14 @@ def _train_phase(
         )
     _keep(history, logs)
     return state, at
+
+
+def _keep_arrays(history: History, more: list[dict[str, Any]], first: int) -> None:
+    """Add the arrays that hooks logged in steps from number `first` on."""
+    for step, values in enumerate(more, first):
+        for name, value in values.items():
+            if value.ndim:
+                history.samples.setdefault(name, {})[step] = value
 
 
 def _keep(history: History, logs: list[Any]) -> None:

@@ -28,11 +28,15 @@ class History:
             seconds. NaN where there is no value. A metric that is an array is a list, of lists if
             it has several axes.
         steps: an array for each entry of the steps' logs (loss, learning_rate, ...), a value a
-            step; `loss` is NaN where it did not count: see `train_step`.
+            step; `loss` is NaN where it did not count: see `train_step`. So is what hooks log only
+            sometimes at the steps without.
+        samples: of the arrays that hooks log sometimes, such as the counts of a histogram, by name:
+            step -> array; steps are numbered from 0 over all fits.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     steps: dict[str, np.ndarray] = field(default_factory=dict)
+    samples: dict[str, dict[int, np.ndarray]] = field(default_factory=dict)
 
     def figure(self) -> "Figure":
         """The losses of the steps and the epochs, and a panel for each metric and learning rate.

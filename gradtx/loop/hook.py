@@ -21,9 +21,9 @@ class Hook:
     `context.replace(...)`. All that the hook remembers is its state, a pytree whose structure,
     shapes and dtypes never change.
 
-    What others may want to know of it, it says by `log`, `faults`, `failed` and `reason`, functions
-    of its state. `failed` must work elementwise, also for states with a leading axis, as those of a
-    population; `faults` and `reason` are asked for single states, on the host.
+    What others may want to know of it, it says by `log`, `sampled`, `faults`, `failed` and
+    `reason`, functions of its state. `failed` must work elementwise, also for states with a leading
+    axis, as those of a population; `faults` and `reason` are asked for single states, on the host.
 
     Args:
         name: of its own among the hooks of a loop; its state is `train_state.hooks[name]`.
@@ -38,6 +38,9 @@ class Hook:
         faults: function of the state; counts of what went wrong, int32[] by kind.
         failed: function of the state; bool[], whether the hook has given the fit up.
         reason: function of the state of a fit that it gave up; why, in words.
+        sampled: what only some steps' logs have: function of the state after a training batch to
+            (bool[], values by name), scalars or arrays; a tuple of names has the rows of an array.
+            A step has them where the bool holds.
 
     Raises:
         TypeError: if `on` is no dict of functions, or another function is none.
@@ -55,6 +58,7 @@ class Hook:
     faults: Callable[[Any], Mapping[str, Any]] = field(default=lambda state: {})
     failed: Callable[[Any], Any] = field(default=lambda state: False)
     reason: Callable[[Any], str] = field(default=lambda state: "")
+    sampled: Callable[[Any], tuple[Any, Mapping[str, Any]]] | None = None
 
     def __post_init__(self) -> None:
         check_kind("Hook", "name", str, self.name)
@@ -81,7 +85,8 @@ class Hook:
                 )
             where = f"Hook {self.name!r}: `on[{event!r}]`"
             check_signature(where, function, "(hook_state, context)", 0, 0)
-        for name in ("init", "log", "faults", "failed", "reason"):
+        sometimes = () if self.sampled is None else ("sampled",)
+        for name in ("init", "log", *sometimes, "faults", "failed", "reason"):
             if not callable(getattr(self, name)):
                 raise TypeError(
                     f"Hook {self.name!r}: `{name}` must be a function of the state; got"

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 from gradtx.loop.form import spec
 from gradtx.loop.hook import Hook
 from gradtx.loop.naming import named
+from gradtx.loop.sampling import SAMPLED, hook_samples
 from gradtx.loop.state import PyTree
 
-ENTRIES = ("kind", "step", "epoch", "loss", "train_loss", "requested", "alive", "known", "digest")
+ENTRIES = ("kind", "step", "epoch", "loss", "train_loss", "requested", "alive", "known", "digest", SAMPLED)
 MOST_LOGGED = 4096  # numbers of an entry: logs of every step travel to the host
 
 
@@ -38,7 +39,7 @@ def hook_logs(
                 " taken. Give the entry another name."
             )
         log |= more
-    return log
+    return log | hook_samples(hooks, states, {*ENTRIES, *used, *log})
 
 
 def _check_log(hook: Hook, log: Any) -> None:

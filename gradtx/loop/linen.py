@@ -7,12 +7,17 @@ import jax
 
 from gradtx.kinds import checked
 from gradtx.loop.calling import Entry, check_call, inputs_of, mode_of, told
+from gradtx.loop.sown import statistics_of
 from gradtx.loop.state import PyTree
 
 
 @checked
 def from_linen(
-    module: Any, *, inputs: Entry | Sequence[Entry] = "image", rngs: Sequence[str] = ("dropout",)
+    module: Any,
+    *,
+    inputs: Entry | Sequence[Entry] = "image",
+    rngs: Sequence[str] = ("dropout",),
+    sown: str | None = None,
 ) -> Any:
     """`apply` for `Loop`, from a Flax linen module called as `module(x, train=...)`.
 
@@ -27,6 +32,9 @@ def from_linen(
         inputs: the batch's entry that is the module's input, or several in order, each by its
             name or its place; of a pair (inputs, labels) the first.
         rngs: names of the module's streams of random numbers.
+        sown: a collection into which the module sows outputs of its layers: the state has there,
+            of each, what `activation_statistics` makes of it in the last training batch. Make
+            the first state by `with_sown`; `layer_health` logs them.
 
     Raises:
         TypeError: if the module does not take its inputs.
@@ -37,11 +45,14 @@ def from_linen(
 
     def apply(params: PyTree, model_state: PyTree, batch: Any, *, key: jax.Array, training: bool):
         given = inputs_of("from_linen", batch, inputs)
-        variables = {"params": params, **model_state}
+        kept = {name: value for name, value in model_state.items() if name != sown}
+        variables = {"params": params, **kept}
         keys = {name: jax.random.fold_in(key, i) for i, name in enumerate(rngs)}
-        mutable = list(model_state) if training else [c for c in model_state if c == "carry"]
+        mutable = [*model_state] if training else [c for c in model_state if c == "carry"]
         how = {"rngs": keys, "mutable": mutable, **told(mode, training=training)}
         pred, new = module.apply(variables, *given, **how)
+        if sown in new:
+            new = {**new, sown: statistics_of(new[sown])}
         return pred, {**model_state, **new}
 
     return apply

@@ -209,7 +209,8 @@ def train_step(loop: Loop, state: TrainState, batch: Any) -> tuple[TrainState, d
     The log holds `loss`, `train_loss` (the smooth one), `requested`, `alive` (False where the phase
     was over already, and nothing happened), the hyperparameters that the step used, what the hooks
     add, and `known`, which says of the two losses whether they have a value: without one they are
-    0, and NaN in `with_nan(log)`.
+    0, and NaN in `with_nan(log)`. What hooks log only sometimes is under `sampled`, packed: see
+    `gradtx.loop.sampled`.
 
     Args:
         loop: what is trained.

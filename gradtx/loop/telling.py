@@ -78,11 +78,18 @@ class Told:
         """Whether an observer reads the state after `step` steps; asks all of them."""
         return any([observer.reads(step) for observer in self.of_each_step])
 
-    def of_steps(self, logs: Any, count: int, seen: TrainState | None, after: Position) -> None:
-        """Tell of `count` steps with these logs, the last of which has come to `after`."""
+    def of_steps(
+        self,
+        logs: Any,
+        more: Sequence[dict[str, Any]],
+        seen: TrainState | None,
+        after: Position,
+    ) -> None:
+        """Tell of steps with these logs, and each with its `more`; the last has come to `after`."""
+        count = len(more)
         for i in range(count if self.of_each_step else 0):
             left = count - 1 - i
             state = seen if seen is not None and not left else UNREAD
-            log = jax.tree.map(lambda x, i=i: x[i], logs)
+            log = jax.tree.map(lambda x, i=i: x[i], logs) | more[i]
             at = after._replace(batch=after.batch - left, step=after.step - left)
             self.of("after_batch", state, at, log=log)

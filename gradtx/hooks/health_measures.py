@@ -1,0 +1,141 @@
+"""What `layer_health` measures: norms, shares of the chain's parts, and words."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradtx.core.apply import apply_updates
+from gradtx.core.parts import Passed, pass_through
+from gradtx.core.root import root
+from gradtx.core.tree import as_dtype, compute_dtype, global_norm, is_none, path_name
+from gradtx.loop.again import with_those_it_takes
+from gradtx.loop.sown import STATISTICS
+
+PyTree = Any
+# The hooks that change gradients or updates: what is measured is what they leave.
+EARLIER = ("loss_scaling", "accumulate_gradients", "clip_gradients", "skip_nonfinite", "freeze")
+
+
+def names_of(tree: PyTree) -> tuple[str, ...]:
+    """The path of each leaf, with dots.
+
+    Args:
+        tree: any pytree.
+    """
+    return tuple(path_name(path).replace("/", ".") for path, _ in jax.tree.leaves_with_path(tree))
+
+
+def norms_of(tree: PyTree) -> jax.Array:
+    """The Euclidean norm of each leaf: float32[leaves].
+
+    Args:
+        tree: a tree of arrays.
+    """
+    wide = lambda x: as_dtype(x, compute_dtype(x))
+    squares = [jnp.vdot(wide(x), wide(x)).real for x in jax.tree.leaves(tree)]
+    return root(jnp.stack([square.astype(jnp.float32) for square in squares]))
+
+
+def have_moved(params: PyTree, updates: PyTree) -> jax.Array:
+    """Whether the updates change the parameters at all, for each leaf: bool[leaves].
+
+        moved = any(p + u != p)        in the dtype of p
+
+    Args:
+        params: a tree of arrays.
+        updates: a tree like it.
+    """
+    pairs = zip(
+        jax.tree.leaves(apply_updates(params, updates)), jax.tree.leaves(params), strict=True
+    )
+    return jnp.stack([jnp.any(new != old) for new, old in pairs])
+
+
+def passed_parts(
+    tx: Any, grads: PyTree, opt_state: Any, params: PyTree, value: Any
+) -> list[Passed]:
+    """What each part of the chain makes of the gradients: see `gradtx.core.parts`.
+
+    Args:
+        tx: the optimizer.
+        grads: the gradients.
+        opt_state: its state before the step.
+        params: the parameters.
+        value: the objective, which some optimizers ask for.
+    """
+    call = partial(pass_through, tx, grads, opt_state, params)
+    return with_those_it_takes(call, {"value": value, "grad": grads})
+
+
+def shares_of(parts: Sequence[Passed]) -> tuple[jax.Array, jax.Array]:
+    """What each part changes, and by how much the norm grows: two of float32[parts].
+
+        share = min(|after - before|, |after + before|) / max(|before|, |after|)
+        factor = |after| / |before|
+
+    Norms are over all leaves that the part sees; both are 0 where there is nothing to divide by.
+    A turn of the sign alone counts for nothing, so a share of `clip` and of a learning rate is what
+    it takes away, and that of a decay is what it adds.
+
+    Args:
+        parts: as `passed_parts` returns them.
+    """
+    pairs = [_share(part.before, part.after) for part in parts]
+    if not pairs:
+        return jnp.zeros(0, jnp.float32), jnp.zeros(0, jnp.float32)
+    shares, factors = zip(*pairs, strict=True)
+    return jnp.stack(shares), jnp.stack(factors)
+
+
+def _share(before: PyTree, after: PyTree) -> tuple[jax.Array, jax.Array]:
+    into, out = global_norm(before), global_norm(after)
+    turned = [global_norm(_with(sign, after, before)) for sign in (-1, 1)]
+    largest = jnp.maximum(into, out)
+    ratio = lambda a, b: jnp.where(b > 0, a / jnp.where(b > 0, b, 1), 0).astype(jnp.float32)
+    return ratio(jnp.minimum(*turned), largest), ratio(out, into)
+
+
+def _with(sign: int, after: PyTree, before: PyTree) -> PyTree:
+    """`after + sign before`; `after` where the part has changed the structure."""
+    if jax.tree.structure(after) != jax.tree.structure(before):
+        return after
+
+    def add(a: Any, b: Any) -> Any:
+        dtype = compute_dtype(a, b)
+        return as_dtype(a, dtype) + sign * as_dtype(b, dtype)
+
+    return jax.tree.map(
+        lambda a, b: None if a is None else add(a, b), after, before, is_leaf=is_none
+    )
+
+
+def by_statistic(rows: jax.Array, names: Sequence[str]) -> dict[tuple[str, ...], jax.Array]:
+    """The sown statistics as `Hook.sampled` takes them.
+
+    Args:
+        rows: float32[sown, 4].
+        names: of what was sown.
+    """
+    columns = zip(STATISTICS, rows.T, strict=True)
+    return {tuple(f"health/{what}/{name}" for name in names): x for what, x in columns}
+
+
+def said(
+    counts: Any, names: Sequence[str], one: Callable[[str], str], many: str, most: int = 5
+) -> dict[str, int]:
+    """Counts of faults by what there is to say, with the layers' names; one line for many layers.
+
+    Args:
+        counts: int[layers], of each layer's faults.
+        names: of the layers.
+        one: the words for a layer.
+        many: the words for several, which come after their number.
+        most: how many layers have a line each.
+    """
+    found = [(name, int(count)) for name, count in zip(names, counts, strict=True) if count]
+    if len(found) <= most:
+        return {one(name): count for name, count in found}
+    return {f"{len(found)} of {len(names)} layers {many}": max(count for _, count in found)}
