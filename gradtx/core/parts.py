@@ -120,7 +120,7 @@ def _groups(
     for label, part, mine, own in zip(structure.labels, structure.parts, sees, theirs, strict=True):
         if not jax.tree.leaves(mine):
             continue
-        for passed in _walk(part, mine, state.slots[label], own, count, extra):
+        for passed in _walk(part, mine, state.slots[str(label)], own, count, extra):
             before = "" if isinstance(label, bool) else f"{label}."
             yield passed._replace(name=f"{before}{passed.name}")
 

@@ -161,7 +161,7 @@ class Structure:
         parts: the transformations inside.
         select: maps a tree of parameters to what each of `parts` sees of it, `None` for the leaves
             that it does not see; without it, every part sees all.
-        labels: with `select`: under which the slots hold the state of each of `parts`.
+        labels: with `select`: of each of `parts`, whose state the slots hold under it as text.
         needs_params: the name of the transformation that needs the parameters, itself or a part.
         per_leaf: whether what becomes of a number depends on the others of its leaf, or on which
             leaf it is in.

@@ -108,7 +108,7 @@ def transformation(
             returns the same.
         parts: the transformations inside this one, for `describe`.
         select: maps the parameters to what each of `parts` sees of them; by default each sees all.
-        labels: with `select`: under which the slots hold the state of each of `parts`.
+        labels: with `select`: of each of `parts`, whose state the slots hold under it as text.
         clock: reads off the slots the count that schedules are given, in place of `h.count`.
         check: check(updates, slots) raises an error for slots that do not suit the updates.
         **hyperparams: pairs (number, schedule or JAX scalar; the interval that it must lie in), or

@@ -22,6 +22,7 @@ from gradtx.hooks.health_measures import (
 )
 from gradtx.kinds import Count, Positive, checked
 from gradtx.loop import Hook, Request, StepContext, TrainState
+from gradtx.loop.again import first_state
 from gradtx.loop.form import difference
 from gradtx.loop.sown import STATISTICS
 
@@ -235,7 +236,7 @@ def layer_health(
 
 def _parts(tx: Any, state: TrainState) -> tuple[str, ...]:
     """The names of the parts of `tx`, which must be the loop's."""
-    made = jax.eval_shape(tx.init, state.params)
+    made = jax.eval_shape(partial(first_state, tx), state.params)
     if problem := difference(made, state.opt_state):
         raise ValueError(
             f"layer_health: `tx` must be the loop's optimizer; got one whose state is {problem}."

@@ -59,8 +59,8 @@ def copy_of(x: Any, inside: tuple[int, ...] = ()) -> Any:
 
     Functions are compared by their code and by what they hold, also of outer functions; tuples,
     dicts, NumPy arrays and frozen dataclasses by content; numbers and text by value. All else,
-    such as transformations, lists and objects that can change, is equal to itself alone; so is an empty dict, which
-    is there to be filled.
+    such as transformations, lists and objects that can change, is equal to itself alone; so is an
+    empty dict, which is there to be filled.
 
     >>> rate = lambda peak: lambda count: peak / (1 + count)
     >>> [copy_of(rate(0.1)) == copy_of(rate(peak)) for peak in (0.1, 0.2)]

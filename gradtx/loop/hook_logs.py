@@ -11,7 +11,18 @@ from gradtx.loop.naming import named
 from gradtx.loop.sampling import SAMPLED, hook_samples
 from gradtx.loop.state import PyTree
 
-ENTRIES = ("kind", "step", "epoch", "loss", "train_loss", "requested", "alive", "known", "digest", SAMPLED)
+ENTRIES = (
+    "kind",
+    "step",
+    "epoch",
+    "loss",
+    "train_loss",
+    "requested",
+    "alive",
+    "known",
+    "digest",
+    SAMPLED,
+)
 MOST_LOGGED = 4096  # numbers of an entry: logs of every step travel to the host
 
 

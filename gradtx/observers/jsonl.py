@@ -113,6 +113,7 @@ def read_jsonl(path: str | Path) -> History:
 
     `steps` of the result holds an array [n, ...] for each name, or for a hyperparameter with groups
     a dict of such arrays, NaN at steps that have no such entry; `rows` a dict for each epoch.
+    Arrays that only some steps have are in `samples`.
 
     Args:
         path: the file of metrics; the last line may be cut short, as a killed process leaves it.
@@ -131,7 +132,16 @@ def read_jsonl(path: str | Path) -> History:
     names = dict.fromkeys(name for step in steps for name in step)
     # A later fit may log other hyperparameters.
     column = lambda name: [step.get(name, math.nan) for step in steps]
-    return History(rows, {name: _stack(column(name)) for name in names})
+    samples = {name: found for name in names if (found := _sampled(name, steps))}
+    return History(rows, {n: _stack(column(n)) for n in names if n not in samples}, samples)
+
+
+def _sampled(name: str, steps: list[dict[str, Any]]) -> dict[int, np.ndarray]:
+    """The arrays of this name by step, if they are arrays and some steps have none."""
+    found = {step["step"]: step[name] for step in steps if name in step}
+    if len(found) == len(steps) or not all(isinstance(x, list) for x in found.values()):
+        return {}
+    return {step: np.asarray(x) for step, x in found.items()}
 
 
 def _stack(values: list[Any]) -> Any:

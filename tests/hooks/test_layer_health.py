@@ -226,7 +226,7 @@ def test_sown_activations_are_measured():
     loop = Loop(apply, small.loss, tx, hooks=[layer_health(tx, every=1)])
     logs, end, _ = told(loop, loop.init(params, state), 1)
     first = params["first"]
-    x = np.maximum(np.asarray(BATCHES[0]["x"] @ first["kernel"] + first["bias"]), 0)
+    x = np.maximum(np.asarray(BATCHES[0]["x"] @ first["kernel"] + first["bias"][None]), 0)
     got = {k.split("/")[1]: v for k, v in logs[0].items() if k.endswith("/relu")}
     want = {"activation_mean": x.mean(), "activation_std": x.std(), "dead": 0.75}
     for name, value in want.items():
@@ -237,14 +237,14 @@ def test_sown_activations_are_measured():
     _, end, _ = told(loop, loop.init(params, state), 1)
     assert loop.faults(end)["most units of relu are dead"] == 3
     with pytest.raises(ValueError, match="with_sown: the model must sow into the collection"):
-        with_sown(from_linen(nn.Dense(1), inputs="x"), params["last"], None, BATCHES[0])
+        with_sown(from_linen(nn.Dense(4), inputs="x"), params["first"], None, BATCHES[0])
 
 
 def test_activation_statistics_of_a_saturated_layer():
     x = jnp.tanh(jnp.array([[9.0, 9.0], [-9.0, 0.1]]))
     mean, std, dead, full = activation_statistics(x).tolist()
     assert (dead, full) == (0, 0.75)
-    assert (mean, std) == pytest.approx((np.mean(x), np.std(x)), rel=1e-6)
+    assert (mean, std) == pytest.approx((float(x.mean()), float(x.std())), rel=1e-6)
     assert activation_statistics(jnp.zeros((3, 2))).tolist() == [0, 0, 1, 0]
 
 
