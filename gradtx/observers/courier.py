@@ -11,7 +11,7 @@ from gradtx.sealed import write_json
 
 PATIENCE = 30.0  # seconds that a fit waits for a logger when it begins, saves or ends
 MOST = 100_000  # records that wait for a logger; of more the oldest are lost
-AT_ONCE = 1_000
+AT_ONCE = 100  # records; so many may come twice after a process was killed
 SLOWEST = 60.0  # seconds between two tries
 
 

@@ -1,6 +1,7 @@
 """Metrics as event files for TensorBoard."""
 
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain, pairwise
@@ -122,7 +123,8 @@ def write_images(log_dir: str | Path, images: Mapping[str, np.ndarray], step: in
     """
     from tensorboardX.summary import image
 
-    made = [image(name, x, dataformats="HWC").value for name, x in images.items()]
+    tag = lambda name: re.sub(r"[^\w./-]", "_", name, flags=re.ASCII)  # what a tag may have
+    made = [image(tag(name), x, dataformats="HWC").value for name, x in images.items()]
     summary = {"value": list(chain(*made))}
     head = event(file_version="brain.Event:2")
     Appending(new_path(as_path(log_dir))).write([head, event(step=step, summary=summary)])

@@ -5,16 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from gradtx.data.image_spec import ImageSpec
 from gradtx.files import as_path
 from gradtx.loop import Loop, TrainState
 from gradtx.loop.prepared import prepared
+from gradtx.observers.tensorboard import write_images
 from gradtx.parallel.processes import say
 from gradtx.report.faults import write_faults
 from gradtx.report.page import write_report
 from gradtx.report.run import count_unreadable, skipped_images
-from gradtx.report.validation import validate, write_validation
+from gradtx.report.validation import Validation, validate, write_validation
 from gradtx.run.probabilities import predictor
 
 
@@ -30,6 +32,7 @@ def finish(
 
     `valid` gives the validation batches, each with a weight, and `spec` what they are of; without
     it, as for text, there are no predictions. A job of several processes has none either. The
+    images that are most wrong are among the events, too. The
     images that could not be read are those of `out`/skipped.jsonl.
     """
     out, names, faults = as_path(out), ["faults.json"], loop.faults(state)
@@ -39,10 +42,19 @@ def finish(
         found = validate(predict, map(prepare, valid()), mean=spec.mean, std=spec.std)
         write_validation(found, out / "validation.npz")
         names.append("validation.npz")
+        write_images(out / "tensorboard", _worst(found, spec), int(state.step))
     if spec is not None:  # only now: validation may have come upon another image
         faults |= count_unreadable(skipped_images(out / "skipped.jsonl"))
     write_faults(faults, out)
     return names + unless_missing("report.html", lambda: write_report(out))
+
+
+def _worst(found: Validation, spec: ImageSpec) -> dict[str, np.ndarray]:
+    """The images that the model gets most wrong, by what they are and what it says they are."""
+    of = lambda label: spec.classes[label] if label >= 0 else "none"
+    pairs = [(of(found.labels[i]), of(found.predicted[i])) for i in found.worst]
+    names = [f"worst/{n:02}_{a}_taken_for_{b}" for n, (a, b) in enumerate(pairs)]
+    return dict(zip(names, found.images, strict=True))
 
 
 def unless_missing(name: str, draw: Callable[[], Any]) -> list[str]:

@@ -1,5 +1,6 @@
 """Event files, read back record by record: framing by hand, content by its proto."""
 
+import io
 import logging
 import math
 import struct
@@ -7,11 +8,16 @@ import sys
 from functools import partial
 
 import jax.numpy as jnp
+import numpy as np
 import pytest
+from PIL import Image
 
 from gradtx.checkpoint import resume
+from gradtx.hooks import terminate_on_nan
 from gradtx.loop import Hook, Observer, Report, fit
+from gradtx.loop.histogram import HISTOGRAM_EDGES
 from gradtx.observers import Interrupted, tensorboard
+from gradtx.observers.tensorboard import write_images
 from gradtx.run import RunOptions
 from gradtx.run.training import observers_for
 from tests.observers.small import BATCHES, at, make, nan_at
@@ -57,6 +63,68 @@ def test_each_number_of_an_array_is_a_scalar(tmp_path):
     fit(loop, state, BATCHES, epochs=1, observers=[tensorboard(tmp_path)])
     got = scalars(tmp_path)
     assert [got[f"step/counts/{i}/{j}", 3] for i in (0, 1) for j in (0, 1)] == [0, 1, 2, 3]
+
+
+def test_counts_are_histograms_with_their_edges(tmp_path):
+    """Ten numbers from 1 up to below 2, and five beyond the last edge, in an open bin."""
+    where = int(np.searchsorted(HISTOGRAM_EDGES, 1.0, side="right"))
+    counts = jnp.zeros(len(HISTOGRAM_EDGES) + 1, jnp.int32).at[where].set(10).at[-1].set(5)
+    loop, state = make(Hook("mine", {}, log=lambda s: {"health/histogram/grads/w": counts}))
+    fit(loop, state, BATCHES, epochs=1, observers=[tensorboard(tmp_path)])
+    (found,) = {v.tag for e in events(tmp_path) for v in e.summary.value if v.HasField("histo")}
+    histograms = [v.histo for e in events(tmp_path) for v in e.summary.value if v.tag == found]
+    assert found == "step/health/histogram/grads/w" and len(histograms) == 3
+    upper = dict(zip(histograms[0].bucket_limit, histograms[0].bucket, strict=True))
+    assert {limit: n for limit, n in upper.items() if n} == {2.0: 10, 2 * HISTOGRAM_EDGES[-1]: 5}
+    assert histograms[0].num == 15
+
+
+def plugin_data(folder):
+    """What the page HPARAMS is made of, by tag."""
+    from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
+
+    return {
+        value.tag: HParamsPluginData.FromString(value.metadata.plugin_data.content)
+        for event in events(folder)
+        for value in event.summary.value
+        if value.metadata.plugin_data.plugin_name == "hparams"
+    }
+
+
+def test_hyperparameters_with_the_metrics_and_the_end(tmp_path):
+    loop, state = make(terminate_on_nan())
+    config = {"lr": 0.5, "model": "mlp", "flip": True, "out": tmp_path}
+    fit(
+        loop,
+        state,
+        BATCHES,
+        epochs=1,
+        observers=[tensorboard(tmp_path / "a", config=config, loop=loop)],
+    )
+    got = plugin_data(tmp_path / "a")
+    start = got["_hparams_/session_start_info"].session_start_info.hparams
+    assert start["lr"].number_value == 0.5 and start["flip"].bool_value
+    assert start["model"].string_value == "mlp" and start["out"].string_value == str(tmp_path)
+    tags = {info.name.tag for info in got["_hparams_/experiment"].experiment.metric_infos}
+    assert "epoch/mae" in tags and tags <= {tag for tag, _ in scalars(tmp_path / "a")}
+    assert got["_hparams_/session_end_info"].session_end_info.status == 1  # success
+    spoilt = [{name: x * math.nan for name, x in BATCHES[0].items()}]
+    observers = [tensorboard(tmp_path / "b", config=config, loop=loop)]
+    loop, state = make(terminate_on_nan())
+    fit(loop, state, spoilt, epochs=1, observers=observers)
+    assert plugin_data(tmp_path / "b")["_hparams_/session_end_info"].session_end_info.status == 2
+    assert [v for (tag, _), v in scalars(tmp_path / "b").items() if tag.startswith("faults/")] == [
+        1
+    ]
+
+
+def test_images_stand_under_names_of_any_letters(tmp_path):
+    pixels = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+    write_images(tmp_path, {"worst/00 <é> as": pixels, "gray": pixels[..., :1]}, 7)
+    found = {v.tag: v.image for e in events(tmp_path) for v in e.summary.value}
+    assert list(found) == ["worst/00_____as", "gray"]
+    image = Image.open(io.BytesIO(found["worst/00_____as"].encoded_image_string))
+    np.testing.assert_array_equal(np.asarray(image), pixels)
 
 
 def test_values_that_are_not_finite_are_written_without_a_word(tmp_path, caplog, capfd):
