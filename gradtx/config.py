@@ -249,38 +249,6 @@ def parse(
     return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
-def words_of(options: Any, *, without: Collection[str] = ()) -> list[str]:
-    """The words of a command line that gives these options, but for those that are the default.
-
-        parse(type(options), words_of(options)) == options
-
-    >>> @dataclasses.dataclass(frozen=True)
-    ... class Options:
-    ...     epochs: int = option(4, "passes over the training data")
-    ...     flip: bool = option(True, "mirror half of the images")
-    >>> words_of(Options(epochs=2, flip=False))
-    ['--epochs', '2', '--no-flip']
-
-    Args:
-        options: an instance of an options dataclass.
-        without: the names of fields to leave out.
-    """
-    found, usual = [], type(options)()  # which may fill in more than a field's own default
-    for field in dataclasses.fields(options):
-        name, value = field.name, getattr(options, field.name)
-        if name in without or value is None or value in (field.default, getattr(usual, name)):
-            continue
-        if isinstance(value, bool):
-            found.append(flag(name) if value else flag(name).replace("--", "--no-", 1))
-        elif isinstance(value, tuple):
-            found += [flag(name), *map(str, value)]
-        elif str(value).startswith("-"):
-            found.append(f"{flag(name)}={value}")
-        else:
-            found += [flag(name), str(value)]
-    return found
-
-
 def convert(cls: type, entries: Mapping[str, Any], where: str) -> dict[str, Any]:
     """The values of fields that were saved as JSON, each in the type of its field.
 

@@ -8,11 +8,13 @@ import numpy as np
 
 from gradtx.drawing.lines import Line, draw
 from gradtx.drawing.notebook import fragment, grid, picture
+from gradtx.loop.state import is_of_training
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 EACH, SMOOTH, VALID = "train, each step", "train, smooth", "validation"
+TRAIN = "train"
 # Of a row, what is no figure of its own panel.
 OTHER = ("epoch", "step", "train_loss", "train_loss_mean", "valid_loss", "time")
 
@@ -46,7 +48,7 @@ class History:
             ImportError: without matplotlib, from the extra `plot`.
         """
         rates = {n: x for n, x in self.steps.items() if n.rpartition(".")[2] == "learning_rate"}
-        panels = {name: {"": line} for name, line in self._metrics().items()}
+        panels = self._metrics()
         panels |= {name.replace("_", " "): self._by_group(x) for name, x in rates.items()}
         if losses := loss_lines(self):
             panels = {"loss": losses} | panels
@@ -55,16 +57,19 @@ class History:
                 "History.figure: the history must have steps or epochs; got neither. Train for an"
                 " epoch first."
             )
-        look: Any = {"faint": [EACH], "marked": [VALID], "points": None}
+        look: Any = {"faint": [EACH], "marked": [VALID, TRAIN], "points": None}
         return draw(panels, **look)
 
-    def _metrics(self) -> dict[str, Line]:
-        """The metrics that are a number in each epoch."""
-        found = {}
+    def _metrics(self) -> dict[str, dict[str, Line]]:
+        """The metrics that are a number in each epoch, of training beside those of validation."""
+        found: dict[str, dict[str, Line]] = {}
         for name in self.rows[0] if self.rows else ():
             values = [row.get(name) for row in self.rows]
             if name not in OTHER and all(np.shape(v) == () for v in values):
-                found[name] = ends(self), np.array(values, float)
+                of, own = (
+                    (TRAIN, name.removeprefix("train_")) if is_of_training(name) else (VALID, name)
+                )
+                found.setdefault(own, {})[of] = ends(self), np.array(values, float)
         return found
 
     def _by_group(self, values: Any) -> dict[str, Line]:

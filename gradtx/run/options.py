@@ -214,7 +214,9 @@ class RunOptions(SearchOptions):
         """
         made = replace(self, **changes)
         unused = {name for names in made.ignored.values() for name in names}
-        return command(made, prog=self.PROG, without={*unused, "out", "config", "resume"})
+        # Parameters of another run are part of what is made; without them it would go on.
+        where = {"out", "config"} if made.params_only else {"out", "config", "resume"}
+        return command(made, prog=self.PROG, without={*unused, *where})
 
     @property
     def rate(self) -> tuple[float, str]:

@@ -1,7 +1,6 @@
 """Searches for a hyperparameter, with what they leave in the run's directory."""
 
-import shlex
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from gradtx.config import words_of
 from gradtx.core.runtime_hyperparams import names_with_role
 from gradtx.loop import Loop, TrainState, epoch_order
 from gradtx.report.plots import plot_lr_find
@@ -51,12 +49,7 @@ def training_with(options: RunOptions, rate: float) -> str | None:
     names = [name for name in ("lr", "learning_rate") if name in known]
     if not names:
         return None
-    changes: Any = {"find_lr": False, "out": None, names[0]: float(f"{rate:.3g}")}
-    if not options.params_only:
-        changes["resume"] = None  # else the rate would be another run's
-    wanted = replace(options, **changes)
-    idle = {name for unused in wanted.ignored.values() for name in unused}
-    return shlex.join(["python", options.PROG, *words_of(wanted, without=idle)])
+    return options.command(find_lr=False, **{names[0]: float(f"{rate:.3g}")})
 
 
 def check_sweep(options: RunOptions, state: TrainState, source: BatchSource) -> None:

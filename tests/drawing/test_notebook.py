@@ -118,6 +118,12 @@ def test_figures_have_the_curves():
     # A name that is empty is in no legend.
     texts = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
     assert texts == ["train, each step", "train, smooth", "validation"]
+    both = History(
+        [{"train_loss": 2.0, "train_error": 0.5, "error": 0.75, "matrix": [[1]]}]
+    ).figure()
+    assert [ax.get_ylabel() for ax in both.axes] == ["loss", "error"]
+    shown = {line.get_label(): line.get_ydata()[0] for line in both.axes[1].lines}
+    assert shown == {"train": 0.5, "validation": 0.75}
     epochs = History([{"train_loss": 2.0}, {"train_loss": 1.0}]).figure()
     np.testing.assert_array_equal(epochs.axes[0].lines[0].get_xydata(), [[1, 2], [2, 1]])
     (panel,) = [ax for ax in sweep_result().figure().axes if ax.get_ylabel() == "valid_loss"]
