@@ -64,8 +64,9 @@ class Runner:
 
             recipe(loop, state, source.train, source.valid, epochs=options.epochs, **arguments)
 
-        To that come the observers of a run (progress, metrics.jsonl, event files, checkpoints), an
-        orderly end at a signal, and `--resume`; at the end faults.json and report.html.
+        To that come the observers of a run (progress, metrics.jsonl, event files, those of `--log`,
+        checkpoints), an orderly end at a signal, and `--resume`; at the end faults.json and
+        report.html.
 
         Args:
             recipe: `gradtx.loop.fit`, or a function called like it, as those of `gradtx.recipes`.
@@ -101,7 +102,8 @@ class Runner:
             raise RunFailed(f"{problem}; lower the learning rate. See {out}.")
         self.missing += unsaved(state, out) if is_first() else []
         metrics = "metrics.jsonl (every step and epoch)"
-        self.written += [metrics, "tensorboard", *reported]
+        tables = ["steps.csv, epochs.csv, run.csv"] if "csv" in (self.options.log or ()) else []
+        self.written += [metrics, "tensorboard", *tables, *reported]
         self.written += ["checkpoints (newest and best)"] if entries(out / "checkpoints") else []
         return history
 

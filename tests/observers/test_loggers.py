@@ -3,15 +3,17 @@
 import csv as format
 import json
 import threading
+from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gradtx.checkpoint import resume
 from gradtx.config import parse
 from gradtx.hooks import terminate_on_nan
 from gradtx.loop import Hook, Observer, fit
-from gradtx.observers import csv
+from gradtx.observers import Interrupted, csv
 from gradtx.observers.logged import observed, package
 from gradtx.run import RunOptions
 from gradtx.run.training import observers_for
@@ -212,3 +214,17 @@ def test_a_run_has_the_loggers_that_are_asked_for(tmp_path):
     options = parse(RunOptions, ["--log", "tensorboard", "csv"])
     made = observers_for(options, loop, 3, tmp_path, [], must_match={})
     assert [observer.name for observer in made][-2:] == ["csv", "checkpoint"]
+
+
+def test_a_stopped_and_resumed_run_has_every_step_once(tmp_path):
+    loop, state = make()
+    options, valid = RunOptions(log=("csv",)), BATCHES[:1]
+    some = partial(observers_for, options, loop, len(BATCHES), tmp_path, [], must_match={})
+    with pytest.raises(Interrupted):
+        fit(loop, state, BATCHES, valid, epochs=3, observers=some(stop=lambda step: step == 5))
+    assert run_of(tmp_path)["status"] == "interrupted" and run_of(tmp_path)["epochs"] == "3"
+    goes_on = resume(tmp_path / "checkpoints", say=lambda line: None)
+    fit(loop, state, BATCHES, valid, epochs=3, observers=some(), resume=goes_on)
+    assert [row["step"] for row in table(tmp_path / "steps.csv")] == [*"123456789"]
+    assert [row["step"] for row in table(tmp_path / "epochs.csv")] == ["3", "6", "9"]
+    assert run_of(tmp_path)["status"] == "finished"
