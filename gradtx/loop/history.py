@@ -64,12 +64,12 @@ class History:
         """The metrics that are a number in each epoch, of training beside those of validation."""
         found: dict[str, dict[str, Line]] = {}
         for name in self.rows[0] if self.rows else ():
-            values = [row.get(name) for row in self.rows]
+            values: list[Any] = [row.get(name, np.nan) for row in self.rows]
             if name not in OTHER and all(np.shape(v) == () for v in values):
-                of, own = (
-                    (TRAIN, name.removeprefix("train_")) if is_of_training(name) else (VALID, name)
-                )
-                found.setdefault(own, {})[of] = ends(self), np.array(values, float)
+                of_training = is_of_training(name)
+                own = name.removeprefix("train_") if of_training else name
+                line = ends(self), np.array(values, float)
+                found.setdefault(own, {})[TRAIN if of_training else VALID] = line
         return found
 
     def _by_group(self, values: Any) -> dict[str, Line]:
