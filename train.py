@@ -45,6 +45,7 @@ from gradtx.run import (
     TrainOptions,
     ending_at_once,
     first_state,
+    image_metrics,
     image_model,
     image_source,
     launch,
@@ -67,7 +68,8 @@ def train(options: TrainOptions, run: Runner) -> None:
         module = LSTMLanguageModel(len(text.vocab))
         example = np.zeros((options.batch_size, options.length), np.int32)
         model = linen_model(module, example, inputs="input", precision=options.precision)
-        loss, metrics = lambda pred, batch: sequence_loss(pred.logits, batch["label"]), {}
+        loss = lambda pred, batch: sequence_loss(pred.logits, batch["label"])
+        metrics, train_metrics = {}, {}
         hooks = [reset_model_state("carry"), rnn_regularizer(alpha=2.0, beta=1.0)]
         prepare = None
         remark = lambda row: (
@@ -81,7 +83,10 @@ def train(options: TrainOptions, run: Runner) -> None:
         source = image_source(dataset, augmentation=augmentation, cache=cache, **batches)
         spec: Any = source.spec
         model = image_model(options, spec, IMAGE_MODELS)
-        loss, metrics, hooks = cross_entropy, {"accuracy": accuracy}, []
+        loss, hooks, classes = cross_entropy, [], len(spec.classes)
+        more = image_metrics(options.metrics, classes, "train.py: --metrics")
+        metrics = {"accuracy": accuracy} | more
+        train_metrics = image_metrics(options.train_metrics, classes, "train.py: --train-metrics")
         prepare = spec.prepare  # what is done to images, on the device
         remark = lambda row: f"Validation accuracy {row['accuracy']:.2%}."
 
@@ -91,8 +96,8 @@ def train(options: TrainOptions, run: Runner) -> None:
 
     # Loop: hooks of your own go into the list, such as gradtx.hooks.ema_params(0.999).
     guarded = with_guards([*hooks], options)
-    parts: Any = {"loss": loss, "metrics": metrics, "prepare": prepare}
-    loop = Loop(apply=model.apply, tx=tx, hooks=guarded, **parts)
+    parts: Any = {"metrics": metrics, "train_metrics": train_metrics, "prepare": prepare}
+    loop = Loop(apply=model.apply, loss=loss, tx=tx, hooks=guarded, **parts)
     state = first_state(loop, model.init, seed=options.seed)
 
     # Fit, or search for a hyperparameter.

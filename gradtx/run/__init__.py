@@ -23,6 +23,7 @@ from gradtx.run.first_state import first_state
 from gradtx.run.guards import with_guards
 from gradtx.run.interrupt import ending_at_once
 from gradtx.run.launch import launch
+from gradtx.run.metrics import image_metrics
 from gradtx.run.model import Model, image_model, linen_model
 from gradtx.run.options import RunOptions
 from gradtx.run.predict import predict, restore_model
@@ -43,6 +44,7 @@ __all__ = [
     "export",
     "fail",
     "first_state",
+    "image_metrics",
     "image_model",
     "image_source",
     "launch",

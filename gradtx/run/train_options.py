@@ -9,6 +9,7 @@ import numpy as np
 
 from gradtx.augment import Augmentation
 from gradtx.config import option, parse_range
+from gradtx.run.metrics import MetricName
 from gradtx.run.options import GROUPS, RunOptions
 
 NEEDING = {"folder": "the folder with train/CLASS and val/CLASS", "arrays": "an .npz file"}
@@ -17,6 +18,7 @@ PHOTOS = ("imagenette", "folder")  # data sets of images of all sizes
 AUGMENTING = ("crop_scale", "crop_ratio", "flip", "shift", "erasing", "mix")
 AUGMENTATION = ("augment", *AUGMENTING)
 CROPPING = ("crop_scale", "crop_ratio")
+MEASURING = ("metrics", "train_metrics")
 IGNORED = {  # the options that a model or an optimizer ignores
     "resnet34": ("length",),
     "resnet18": ("length",),
@@ -25,6 +27,7 @@ IGNORED = {  # the options that a model or an optimizer ignores
     "lstm": (
         *("dataset", "head", "size", "data_dir", "archive", "cache", "cache_limit", "augment"),
         *AUGMENTING,
+        *MEASURING,
     ),
     "adamw": (),
     "adam": ("weight_decay",),
@@ -96,6 +99,8 @@ class TrainOptions(RunOptions):
         weight_decay: decoupled, not on norms and biases.
         clip: the largest global norm of the gradient; None: 1 for the language model, else no
             clipping.
+        metrics: the names of the metrics of the validation, of images, beside the accuracy.
+        train_metrics: the names of those of the training.
 
     Raises:
         ValueError: as `RunOptions`.
@@ -115,6 +120,10 @@ class TrainOptions(RunOptions):
         "schedule": (
             "%(prog)s --schedule flat_cos --lr 4e-3",
             ("schedule", "lr", "momentum"),
+        ),
+        "metrics": (
+            "%(prog)s --metrics f1 recall_per_class confusion_matrix --train-metrics accuracy",
+            MEASURING,
         ),
         **GROUPS,
     }
@@ -184,6 +193,13 @@ class TrainOptions(RunOptions):
         None, "largest global norm of the gradient, by clipping (default: lstm 1)", least=0
     )
 
+    metrics: tuple[MetricName, ...] | None = option(
+        None, "images: of the validation, beside the accuracy; precision, recall, f1: macro"
+    )
+    train_metrics: tuple[MetricName, ...] | None = option(
+        None, "images: of the training batches, in the table as train_NAME"
+    )
+
     def __post_init__(self) -> None:
         """Fill in the model and the schedule of a population; check what goes together."""
         many = "--sweep" if self.sweep else "--search" if self.search else None
@@ -213,10 +229,11 @@ class TrainOptions(RunOptions):
         """As every run's; a search ignores the schedule too."""
         found = super().ignored
         if self.find_lr:
-            found["--find-lr"] += ("schedule", "lr")
+            found["--find-lr"] += ("schedule", "lr", *MEASURING)
         if self.varied is not None:
             kind, names = self.varied
             found[kind] += ("schedule", "cache", *(SWEPT.get(name, name) for name in names))
+            found[kind] += MEASURING if self.search else ()
         if not self.is_search and self.schedule == "one_cycle":
             found["--schedule one_cycle"] = ("momentum",)
         kinds = {"--model": str(self.model), "--optimizer": self.optimizer}

@@ -45,6 +45,8 @@ HEEDED = {
     "log_gradient_norm": lambda m, d, o, s, c: s == "fit",
     "profile": lambda m, d, o, s, c: s == "fit",
     "log": lambda m, d, o, s, c: s == "fit",
+    "metrics": lambda m, d, o, s, c: m != "lstm" and s in ("fit", "sweep"),
+    "train_metrics": lambda m, d, o, s, c: m != "lstm" and s in ("fit", "sweep"),
 }
 FIELDS = [field.name for field in dataclasses.fields(TrainOptions)]
 
