@@ -1,6 +1,6 @@
 """The arguments of `fit`: what is found wrong before anything is run."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from numbers import Integral
 from typing import Any
 
@@ -12,6 +12,9 @@ from gradtx.loop.signature import check_signature
 from gradtx.loop.sources import are_several, arguments_of
 from gradtx.loop.state import TrainState
 from gradtx.loop.telling import Position
+
+# As grain has it, a data set that is repeated for ever has `sys.maxsize` examples.
+ENDLESS = 2**40
 
 
 def check_kinds(loop: Any, state: Any, train: Any, valid: Any, epochs: Any, observers: Any) -> None:
@@ -89,7 +92,8 @@ def check_position(at: Position, train: Any, valid: Any, epochs: int) -> None:
 
     Raises:
         TypeError: if a function of batches takes other arguments.
-        ValueError: if `epochs` is not right for the state, or the batches can be read only once.
+        ValueError: if `epochs` is not right for the state, or the batches can be read only once or
+            have no end.
     """
     if epochs < 1:
         raise ValueError(f"fit: `epochs` must be positive; got {epochs}. Pass 1 or more.")
@@ -104,6 +108,11 @@ def check_position(at: Position, train: Any, valid: Any, epochs: int) -> None:
                 f"fit: `{name}` must give its batches anew for every epoch; got an iterator"
                 f" ({type(batches).__name__}), which gives them once. Pass a list, or the function"
                 " that makes it, without calling it: lambda: ..."
+            )
+        if isinstance(batches, Sized) and len(batches) >= ENDLESS:
+            raise ValueError(
+                f"fit: `{name}` must end, for an epoch is what it gives; got"
+                f" {type(batches).__name__} without an end. Leave out `repeat`."
             )
     if callable(train):
         form = "(epoch, start), (epoch) or (), which returns batches"

@@ -131,3 +131,12 @@ def with_label(function: Callable[..., Any], label: Entry | None) -> Callable[..
     if label is None or "label" in bound or "label" not in parameters:
         return function
     return partial(function, label=label)
+
+
+def prediction(out: Any) -> Any:
+    """What a model predicts: of an output with `logits`, as Hugging Face's, these.
+
+    Args:
+        out: what the model has returned.
+    """
+    return getattr(out, "logits", out)

@@ -6,7 +6,15 @@ from typing import Any
 import jax
 
 from gradtx.kinds import checked
-from gradtx.loop.calling import Entry, check_call, inputs_of, mode_of, parameters_of, told
+from gradtx.loop.calling import (
+    Entry,
+    check_call,
+    inputs_of,
+    mode_of,
+    parameters_of,
+    prediction,
+    told,
+)
 from gradtx.loop.state import PyTree
 
 # What is called so gets the step's key in training, and None outside it.
@@ -58,6 +66,6 @@ def from_function(
         given = inputs_of("from_function", batch, names)
         positional, named = arguments(params, given, key if training else None)
         out = function(*positional, **named, **told(mode, training=training))
-        return getattr(out, "logits", out), model_state
+        return prediction(out), model_state
 
     return apply

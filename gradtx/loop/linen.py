@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 from gradtx.kinds import checked
-from gradtx.loop.calling import Entry, check_call, inputs_of, mode_of, told
+from gradtx.loop.calling import Entry, check_call, inputs_of, mode_of, prediction, told
 from gradtx.loop.sown import statistics_of
 from gradtx.loop.state import PyTree
 
@@ -25,7 +25,8 @@ def from_linen(
 
     `model_state` holds the module's collections beside "params"; all of them may change in
     training, and those named in `carry` also outside it. A module may say otherwise whether it
-    trains, by `training` or `deterministic`, or not at all.
+    trains, by `training` or `deterministic`, or not at all. Of an output with `logits`, as that of
+    Hugging Face's modules (`model.module`), these are the prediction.
 
     Args:
         module: a Flax linen module.
@@ -53,6 +54,6 @@ def from_linen(
         pred, new = module.apply(variables, *given, **how)
         if sown in new:
             new = {**new, sown: statistics_of(new[sown])}
-        return pred, {**model_state, **new}
+        return prediction(pred), {**model_state, **new}
 
     return apply

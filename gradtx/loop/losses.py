@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from gradtx.core.tree import compute_dtype
-from gradtx.kinds import checked
+from gradtx.kinds import checked, is_array
 from gradtx.loop.calling import LABEL
-from gradtx.loop.form import entry
+from gradtx.loop.form import entry, spec
 from gradtx.loop.weights import weight_of
 
 
@@ -53,6 +53,7 @@ def cross_entropy(
         class_weights: w, float[C], not negative; None: 1.
 
     Raises:
+        TypeError: if the prediction or the label is no array.
         ValueError: if `label_smoothing` is outside [0, 1), or shapes or dtypes are others.
 
     Source: smoothing from Szegedy et al. (2016), section 7; class weights from PyTorch's
@@ -176,6 +177,7 @@ def accuracy(pred: jax.Array, batch: Any, *, label: str | int = "label") -> jax.
             whose largest entry counts.
 
     Raises:
+        TypeError: if one of them is no array.
         ValueError: if shapes or dtypes are others.
     """
     target = entry("accuracy", batch, label, LABEL, place=1)
@@ -187,7 +189,7 @@ def accuracy(pred: jax.Array, batch: Any, *, label: str | int = "label") -> jax.
     return (certain & (jnp.argmax(pred, axis=-1) == target)).astype(jnp.float32)
 
 
-def check_classes(where: str, pred: jax.Array, target: jax.Array) -> None:
+def check_classes(where: str, pred: Any, target: Any) -> None:
     """Require logits, and labels that are classes or probabilities.
 
     Args:
@@ -196,8 +198,14 @@ def check_classes(where: str, pred: jax.Array, target: jax.Array) -> None:
         target: int[B] or float[B, C].
 
     Raises:
+        TypeError: if one of them is no array.
         ValueError: if shapes or dtypes are others.
     """
+    if not (is_array(pred) and is_array(target)):
+        raise TypeError(
+            f"{where}: `pred` and the label must be arrays; got {spec(pred)} and {spec(target)}."
+            " Select what the model predicts, or make arrays where the batches are made."
+        )
     classes = jnp.issubdtype(target.dtype, jnp.integer) and target.shape == pred.shape[:-1]
     shares = jnp.issubdtype(target.dtype, jnp.floating) and target.shape == pred.shape
     if pred.ndim != 2 or not (classes or shares):

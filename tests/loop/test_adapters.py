@@ -97,6 +97,18 @@ def test_randomness_comes_from_the_key_and_is_only_in_training(framework):
     np.testing.assert_array_equal(run(KEY, False), run(jax.random.key(4), False))
 
 
+def test_of_an_output_with_logits_these_are_the_prediction():
+    class Logits(linen.Module):
+        @linen.compact
+        def __call__(self, pixels, deterministic=True):
+            return SimpleNamespace(logits=linen.Dense(2)(pixels))
+
+    params = Logits().init(KEY, X)["params"]
+    apply = from_linen(Logits(), inputs="pixels")
+    pred = apply(params, {}, {"pixels": X}, key=KEY, training=True)[0]
+    np.testing.assert_allclose(pred, X @ params["Dense_0"]["kernel"], rtol=1e-5)
+
+
 class Two(linen.Module):
     @linen.compact
     def __call__(self, a, b):

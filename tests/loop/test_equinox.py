@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from gradtx.loop import from_equinox, from_linen
@@ -48,7 +49,34 @@ def equinox_net(params):
     return eqx.tree_at(where, model, [*kernels, head["kernel"].T, head["bias"]]), state
 
 
-def test_equinox_is_trained_as_linen():
+def by_hand(model, own, epochs=2):
+    """A plain loop of Equinox's with Optax: the losses, and the validation loss of each epoch."""
+
+    def mean_loss(model, own, batch):
+        call = jax.vmap(model, in_axes=(0, None), out_axes=(0, None), axis_name="batch")
+        pred, own = call(batch["image"], own)
+        losses = optax.softmax_cross_entropy_with_integer_labels(pred, batch["label"])
+        return losses.mean(), own
+
+    @eqx.filter_jit
+    def train(model, own, state, batch):
+        loss = eqx.filter_value_and_grad(mean_loss, has_aux=True)
+        (value, own), grads = loss(model, own, batch)
+        updates, state = tx.update(grads, state, eqx.filter(model, eqx.is_inexact_array))
+        return eqx.apply_updates(model, updates), own, state, value
+
+    check = eqx.filter_jit(lambda *args: mean_loss(*args)[0])
+    tx, steps, valid = optax.adamw(0.01), [], []
+    state = tx.init(eqx.filter(model, eqx.is_inexact_array))
+    for _ in range(epochs):
+        for batch in BATCHES:
+            model, own, state, value = train(model, own, state, batch)
+            steps.append(float(value))
+        valid.append(float(check(eqx.nn.inference_mode(model), own, BATCHES[0])))
+    return steps, valid
+
+
+def test_equinox_is_trained_as_linen_and_validated_as_by_hand():
     variables = dict(LinenNet().init(jax.random.key(0), BATCHES[0]["image"], train=False))
     params = variables.pop("params")
     of_linen = losses(from_linen(LinenNet()), params, variables)
@@ -56,8 +84,13 @@ def test_equinox_is_trained_as_linen():
     apply, params, model_state = from_equinox(model, own)
     with jax.numpy_dtype_promotion("standard"):  # its BatchNorm needs it
         state, steps, row = losses(apply, params, model_state)
+        want, valid = by_hand(model, own)
+    assert len(steps) == 10
     np.testing.assert_allclose(steps, of_linen[1], rtol=1e-4)
-    assert np.isfinite(row["valid_loss"]) and 0 <= row["accuracy"] <= 1
+    np.testing.assert_allclose(steps, want, rtol=1e-4)
+    # Its statistics of a batch become running ones in another way than Flax's.
+    np.testing.assert_allclose(row["valid_loss"], valid[-1], rtol=1e-4)
+    assert abs(valid[-1] - valid[0]) > 1e-3 and 0 <= row["accuracy"] <= 1
     trained = eqx.combine(state.params, model)
     np.testing.assert_array_equal(trained.head.bias, state.params.head.bias)
     assert not np.array_equal(trained.head.bias, model.head.bias)

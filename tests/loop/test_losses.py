@@ -83,3 +83,14 @@ def test_bad_input():
     for f in (cross_entropy, accuracy):
         with pytest.raises(ValueError, match=r"`pred` must be float\[B, C\].*int32\[4\]"):
             f(jnp.asarray(LOGITS), {"label": jnp.zeros(4, jnp.int32)})
+
+
+@pytest.mark.parametrize("function", [cross_entropy, accuracy])
+def test_what_is_no_array_is_refused(function):
+    message = (
+        rf"^{function.__name__}: `pred` and the label must be arrays; got \(float32\[5, 4\],\)"
+    )
+    with pytest.raises(TypeError, match=message):
+        function((jnp.asarray(LOGITS),), {"label": jnp.asarray(LABEL)})
+    with pytest.raises(TypeError, match=r"must be arrays; got float32\[5, 4\] and \[int"):
+        function(jnp.asarray(LOGITS), {"label": LABEL.tolist()})
