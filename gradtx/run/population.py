@@ -18,8 +18,9 @@ from gradtx.loop import Loop, TrainState
 from gradtx.observers import Interrupted, stop_on_signals
 from gradtx.observers.table import format_number, format_time
 from gradtx.parallel.processes import say
+from gradtx.report.page import write_report
 from gradtx.run.directory import BEST, config_key
-from gradtx.run.errors import RunFailed
+from gradtx.run.errors import RunFailed, short
 from gradtx.run.options import RunOptions
 from gradtx.run.searches import check_arrays, data_of, how_of
 from gradtx.run.sources import BatchSource
@@ -86,10 +87,12 @@ def run_population(
     out: Path,
     *,
     resuming: bool,
+    missing: list[str],
 ) -> list[str]:
     """Search, from the beginning or from the newest checkpoint; returns the files' names.
 
-    After each round all is on the disk, and a signal ends the search there.
+    After each round all is on the disk, and a signal ends the search there. What can't be written
+    at the end is noted in `missing`.
 
     Raises:
         Interrupted: after a signal, when the round is over and saved.
@@ -117,10 +120,16 @@ def run_population(
             each=told.round,
         )
     print(_table(made, searching))
+    written = [LINEAGE, "checkpoints (of the whole search)"]
+    try:
+        write_report(out)
+        written.append("report.html")
+    except (OSError, ValueError) as error:  # the search is over, and counts
+        missing.append(f"report.html ({short(str(error))})")
     if best_index(made.search, searching) is None:
         raise RunFailed(f"no member's loss stayed finite; lower --over. See {out}.")
     _leave_best(made, options, loop, searching, source, out)
-    return [LINEAGE, "checkpoints (of the whole search)", f"{BEST}/ (the best member, as a run)"]
+    return [*written, f"{BEST}/ (the best member, as a run)"]
 
 
 def members_mesh(members: int) -> Mesh | None:

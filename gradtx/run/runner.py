@@ -164,9 +164,8 @@ class Runner:
             return self.sweep(loop, state, source)
         made = make_search(self.options, loop, state, source)
         state, source, out = self._begin(loop, state, source)
-        self.written += run_population(
-            made, self.options, loop, state, source, out, resuming=self.resuming
-        )
+        how: Any = {"resuming": self.resuming, "missing": self.missing}
+        self.written += run_population(made, self.options, loop, state, source, out, **how)
 
     def close(self) -> None:
         """Let go of the directory; another run may go on in it."""
