@@ -149,9 +149,8 @@
       const font = "11px system-ui, sans-serif";
       const axis = { stroke: color("muted"), font, labelFont: font };
       axis.grid = axis.ticks = { stroke: color("rule"), width: 1 };
-      // A logarithmic axis has marks at its ends, which are no round numbers.
-      const round = (v) => v !== null && Math.abs(v - Number(v.toPrecision(6))) <= 1e-10 * Math.abs(v);
-      axis.values = (_, splits) => splits.map((v) => (round(v) ? number(v) : ""));
+      axis.values = (_, splits) => splits.map(number);
+      const marks = (log) => (log ? { splits: (u, i, low, high) => logMarks(low, high), filter: (u, v) => v } : {});
       const spread = (u, low, high) => {
         if (low === null) return [1, 10];
         return low < high ? [low, high] : [low - (Math.abs(low) || 1) * 0.1, high + (Math.abs(high) || 1) * 0.1];
@@ -163,8 +162,8 @@
         height: 250,
         scales: { x: { time: false, distr: this.log.x ? 3 : 1, range: spread }, y },
         axes: [
-          { ...axis, label: this.data.axis, labelSize: 16, labelGap: 0, size: 32 },
-          { ...axis, size: 58 },
+          { ...axis, label: this.data.axis, labelSize: 16, labelGap: 0, size: 32, ...marks(this.log.x) },
+          { ...axis, size: 58, ...marks(this.log.y) },
         ],
         series: [{ label: this.data.axis, value: (_, value) => number(value) }, ...series],
         cursor: {
@@ -244,6 +243,22 @@
         over.addEventListener(end, (e) => fingers.delete(e.pointerId));
     }
   }
+
+  // The marks of a logarithmic axis. uPlot's own never end where an axis does not begin at a round number.
+  const logMarks = (low, high) => {
+    const decades = Math.log10(high / low);
+    const found = [];
+    if (decades < 1) {
+      const unit = 10 ** Math.floor(Math.log10((high - low) / 4));
+      const step = unit * [1, 2, 5, 10].find((factor) => factor * unit * 5 >= high - low);
+      for (let k = Math.ceil(low / step); k <= high / step; k++) found.push(Number((k * step).toPrecision(12)));
+      return found;
+    }
+    const stride = Math.ceil(decades / 8);
+    for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power += stride)
+      for (const factor of decades < 3 ? [1, 2, 5] : [1]) found.push(Number(`${factor}e${power}`));
+    return found.filter((v) => v >= low && v <= high);
+  };
 
   // The range of heights: of lines behind the others the outliers may lie outside.
   const around = (u, low, high) => {

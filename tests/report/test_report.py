@@ -5,7 +5,6 @@ import hashlib
 import json
 import math
 import re
-from html.parser import HTMLParser
 from io import BytesIO
 
 import numpy as np
@@ -23,74 +22,13 @@ from gradtx.report import (
     validate,
     write_comparison,
     write_report,
-    write_validation,
 )
 from gradtx.report.__main__ import main
 from gradtx.report.curves import best_row, overlay, run_curves
 from gradtx.report.page import confusions
-from gradtx.report.run import UNREADABLE
+from tests.report.made import CLASSES, Page, make_run
 
-CLASSES = ["<b>cat</b>", 'dog" onload="x', "sole & plaice"]
-VOID = {"img", "meta", "input"}
 ODD = {name: np.zeros(()) for name in ("labels", "probabilities", "worst", "images")}
-
-
-class Page(HTMLParser):
-    """The elements of a page; every one must be closed in its order."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.seen, self.text, self.cells = [], [], "", []
-        self.feed(text)
-        assert not self.open
-
-    def handle_starttag(self, tag, attrs):
-        self.seen.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-        if tag in ("td", "th"):
-            self.cells.append("")
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data
-        if {"td", "th"} & set(self.open):
-            self.cells[-1] += data
-
-    def all(self, tag):
-        return [attrs for name, attrs in self.seen if name == tag]
-
-
-def make_run(path, *, seed=0, steps=6, lr=0.1):
-    """A directory as train.py leaves it, with known numbers."""
-    path.mkdir()
-    rng = np.random.default_rng(seed)
-    config = {"model": "mlp", "dataset": "folder", "lr": lr, "out": f"<i>{path.name}</i>"}
-    config |= {"momentum": 0.9, "momentum_names": ["b1"], "data": "folder-1"}
-    (path / "config.json").write_text(json.dumps(config))
-    (path / "data.json").write_text(json.dumps({"classes": CLASSES}))
-    lines = []
-    for step in range(steps):
-        more = {"loss": None if step == 2 else 9.0 if step == 4 else 1.0, "train_loss": 1.0}
-        more |= {"requested": 0, "learning_rate": {"body": lr, "head": 2 * lr}, "b1": 0.9}
-        lines.append({"kind": "step", "step": step, "epoch": step // 3} | more)
-        lines[-1]["gradient_norm"] = float(step)
-        if step % 3 == 2:
-            row = {"train_loss": 1.0, "valid_loss": 0.5, "accuracy": 0.25 * (1 + step // 3)}
-            lines.append({"kind": "epoch", "step": step + 1, "epoch": step // 3} | row)
-    (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    skipped = {"split": "train", "index": 7, "why": "folder: <a>.jpg cannot be read"}
-    (path / "skipped.jsonl").write_text(json.dumps(skipped) + "\n")
-    faults = {"skipped_steps": 3, UNREADABLE: 0}  # older than skipped.jsonl
-    (path / "faults.json").write_text(json.dumps(faults))
-    labels = np.int32([0, 0, 1, 1, 2, 2])
-    p = rng.dirichlet(np.ones(3), 6).astype(np.float32)
-    images = rng.integers(0, 256, (2, 5, 4, 3)).astype(np.uint8)
-    worst = np.argsort(p[np.arange(6), labels])[:2].astype(np.int32)
-    write_validation(Validation(labels, p, worst, images), path / "validation.npz")
-    return path
 
 
 @pytest.fixture(scope="module")
