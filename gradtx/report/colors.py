@@ -35,9 +35,9 @@ DARK = {
     "wrong": "225 75 75",
     "line-0": "#4aa3f0",
     "line-1": "#ff8a3d",
-    "line-2": "#ad74ff",
+    "line-2": "#a95cff",
     "line-3": "#f6efc8",
-    "line-4": "#00c79a",
+    "line-4": "#14d98f",
 }
 
 

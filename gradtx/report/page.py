@@ -93,7 +93,7 @@ def report_page(run: Run) -> str:
         *logged_confusions(run),
         *health(run),
         *times(run),
-        faults(run),
+        *([faults(run)] if has_metrics or run.faults else []),
         *others(run),
         configuration(run),
         versions(run),

@@ -148,7 +148,9 @@ def read_run(directory: str | Path) -> Run:
 
 def _missing(there: set[str], history: History) -> tuple[str, ...]:
     """What is not in a directory, in words."""
-    told = {name: lacks for name, lacks in MISSING.items() if lacks and name not in there}
+    # A search has no more than its own file, and what it was made with.
+    names = MISSING if METRICS in there else (METRICS, "config.json")
+    told = {name: MISSING[name] for name in names if MISSING[name] and name not in there}
     without = [f"No {name}: {lacks}." for name, lacks in told.items()]
     if METRICS in there and not history.rows and not len(history.steps):
         return (f"{METRICS} is empty: no curves yet.", *without)

@@ -50,6 +50,7 @@ def _is_round(entries: Mapping[str, Any], count: int) -> bool:
     return (
         type(entries.get("step")) is int
         and _is_row(parents, count, place)
+        and _is_row(entries.get("near", parents), count, place)
         and _is_row(entries.get("scores"), count, _is_number)
         and isinstance(values, Mapping)
         and all(_is_row(row, count, _is_number) for row in values.values())

@@ -25,7 +25,8 @@ C = TypeVar("C", bound=RunOptions)
 
 BEST = "best"  # in the directory of a search by a population: that of its best member
 LONGEST = 4096 - 256  # bytes of a path in which Orbax can still make its own
-BESIDE = ("data", "jax", "momentum_names")  # entries of config.json beside the options
+# Entries of config.json beside the options.
+BESIDE = ("data", "jax", "momentum_names", "versions", "device")
 
 
 def take_directory(options: RunOptions, *, resuming: bool) -> tuple[Path, Callable[[], None]]:

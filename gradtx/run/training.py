@@ -27,6 +27,7 @@ from gradtx.run.directory import write_config
 from gradtx.run.errors import short
 from gradtx.run.options import RunOptions
 from gradtx.run.sources import BatchSource
+from gradtx.run.surroundings import surroundings
 
 FILES = (
     *("config.json", "data.json", "skipped.jsonl", "metrics.jsonl"),
@@ -69,6 +70,7 @@ def describe_run(
         beside = {
             "data": source.fingerprint,
             "jax": jax.__version__,
+            **surroundings(),
             # What the optimizer declares as its momentum, for the report's curves.
             "momentum_names": names_with_role(state.opt_state, "momentum"),
         }

@@ -48,6 +48,11 @@ def test_the_run_has_its_report_events_and_counts(run):
     out = run[0]
     text = (out / "report.html").read_text()
     assert "Confusions" in text and "gradient norm over steps" in text
+    config = read_json(out / "config.json")
+    assert config["device"]["platform"] == "cpu" and {"python", "jax"} <= config["versions"].keys()
+    for said in (*config["versions"].values(), "device: kind", "examples/s"):
+        assert f">{said}<" in text
+    assert "What is missing" not in text
     assert list((out / "tensorboard").glob("events.*"))
     counts = {"batches skipped, not finite": 0} | count_unreadable([])
     assert read_faults(out) == counts

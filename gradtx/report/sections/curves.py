@@ -38,6 +38,7 @@ def compared_curves(runs: Mapping[str, Run]) -> Markup:
     number_of = {name: i for i, name in enumerate(runs)}
     axes = {run.axis for run in runs.values() if len(run.history.steps) or run.history.rows}
     xlabel = axes.pop() if len(axes) == 1 else "steps"
+    others = sorted(axes - {xlabel})
     plots = []
     for panel, lines in overlay(runs).items():
         traces = [
@@ -48,8 +49,8 @@ def compared_curves(runs: Mapping[str, Run]) -> Markup:
     if not plots:
         return section("Curves", note("No metrics yet."))
     parts = [_how(), figures(plots)]
-    if axes:
-        parts.append(note(f"Beside steps, the runs' curves are over {', '.join(sorted(axes))}."))
+    if others:
+        parts.append(note(f"Some runs' curves are over {' or '.join(others)} instead."))
     return section("Curves", *parts)
 
 

@@ -1,10 +1,12 @@
 """Health by layer: norms, ratios and histograms that a hook has logged under `health/`."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from gradtx.drawing.markup import Markup, element, image
+from gradtx.loop import HISTOGRAM_EDGES
 from gradtx.report.colors import LIGHT
 from gradtx.report.curves import HEALTH
 from gradtx.report.plot import Plot, Trace, figures
@@ -14,7 +16,10 @@ from gradtx.report.sections.frame import folded, long_table, note, number, secti
 from gradtx.report.thin import Line
 
 HISTOGRAM = HEALTH + "histogram/"
-BINS = "From the left the first step to the last; from below the least bin to the greatest."
+BINS = (
+    "From the left the first step to the last, from below the least values to the greatest. The"
+    " bins are powers of two, on both sides of zero: the stronger, the more values are in one."
+)
 COLUMNS = 160  # of a histogram's image: points in time
 
 
@@ -27,14 +32,14 @@ def health(run: Run) -> list[Markup]:
     steps = run.history.steps
     at = np.asarray(steps.get("step", np.zeros(0)), float) + (run.foreign is None)
     quantities: dict[str, dict[str, Line]] = {}
-    histograms: dict[str, dict[str, np.ndarray]] = {}
+    sampled = run.history.samples.items()
+    counted: dict[str, Any] = {name: [*by_step.values()] for name, by_step in sampled}
     for name, values in steps.items():
         if not name.startswith(HEALTH) or isinstance(values, Mapping):
             continue
         array = np.asarray(values)
-        if name.startswith(HISTOGRAM) and array.ndim == 2:
-            kind, _, layer = name.removeprefix(HISTOGRAM).partition("/")
-            histograms.setdefault(kind, {})[layer] = array.astype(float)
+        if array.ndim == 2:
+            counted[name] = array
         elif array.ndim == 1 and array.dtype.kind in "fiub":
             quantity, _, layer = name.removeprefix(HEALTH).partition("/")
             quantities.setdefault(quantity, {})[layer or quantity] = at, array.astype(float)
@@ -42,8 +47,14 @@ def health(run: Run) -> list[Markup]:
     if quantities:
         parts.append(figures([_plot(name, lines, run.axis) for name, lines in quantities.items()]))
         parts += _last(quantities)
-    for kind, layers in histograms.items():
-        shown = element("div", *map(_histogram, layers, layers.values()), class_="tiles")
+    histograms: dict[str, list[Markup]] = {}
+    for name, counts in counted.items():
+        kind, _, layer = name.removeprefix(HISTOGRAM).partition("/")
+        if name.startswith(HISTOGRAM) and len({np.shape(each) for each in counts}) == 1:
+            image_of = _histogram(layer, np.asarray(counts, float))
+            histograms.setdefault(kind, []).append(image_of)
+    for kind, images in histograms.items():
+        shown = element("div", *images, class_="tiles")
         said = note(BINS)
         parts.append(folded(f"Histograms of {kind}", said, shown))
     return [section("Health by layer", *parts)] if parts else []
@@ -70,14 +81,27 @@ def _last(quantities: Mapping[str, Mapping[str, Line]]) -> list[Markup]:
 
 
 def _histogram(layer: str, counts: np.ndarray) -> Markup:
-    """The shares of the bins over time as an image: the stronger, the more values are in one."""
+    """The shares of the bins over time as an image."""
     counts = np.nan_to_num(counts[np.nansum(counts, axis=1) > 0])
-    parts = np.array_split(counts, min(len(counts), COLUMNS)) if len(counts) else []
-    if not parts:
-        return element("figure", element("figcaption", layer, ": no values yet"))
-    share = np.stack([part.sum(axis=0) / part.sum() for part in parts], axis=1)[::-1]
+    if not len(counts):
+        return element("figure", element("figcaption", element("bdi", layer), ": no values yet"))
+    parts = np.array_split(counts, min(len(counts), COLUMNS))
+    used = np.flatnonzero(counts.sum(axis=0))
+    low, high = int(used[0]), int(used[-1]) + 1
+    shares = [part.sum(axis=0) / part.sum() for part in parts]
+    share = np.stack(shares, axis=1)[low:high][::-1]
     pixels = np.zeros((*share.shape, 4), np.uint8)
     pixels[..., :3] = [int(LIGHT["line-0"][i : i + 2], 16) for i in (1, 3, 5)]
     pixels[..., 3] = np.rint(255 * np.sqrt(share / share.max()))
     shown = image(png(pixels), kind="image/png", alt=f"histograms of {layer} over time")
-    return element("figure", shown, element("figcaption", element("bdi", layer)), class_="bins")
+    said = f" {_edge(counts, low, 'less')} to {_edge(counts, high, 'more')}"
+    caption = element("figcaption", element("bdi", layer), said)
+    return element("figure", shown, caption, class_="bins")
+
+
+def _edge(counts: np.ndarray, number_of: int, beyond: str) -> str:
+    """What bounds a bin from below, where the bins are those of `HISTOGRAM_EDGES`."""
+    if counts.shape[1] != len(HISTOGRAM_EDGES) + 1:
+        return f"bin {number_of}"
+    inside = 0 < number_of <= len(HISTOGRAM_EDGES)
+    return number(float(HISTOGRAM_EDGES[number_of - 1])) if inside else beyond
