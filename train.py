@@ -95,7 +95,7 @@ def train(options: TrainOptions, run: Runner) -> None:
     tx = make_optimizer(options)
 
     # Loop: hooks of your own go into the list, such as gradtx.hooks.ema_params(0.999).
-    guarded = with_guards([*hooks], options)
+    guarded = with_guards([*hooks], options, tx=tx)
     parts: Any = {"metrics": metrics, "train_metrics": train_metrics, "prepare": prepare}
     loop = Loop(apply=model.apply, loss=loss, tx=tx, hooks=guarded, **parts)
     state = first_state(loop, model.init, seed=options.seed)

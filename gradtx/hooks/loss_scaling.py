@@ -1,5 +1,6 @@
 """Gradients in float16 that neither vanish nor overflow."""
 
+import math
 from typing import Annotated, Any, NamedTuple
 
 import jax
@@ -11,6 +12,7 @@ from gradtx.loop import Hook, Request, StepContext
 
 SMALLEST = 2.0**-24
 FAULT = "batches skipped, not finite at any loss scale"
+FALLEN = 10  # times that the scale is cut, more than it grows, until it is said to fall
 Growth = Annotated[float, finite("a finite number above 1", lambda x: x > 1)]
 
 
@@ -50,6 +52,8 @@ def loss_scaling(
     waits, while one of `schedule_hyperparams`, which counts batches, goes on. A penalty must be
     added to the objective at after_loss, to be scaled with the rest. The scale, float32[], stays
     finite and is never below 2^-24. Put this hook before those of your own that look at gradients.
+
+    A scale that has been cut ten times more than it grew is said to be falling, among the faults.
 
     No scale helps against an overflow at the smallest one, nor against a loss that is not finite
     before it is scaled. The loop counts such batches among its faults. The fit has failed after
@@ -124,6 +128,11 @@ def loss_scaling(
         in_vain = state.in_vain + jnp.where(nothing, state.lost - state.in_a_row, 0)
         return state._replace(in_vain=in_vain, gave_up=state.gave_up | nothing), context
 
+    def faults(state: ScalingState) -> dict[str, Any]:
+        cut = math.log(float(state.scale) / initial) / math.log(backoff)
+        falling = {} if cut < FALLEN - 0.5 else {"loss scale is falling": round(cut)}
+        return {FAULT: state.in_vain} | falling
+
     on = {
         "before_fit": before_fit,
         "after_loss": after_loss,
@@ -142,7 +151,7 @@ def loss_scaling(
         on,
         init,
         run_after=("rnn_regularizer",),
-        faults=lambda state: {FAULT: state.in_vain},
+        faults=faults,
         failed=lambda state: state.gave_up,
         reason=_reason,
     )

@@ -2,12 +2,18 @@
 
 from collections.abc import Callable
 
+import jax
+
+from gradtx.core.state import states_in
 from gradtx.core.tree import cast_like
 from gradtx.loop.hook import Hook
 from gradtx.loop.naming import named
 from gradtx.loop.state import PyTree, StepContext
 
 EVALUATION = "eval_params"
+# Optimizers whose parameters are not where the model is best, by the names of their states.
+AVERAGING = ("schedule_free", "ema_params", "ema_params_debiased", "ScheduleFreeState")
+AT_TRAINING = "validation is the training point, not the average: give the loop eval_params"
 
 
 def evaluating_at(eval_params: Callable[[PyTree, PyTree], PyTree]) -> Hook:
@@ -49,3 +55,16 @@ def evaluating_at(eval_params: Callable[[PyTree, PyTree], PyTree]) -> Hook:
         "after_epoch": keep,
     }
     return Hook(EVALUATION, on, lambda state: state.params)
+
+
+def at_training_point(opt_state: PyTree) -> bool:
+    """Whether an optimizer keeps an average of the parameters, where the model is to be evaluated.
+
+    Args:
+        opt_state: its state.
+    """
+    names = {state.name for _, state in states_in(opt_state)}
+    found: list[str] = []
+    look = lambda node: found.append(type(node).__name__)  # None, so that what is inside is seen
+    jax.tree.leaves(opt_state, is_leaf=look)
+    return bool({*names, *found} & {*AVERAGING})

@@ -13,7 +13,12 @@ from gradtx.core.transformation import as_transformation
 from gradtx.core.tree import cast_like, path_name
 from gradtx.kinds import check_kind, checked, is_array
 from gradtx.loop.again import first_state
-from gradtx.loop.evaluation import EVALUATION, evaluating_at
+from gradtx.loop.evaluation import (
+    AT_TRAINING,
+    EVALUATION,
+    at_training_point,
+    evaluating_at,
+)
 from gradtx.loop.form import spec
 from gradtx.loop.hook import Hook, compose
 from gradtx.loop.hook_logs import hook_logs
@@ -186,6 +191,9 @@ class Loop:
 
             faults[kind] = sum over hooks of hook.faults(hook_state)[kind]
 
+        To these comes a validation at the parameters that are trained where the optimizer keeps an
+        average of them.
+
         Args:
             state: one of this loop; it is read on the host.
         """
@@ -195,6 +203,10 @@ class Loop:
                 counts = {k: int(n) for k, n in hook.faults(state.hooks[hook.name]).items()}
             for kind, count in counts.items():
                 found[kind] = found.get(kind, 0) + count
+        validated = bool(state.metrics.known["valid_loss"])
+        declared = self.eval_params is not None or "ema_params" in state.hooks
+        if validated and not declared and at_training_point(state.opt_state):
+            found[AT_TRAINING] = 1
         return found
 
     @checked

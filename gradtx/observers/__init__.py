@@ -13,6 +13,7 @@ from gradtx.observers.profile import profile
 from gradtx.observers.progress import progress
 from gradtx.observers.signals import stop_on_signals
 from gradtx.observers.table import table
+from gradtx.observers.tell_faults import tell_faults
 from gradtx.observers.tensorboard import tensorboard
 from gradtx.observers.trackio import trackio
 from gradtx.observers.wandb import wandb
@@ -29,6 +30,7 @@ __all__ = [
     "read_jsonl",
     "stop_on_signals",
     "table",
+    "tell_faults",
     "tensorboard",
     "trackio",
     "wandb",

@@ -2,8 +2,16 @@
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
-from gradtx.hooks import clip_gradients, loss_scaling, skip_nonfinite, terminate_on_nan
+from gradtx.hooks import (
+    clip_gradients,
+    layer_health,
+    layer_histograms,
+    loss_scaling,
+    skip_nonfinite,
+    terminate_on_nan,
+)
 from gradtx.kinds import checked
 from gradtx.loop import Hook
 from gradtx.precision import Policy
@@ -13,12 +21,15 @@ MOST_SKIPPED = 5  # in a row
 
 
 @checked
-def with_guards(hooks: Iterable[Hook], options: RunOptions) -> list[Hook]:
-    """`hooks`, and those that `--nonfinite`, `--log-gradient-norm` and `--precision` ask for.
+def with_guards(hooks: Iterable[Hook], options: RunOptions, *, tx: Any = None) -> list[Hook]:
+    """`hooks`, and those that `--nonfinite`, `--log-gradient-norm` and the like ask for.
+
+    With `--health N` every layer is measured at each N-th step, and counted at each 10 N-th.
 
     Args:
         hooks: the script's own hooks.
         options: the options of the run.
+        tx: the loop's optimizer, whose parts `--health` measures; None: they are not measured.
     """
     guard = {
         "stop": terminate_on_nan(gradients=False),
@@ -26,4 +37,8 @@ def with_guards(hooks: Iterable[Hook], options: RunOptions) -> list[Hook]:
     }[options.nonfinite]
     norm = [clip_gradients(math.inf)] if options.log_gradient_norm else []
     scaling = [loss_scaling()] if Policy.of(options.precision).needs_loss_scaling else []
-    return [*scaling, guard, *hooks, *norm]
+    health = []
+    searching = options.find_lr or options.sweep or options.search
+    if options.health is not None and not searching:
+        health = [layer_health(tx, every=options.health), layer_histograms(10 * options.health)]
+    return [*scaling, guard, *hooks, *norm, *health]

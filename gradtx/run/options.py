@@ -14,6 +14,7 @@ SEARCHING = (
     "save_every",
     "steps_per_execution",
     "log_gradient_norm",
+    "health",
     "profile",
     "log",
 )  # what searches ignore
@@ -25,6 +26,7 @@ GROUPS = {
         "%(prog)s --out runs/first --epochs 5; then %(prog)s --resume runs/first",
         (
             *("epochs", "batch_size", "seed", "precision", "nonfinite", "log_gradient_norm"),
+            "health",
             *("deterministic", "profile", "log", "save_every", "limit_batches", "out", "config"),
             *("resume", "params_only"),
         ),
@@ -57,6 +59,8 @@ class RunOptions(SearchOptions):
         precision: "f32", "bf16" or "f16", of the model's arithmetic.
         nonfinite: at a loss that is not finite, "stop" the run or "skip" the batch.
         log_gradient_norm: whether every step's log has the gradient's norm.
+        health: measure every layer at each so many steps, see `gradtx.hooks.layer_health`; None:
+            at none.
         deterministic: whether a GPU must give the same bits in each run, which costs time.
         profile: how many steps to trace by `jax.profiler`; None: none.
         log: the names of loggers beside metrics.jsonl and event files, which are always written.
@@ -103,6 +107,13 @@ class RunOptions(SearchOptions):
         "stop", "at a loss that is not finite: end the run, or skip the batch (also for gradients)"
     )
     log_gradient_norm: bool = option(False, "write the gradient's norm at every step")
+    health: int | None = option(
+        None,
+        "measure every layer at each so many steps: norms, what each part of the optimizer does,"
+        " counts at each ten times as many; warn of what does not move",
+        least=1,
+        below=2**27,
+    )
     deterministic: bool = option(
         False, "on a GPU: the same bits in each run, at some cost (elsewhere they are anyway)"
     )

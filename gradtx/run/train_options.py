@@ -53,6 +53,7 @@ class TrainOptions(RunOptions):
         precision: see there.
         nonfinite: see there.
         log_gradient_norm: see there.
+        health: see there.
         deterministic: see there.
         profile: see there.
         log: see there.

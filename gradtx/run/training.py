@@ -16,7 +16,7 @@ from gradtx.data import ImageSpec
 from gradtx.data.errors import DataError
 from gradtx.files import as_path
 from gradtx.loop import Loop, Observer, Report, TrainState, train_step
-from gradtx.observers import checkpoint, jsonl, profile, progress, tensorboard
+from gradtx.observers import checkpoint, jsonl, profile, progress, tell_faults, tensorboard
 from gradtx.observers.loggers import LOGGERS
 from gradtx.observers.peaks import ideal_time, peak_of
 from gradtx.output import counted
@@ -130,7 +130,10 @@ def observers_for(
     )
     if not is_first():
         return [saves]
-    shown = [progress(steps_per_epoch=steps, rate=options.rate, ideal=ideal)]
+    shown = [
+        progress(steps_per_epoch=steps, rate=options.rate, ideal=ideal),
+        tell_faults(loop, say=say),
+    ]
     if options.profile is not None:
         shown.append(profile(out / "profile", options.profile, say=say))
     return [*shown, log, events, *more, saves]

@@ -331,7 +331,9 @@ def overflowing(where, *, scale=None):
 def test_a_fit_that_never_recovers_has_failed_and_is_counted(where, scale, steps, counted):
     loop, state, history = overflowing(where, scale=scale)
     assert len(history.steps["loss"]) == steps and bool(loop.failed(state))
-    assert loop.faults(state) == {"batches skipped, not finite at any loss scale": counted}
+    assert loop.faults(state)["batches skipped, not finite at any loss scale"] == counted
+    falling = loop.faults(state).get("loss scale is falling")
+    assert falling == (10 if counted == 10 else None)
     assert f"until step {steps - 1}" in loop.failure(state)
     small.assert_same(state.params, small.params())
 

@@ -3,12 +3,16 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
+import optax.contrib
 import pytest
 
 import gradtx
 from gradtx.hooks import clip_gradients, skip_nonfinite, terminate_on_nan
-from gradtx.loop import fit
+from gradtx.loop import fit, take
+from gradtx.loop.evaluation import AT_TRAINING, at_training_point
 from gradtx.loop.losses import cross_entropy
+from gradtx.observers import tell_faults
 from tests.loop import small
 
 BAD = 2  # the number of the batch
@@ -122,3 +126,29 @@ def test_a_loop_without_hooks_never_fails():
     loop = small.make()
     state = small.start(loop)
     assert loop.failure(state) is None and loop.faults(state) == {} and not loop.failed(state)
+
+
+@pytest.mark.parametrize("eval_params", [None, gradtx.schedule_free_eval_params])
+def test_validation_at_the_training_point_of_an_averaging_optimizer_is_told(eval_params):
+    """Not without validation, and not where the loop declares the average."""
+    tx = gradtx.schedule_free_sgd(0.1)
+    loop = small.make(tx=tx, eval_params=eval_params)
+    batches = [take(small.DATA, rows) for rows in small.orders(1)[0]]
+    start = small.start(loop)
+    unseen, _ = fit(loop, start, batches, epochs=1)
+    assert loop.faults(unseen) == {}
+    told = []
+    watch = tell_faults(loop, say=told.append)
+    state, _ = fit(loop, start, batches, batches, epochs=2, observers=[watch])
+    want = {AT_TRAINING: 1} if eval_params is None else {}
+    assert loop.faults(state) == want
+    assert told == [f"Warning: {kind} (1)." for kind in want]  # once, not in each epoch
+
+
+def test_what_keeps_an_average_is_found_wherever_it_stands():
+    params = {"w": jnp.ones(2)}
+    inside = gradtx.chain(gradtx.sgd(0.1), gradtx.transforms.ema_params(0.9))
+    for tx in (inside, optax.contrib.schedule_free(optax.sgd(0.1), 0.1)):
+        assert at_training_point(tx.init(params))
+    for tx in (gradtx.adamw(0.1), optax.adamw(0.1)):
+        assert not at_training_point(tx.init(params))

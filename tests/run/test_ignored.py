@@ -43,6 +43,7 @@ HEEDED = {
     "save_every": lambda m, d, o, s, c: s == "fit",
     "steps_per_execution": lambda m, d, o, s, c: s == "fit",
     "log_gradient_norm": lambda m, d, o, s, c: s == "fit",
+    "health": lambda m, d, o, s, c: s == "fit",
     "profile": lambda m, d, o, s, c: s == "fit",
     "log": lambda m, d, o, s, c: s == "fit",
     "metrics": lambda m, d, o, s, c: m != "lstm" and s in ("fit", "sweep"),
