@@ -38,7 +38,6 @@ def with_guards(hooks: Iterable[Hook], options: RunOptions, *, tx: Any = None) -
     norm = [clip_gradients(math.inf)] if options.log_gradient_norm else []
     scaling = [loss_scaling()] if Policy.of(options.precision).needs_loss_scaling else []
     health = []
-    searching = options.find_lr or options.sweep or options.search
-    if options.health is not None and not searching:
+    if options.health is not None and not options.is_search:
         health = [layer_health(tx, every=options.health), layer_histograms(10 * options.health)]
     return [*scaling, guard, *hooks, *norm, *health]
