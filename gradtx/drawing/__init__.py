@@ -10,7 +10,7 @@ from gradtx.drawing.lines import Line, Panels, draw, limits, thin
 from gradtx.drawing.markup import Markup, element, escape, image, table
 from gradtx.drawing.matrix import draw_matrix
 from gradtx.drawing.notebook import fragment, grid, picture
-from gradtx.drawing.output import pixels_to_png, to_png, to_svg
+from gradtx.drawing.output import to_png
 
 __all__ = [
     "Line",
@@ -26,9 +26,7 @@ __all__ = [
     "image",
     "limits",
     "picture",
-    "pixels_to_png",
     "table",
     "thin",
     "to_png",
-    "to_svg",
 ]

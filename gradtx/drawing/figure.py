@@ -3,29 +3,22 @@
 Not through `pyplot`, which would remember every figure and might open a display.
 """
 
-from io import BytesIO
+from gradtx.drawing.output import to_png
 
 try:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.image import imsave
 except ImportError as error:
     raise ImportError(
         "gradtx.drawing needs matplotlib. Install it with `pip install gradtx[plot]`."
     ) from error
-
-__all__ = ["DOTS", "Drawing", "imsave", "new_figure"]
-
-DOTS = 120  # per inch
 
 
 class Drawing(Figure):
     """A figure that a notebook shows also where nobody has imported `pyplot`."""
 
     def _repr_png_(self) -> bytes:
-        data = BytesIO()
-        self.savefig(data, dpi=DOTS, format="png")
-        return data.getvalue()
+        return to_png(self)
 
 
 def new_figure(width: float, height: float) -> Drawing:

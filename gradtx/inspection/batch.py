@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from gradtx.data import Dataset, ImageSpec, on_canvas
 from gradtx.drawing import draw_images
 from gradtx.inspection.subject import Subject, counted_rows, images_of
 from gradtx.kinds import Count, checked
@@ -14,6 +15,8 @@ from gradtx.loop.rows import gathered
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+SIDE = 128  # pixels, of the photos of a data set
 
 
 @checked
@@ -38,7 +41,7 @@ def show_batch(
     Args:
         source: a batch, batches as `fit` takes them, a data set, or what `image_source` returns.
         prepare: (batch, key) -> batch, as `Loop` takes it; None: that of the source, if it has a
-            `spec`.
+            `spec`; of the photos of a data set the square in the middle.
         classes: names by label; None: the source's, else the labels' numbers.
         mean: what the images were normalized by, of each channel; None: as the source says.
         std: the standard deviations with it.
@@ -52,6 +55,9 @@ def show_batch(
         ValueError: if there is no batch, or it has no images that can be shown.
         ImportError: without matplotlib, from the extra `plot`.
     """
+    if isinstance(source, Dataset) and source.photos and prepare is None:
+        source = on_canvas(source, size=SIDE)
+        prepare = ImageSpec.of(source, size=SIDE).prepare  # the square in the middle
     subject = Subject("show_batch", source, classes, mean, std)
     batch = next(iter(subject.batches("train")), None)
     if batch is None:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 from gradtx import data, sgd
 from gradtx.augment import normalize
@@ -188,3 +189,18 @@ def test_bad_input_is_refused(name):
     call, error, message = REFUSED[name]
     with pytest.raises(error, match=message):
         call()
+
+
+def test_photos_of_a_data_set_are_shown_by_their_middle(tmp_path):
+    for split, count in (("train", 2), ("val", 1)):
+        for name, color in (("blue", (0, 0, 255)), ("red", (255, 0, 0))):
+            folder = tmp_path / split / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                Image.new("RGB", (30 + i, 20), color).save(folder / f"{i}.png")
+    shown = drawn(show_batch(data.load("folder", data_dir=tmp_path)))
+    assert sorted(title for title, _ in shown) == ["blue", "blue", "red", "red"]
+    for title, pixels in shown:
+        np.testing.assert_allclose(
+            pixels[5, 5], (255 * (title == "red"), 0, 255 * (title == "blue"))
+        )
