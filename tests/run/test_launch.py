@@ -16,6 +16,7 @@ from gradtx.config import check_ignored, option, parse
 from gradtx.loop import Loop, Observer, fit
 from gradtx.observers import read_jsonl
 from gradtx.run import BatchSource, RunOptions, TrainOptions, launch, with_guards
+from gradtx.run.artifacts import unless_missing
 from gradtx.run.searches import training_with
 
 X = np.random.default_rng(0).normal(size=(32, 3)).astype(np.float32)
@@ -300,3 +301,11 @@ def test_a_changed_config_of_a_run_says_what_to_remove(tmp_path, capsys):
     assert status == 2 and "remove its entry `digest`" in err
     status, _, err = run(capsys, "--config", file, "--resume", tmp_path / "a")
     assert status == 2 and "`--resume` takes all options from the run; got `--config` too" in err
+
+
+def test_what_cannot_be_drawn_without_an_extra_is_said_and_left_out(capsys):
+    def draw():
+        raise ImportError("gradtx.drawing needs matplotlib.")
+
+    assert unless_missing("a.png", draw) == [] and unless_missing("b.png", lambda: 1) == ["b.png"]
+    assert capsys.readouterr().out == "No a.png: gradtx.drawing needs matplotlib.\n"
