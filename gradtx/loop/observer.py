@@ -32,6 +32,8 @@ class Report(NamedTuple):
         row: of the epoch that ended, as in the epoch table.
         history: at after_fit all of it; at before_fit that of the epochs done before.
         step: training batches done in all fits of this state.
+        left: at after_batch, how many more steps had ended when the host looked, of which it tells
+            right after this one.
     """
 
     event: str
@@ -43,6 +45,7 @@ class Report(NamedTuple):
     row: Mapping[str, float] | None = None
     history: History | None = None
     step: int = 0
+    left: int = 0
 
 
 def _every(step: int) -> bool:

@@ -92,4 +92,4 @@ class Told:
             state = seen if seen is not None and not left else UNREAD
             log = jax.tree.map(lambda x, i=i: x[i], logs) | more[i]
             at = after._replace(batch=after.batch - left, step=after.step - left)
-            self.of("after_batch", state, at, log=log)
+            self.of("after_batch", state, at, log=log, left=left)

@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ PERIOD = 1.0
 def jsonl(
     path: str | Path,
     *,
+    beside: Callable[[], Mapping[str, float]] = dict,
     say: Callable[[str], None] = lambda line: print(line, file=lossy(sys.stderr), flush=True),
 ) -> Observer:
     """Write the metrics of every step and epoch to `path`, one JSON object a line.
@@ -52,6 +53,7 @@ def jsonl(
 
     Args:
         path: the file of metrics; its directory is made if need be.
+        beside: asked at the end of each epoch for more numbers of its line of times, by name.
         say: is given a line about what is missing or left out; by default it goes to the standard
             error.
 
@@ -85,7 +87,7 @@ def jsonl(
 
     def after_epoch(report: Report) -> None:
         row = {"kind": "epoch", "step": report.step, **(report.row or {})}
-        time = {name: row[name] for name in ("kind", "step", "epoch", "time")}
+        time = {name: row[name] for name in ("kind", "step", "epoch", "time")} | dict(beside())
         epoch = {name: value for name, value in row.items() if name != "time"}
         metrics.try_to_add([*_steps(logs.take()), epoch])
         times.try_to_add([time])

@@ -24,7 +24,8 @@ def progress(
 ) -> Observer:
     """Show the epoch table as it grows, as `table` prints it, and how far the epoch is.
 
-    On a terminal a progress bar stands below the table; elsewhere, as in a log file, a plain line
+    On a terminal a progress bar stands below the table, which says "compiling" until the first step
+    has ended; elsewhere, as in a log file, a plain line
     comes now and then. It is drawn at most four times a second.
 
     Args:
@@ -47,13 +48,17 @@ def progress(
     paces += [Pace(ideal, MFU)] if ideal else []
     lines = Lines(tuple(pace.name for pace in paces))
 
+    compiles = True  # before the first step of this process
+
     def before_fit(report: Report) -> None:
         display.open()
         for line in lines.begin(report.history):
             display.line(line)
 
     def before_epoch(report: Report) -> None:
-        display.begin(report.epoch, report.batch, total)
+        nonlocal compiles
+        display.begin(report.epoch, report.batch, total, compiles=compiles)
+        compiles = False
         for pace in paces:
             pace.begin(report.batch)
 
@@ -133,7 +138,7 @@ class _Plain:
     def open(self) -> None:
         pass
 
-    def begin(self, epoch: int, batch: int, total: int | None) -> None:
+    def begin(self, epoch: int, batch: int, total: int | None, *, compiles: bool = False) -> None:
         self.epoch, self.total = epoch, total
         self.throttle.restart()
 
@@ -185,16 +190,17 @@ class _Bar:
         self.bar.start()
         atexit.register(self.bar.stop)  # a fit that fails must not leave the cursor hidden
 
-    def begin(self, epoch: int, batch: int, total: int | None) -> None:
+    def begin(self, epoch: int, batch: int, total: int | None, *, compiles: bool = False) -> None:
         self.epoch = epoch
-        name = f"epoch {epoch}"
+        name = f"epoch {epoch}, compiling" if compiles else f"epoch {epoch}"
         # `reset` takes no total of None, which stands for a length that is not known yet.
         self.bar.reset(self.task, completed=batch, description=name, visible=True)
         if total is not None:
             self.bar.update(self.task, total=total)
 
     def advance(self, batch: int, loss: float, pace: str) -> None:
-        self.bar.update(self.task, completed=batch, loss=format_number(loss), pace=pace)
+        shown = {"loss": format_number(loss), "pace": pace}
+        self.bar.update(self.task, completed=batch, description=f"epoch {self.epoch}", **shown)
 
     def validate(self, batch: int) -> None:
         name = f"epoch {self.epoch}, validation"

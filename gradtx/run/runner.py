@@ -21,9 +21,9 @@ from gradtx.run.sources import BatchSource
 from gradtx.run.training import (
     begin_new,
     describe_run,
-    ideal_step_time,
     observers_for,
     report,
+    step_flops,
     unsaved,
 )
 
@@ -92,7 +92,7 @@ class Runner:
             arguments["resume"] = resume(out / "checkpoints", must_match=must_match, say=say)
         with stop_on_signals() as stop:
             saving = {"must_match": must_match, "stop": stop}
-            saving["ideal"] = ideal_step_time(loop, state, source)
+            saving["flops"] = step_flops(loop, state, source)
             observers = observers_for(self.options, loop, source.steps, out, self.missing, **saving)
             state, history = recipe(
                 loop, state, source.train, source.valid, observers=observers, **arguments

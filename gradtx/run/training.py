@@ -18,7 +18,8 @@ from gradtx.files import as_path
 from gradtx.loop import Loop, Observer, Report, TrainState, train_step
 from gradtx.observers import checkpoint, jsonl, profile, progress, tell_faults, tensorboard
 from gradtx.observers.loggers import LOGGERS
-from gradtx.observers.peaks import ideal_time, peak_of
+from gradtx.observers.peaks import flops_of, peak_of
+from gradtx.observers.throughput import Throughput
 from gradtx.output import counted
 from gradtx.parallel.mesh import place, shardings_of
 from gradtx.parallel.processes import is_first, say
@@ -92,14 +93,12 @@ def _rebuild(path: Path, spec: ImageSpec) -> None:
     spec.write(path)
 
 
-def ideal_step_time(loop: Loop, state: TrainState, source: BatchSource) -> float | None:
-    """The seconds that a step would take at the devices' peak; None where that is not known."""
-    if peak_of(jax.devices()[0].device_kind) is None:
-        return None
+def step_flops(loop: Loop, state: TrainState, source: BatchSource) -> float:
+    """The operations of a step, of all devices together; see `flops_of`."""
     batches = source.train(0, 0)
     batch = next(iter(batches))
     close(batches)
-    return ideal_time(jax.jit(partial(train_step, loop)), state, batch)
+    return flops_of(jax.jit(partial(train_step, loop)), state, batch)
 
 
 def observers_for(
@@ -109,16 +108,19 @@ def observers_for(
     out: Path,
     missing: list[str],
     *,
-    ideal: float | None = None,
+    flops: float | None = None,
     **saving: Any,
 ) -> list[Any]:
     """Progress, metrics, loggers and checkpoints; only the last are the business of all processes.
 
-    `steps` is the number of batches of an epoch, `ideal` the time of a step at the devices' peak if
-    that is known; `saving` goes to `checkpoint`. What can't be written up to the end is noted in
+    `steps` is the number of batches of an epoch, `flops` the operations of a step if they are
+    known; `saving` goes to `checkpoint`. What can't be written up to the end is noted in
     `missing`.
     """
-    log = _noting(jsonl(out / "metrics.jsonl"), "metrics.jsonl", missing)
+    share = flops / jax.device_count() if flops else None
+    speed, peak = Throughput(options.rate[0], share), peak_of(jax.devices()[0].device_kind)
+    times: Any = {"beside": lambda: speed.figures}
+    log = _noting(jsonl(out / "metrics.jsonl", **times), "metrics.jsonl", missing)
     told: Any = {"config": _hyperparameters(options), "loop": loop}
     events = _noting(tensorboard(out / "tensorboard", **told), "tensorboard", missing)
     names = [name for name in dict.fromkeys(options.log or ()) if name in LOGGERS]
@@ -130,8 +132,10 @@ def observers_for(
     )
     if not is_first():
         return [saves]
+    ideal = share / peak.flops if share and peak else None
     shown = [
         progress(steps_per_epoch=steps, rate=options.rate, ideal=ideal),
+        speed.observer(say),
         tell_faults(loop, say=say),
     ]
     if options.profile is not None:
