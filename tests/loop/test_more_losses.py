@@ -126,6 +126,7 @@ def test_an_infinite_logit_that_has_no_share_leaves_value_and_gradient_finite(
     assert np.isfinite(got) and np.isfinite(grad).all() and not grad[3].any()
 
 
+@pytest.mark.thorough
 def test_sure_predictions_have_finite_gradients_of_the_focal_loss():
     sure = jnp.asarray([[200.0, 0.0], [-200.0, 0.0]])
     for gamma in (0.5, 1.0, 2.0):
@@ -160,7 +161,13 @@ OF_LABELS = {
 }
 
 
-@pytest.mark.parametrize("name", OF_LABELS)
+QUICK = ("softmax_cross_entropy_with_integer_labels", "sigmoid_focal_loss", "huber_loss")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [n if n in QUICK else pytest.param(n, marks=pytest.mark.thorough) for n in OF_LABELS],
+)
 def test_a_loss_of_optax_serves_as_it_is(name):
     """One value for each example; those of two are tried in the loop too."""
     loss, label = getattr(optax_losses, name), jnp.asarray(OF_LABELS[name])

@@ -208,6 +208,7 @@ def test_a_binned_value_is_within_its_bound(found, name):
     assert abs(row[name] - want) <= row[f"{name}_bound"] + 1e-6
 
 
+@pytest.mark.thorough
 def test_an_epoch_begins_anew_and_a_compiled_fit_and_a_population_say_the_same(found):
     data, order, rows = found
     for name in EVERY:

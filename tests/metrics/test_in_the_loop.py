@@ -94,9 +94,8 @@ def test_a_fit_that_is_killed_in_an_epoch_goes_on_to_the_same_figures(whole, tmp
     assert np.shape(read[0]["confusion"]) == (3, 3) and np.shape(read[1]["train_recall"]) == (3,)
 
 
-@pytest.mark.parametrize(
-    "mesh", [pytest.param("data=8", marks=pytest.mark.thorough), "data=2,fsdp=4"]
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize("mesh", ["data=8", "data=2,fsdp=4"])
 def test_sums_are_those_of_all_devices(whole, mesh):
     mesh, loop = make_mesh(mesh), make()
     state = shard_state(loop.init(PARAMS), mesh)
@@ -120,7 +119,7 @@ def test_metrics_that_are_made_anew_share_programs_and_states():
 
 
 def test_training_metrics_are_those_of_the_batches_that_counted():
-    """One is skipped, one weighs nothing; labels are the mixed ones."""
+    """One is skipped, one weighs nothing."""
     skip = hooks.skip_nonfinite()
     train = [dict(batch) for batch in batches(0, 0)]
     train[0]["y"] = train[0]["y"] + np.nan
@@ -130,6 +129,10 @@ def test_training_metrics_are_those_of_the_batches_that_counted():
     labels, weight = train[2]["label"], train[2]["weight"]
     want = [weight[labels == c].sum() for c in range(CLASSES)]
     np.testing.assert_allclose(np.sum(history.rows[0]["train_confusion"], axis=1), want)
+
+
+@pytest.mark.thorough
+def test_training_metrics_of_mixed_labels_count_the_largest_share():
     one = {"accuracy": metrics.accuracy()}
     mixed = make(hooks.mixup(classes=CLASSES, inputs="x"), metrics={}, train_metrics=one)
     _, history = fit(mixed, mixed.init(PARAMS), batches, epochs=1)
@@ -146,8 +149,12 @@ def test_what_watches_needs_one_number_and_says_so_early():
     with pytest.raises(ValueError, match=r"observer .* watches 'confusion', .* shape \(3, 3\)"):
         best = Observer({}, watches="confusion", name="mine")
         fit(loop, loop.init(PARAMS), batches, VALID, epochs=1, observers=[best])
+
+
+@pytest.mark.thorough
+def test_the_best_by_a_metric_of_the_training_needs_no_validation():
     few = {"metrics": {}, "train_metrics": {"accuracy": metrics.accuracy()}}
-    kept = make(hooks.save_best("train_accuracy", mode="max"), **few)  # needs no validation
+    kept = make(hooks.save_best("train_accuracy", mode="max"), **few)
     state, _ = fit(kept, kept.init(PARAMS), batches, epochs=1)
     assert int(state.hooks["save_best"].epoch) == 0
 
