@@ -203,22 +203,35 @@ def test_what_is_no_running_statistic_is_refused_or_left_alone():
         reestimate_batch_stats(*make(plain, {}), batches())
 
 
+class Ours(nn.Module):
+    @nn.compact
+    def __call__(self, x, *, train):
+        return BatchNorm(name="norm", momentum=0.9)(x, train=train)[:, 0]
+
+
+PARTS = np.split(X[:16], 2)
+
+
+def reestimated():
+    """Of the norm of gradtx.models, whose running variance is unbiased, as PyTorch's."""
+    variables = dict(Ours().init(jax.random.key(0), X, train=False))
+    loop = Loop(from_linen(Ours()), squares, gradtx.sgd(0.1))
+    state = loop.init(variables.pop("params"), variables)
+    given = [{"image": x, "label": y} for x, y in zip(PARTS, np.split(Y[:16], 2), strict=True)]
+    return reestimate_batch_stats(loop, state, given).model_state["batch_stats"]["norm"]
+
+
+def test_the_variance_is_as_the_layer_keeps_it():
+    new, parts = reestimated(), np.float64(PARTS)
+    np.testing.assert_allclose(new["mean"], parts.mean((0, 1)), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(new["var"], parts.var(1, ddof=1).mean(0), rtol=1e-5)
+
+
 @pytest.mark.thorough
 def test_update_bn_of_pytorch():
     torch = pytest.importorskip("torch", reason="the reference")
-
-    class Net(nn.Module):
-        @nn.compact
-        def __call__(self, x, *, train):
-            return BatchNorm(name="norm", momentum=0.9)(x, train=train)[:, 0]
-
-    parts = np.split(X[:16], 2)
     net = torch.nn.Sequential(torch.nn.BatchNorm1d(3))
-    torch.optim.swa_utils.update_bn([torch.tensor(x) for x in parts], net)
-    variables = dict(Net().init(jax.random.key(0), X, train=False))
-    loop = Loop(from_linen(Net()), squares, gradtx.sgd(0.1))
-    state = loop.init(variables.pop("params"), variables)
-    given = [{"image": x, "label": y} for x, y in zip(parts, np.split(Y[:16], 2), strict=True)]
-    new = reestimate_batch_stats(loop, state, given).model_state["batch_stats"]["norm"]
+    torch.optim.swa_utils.update_bn([torch.tensor(x) for x in PARTS], net)
+    new = reestimated()
     np.testing.assert_allclose(new["mean"], net[0].running_mean, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(new["var"], net[0].running_var, rtol=1e-4, atol=1e-5)
