@@ -19,14 +19,12 @@ from gradtx.loop.state import PyTree, StepContext
 
 def call_apply(loop: Loop, context: StepContext) -> tuple[PyTree, PyTree]:
     """The prediction and the model's new state, which has the form of the old one."""
+    apply = partial(loop.apply, training=context.training)
+    if context.training and loop.remat:
+        policy = loop.remat if callable(loop.remat) else None
+        apply = jax.checkpoint(apply, policy=policy)
     with named("Loop.apply", f"the batch {spec(context.batch)}", own=True):
-        out = loop.apply(
-            context.params,
-            context.model_state,
-            context.batch,
-            key=context.key,
-            training=context.training,
-        )
+        out = apply(context.params, context.model_state, context.batch, key=context.key)
     if not (isinstance(out, tuple) and len(out) == 2):
         raise TypeError(
             f"Loop.apply: must return (pred, model_state); got {spec(out)}. End it with `return"

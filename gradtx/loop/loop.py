@@ -11,7 +11,7 @@ import optax
 from gradtx.core.runtime_hyperparams import hyperparams
 from gradtx.core.transformation import as_transformation
 from gradtx.core.tree import cast_like, path_name
-from gradtx.kinds import check_kind, checked, is_array
+from gradtx.kinds import Count, check_kind, checked, is_array
 from gradtx.loop.again import first_state
 from gradtx.loop.evaluation import (
     AT_TRAINING,
@@ -77,6 +77,13 @@ class Loop:
             with dropout and before the step that a batch makes; in the epoch table each is called
             `train_` and its name.
         valid_loss: the loss of the validation, as `loss`, which it is by default.
+        microbatches: in how many equal parts a training batch goes through the model, one after
+            another, for the memory of one part. The gradient is the weighted mean over the whole
+            batch all the same. Batch norm sees the examples of a part, and moves its running
+            statistics once for each. The events from `after_pred` to `before_backward` happen for
+            each part; a model state with a row for each example, as a recurrent one, is refused.
+        remat: whether a training computes the model once more for its gradient, instead of keeping
+            what it has computed; or which of it to keep, one of `jax.checkpoint_policies`.
 
     Raises:
         TypeError: if one of these is something else.
@@ -95,6 +102,8 @@ class Loop:
     eval_params: Callable[[PyTree, PyTree], PyTree] | None = None
     train_metrics: Mapping[str, Metric | Callable[[Any, Any], Any]] = field(default_factory=dict)
     valid_loss: Callable[[Any, Any], Any] | None = None
+    microbatches: int = 1
+    remat: bool | Callable[..., Any] = False
 
     def __post_init__(self) -> None:
         given = {name: getattr(self, name) for name in ("prepare", "eval_params", "valid_loss")}
@@ -103,6 +112,8 @@ class Loop:
         check_metrics(self.metrics, self.train_metrics)
         check_kind("Loop", "examples", str | None, self.examples, None)
         check_kind("Loop", "label", str | int | None, self.label, None)
+        check_kind("Loop", "microbatches", Count, self.microbatches, 1)
+        check_kind("Loop", "remat", bool | Callable[..., Any], self.remat, False)
         tx = as_transformation("Loop", "`tx`", self.tx)
         hooks = compose(self.hooks)
         if self.eval_params is not None:

@@ -21,7 +21,7 @@ def looped(step: Callable[..., Any]) -> Callable[..., Any]:
     def run(loop: Any, state: Any, batch: Any) -> Any:
         if jax.default_backend() == "cpu":
             jaxpr: Any = inlined.trace(loop, state, batch).jaxpr  # which the call below finds again
-            if any(_is_slow(equation) for equation in _equations(jaxpr.jaxpr)):
+            if is_slow_in_a_loop(jaxpr.jaxpr):
                 warnings.warn(
                     "gradtx.loop: XLA runs plain convolutions many times slower inside a loop on a"
                     " CPU, and the model has some. Train it by `fit` with steps_per_execution=1,"
@@ -31,6 +31,15 @@ def looped(step: Callable[..., Any]) -> Callable[..., Any]:
         return inlined(loop, state, batch)
 
     return run
+
+
+def is_slow_in_a_loop(program: Any) -> bool:
+    """Whether XLA runs a program many times slower in a loop than outside, on a CPU.
+
+    Args:
+        program: a jaxpr.
+    """
+    return any(_is_slow(equation) for equation in _equations(program))
 
 
 def _is_slow(equation: Any) -> bool:

@@ -4,6 +4,7 @@ What a request skips is computed all the same and then left out by a select, whi
 while nothing is skipped and keeps the host loop and the compiled epoch the same program.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -12,17 +13,16 @@ import jax
 import jax.numpy as jnp
 
 from gradtx.core.apply import apply_updates
-from gradtx.core.examples import count_examples
 from gradtx.core.runtime_hyperparams import hyperparams
-from gradtx.core.tangent import as_number, with_tangent_of
-from gradtx.core.tree import compute_dtype
 from gradtx.kinds import checked
 from gradtx.loop.again import Again
-from gradtx.loop.calls import call_apply, call_loss, call_metrics, call_update
+from gradtx.loop.calls import call_metrics, call_update
 from gradtx.loop.dispatch import HookStates, choose, dispatch
+from gradtx.loop.forward import count_of, forward, losses_of
 from gradtx.loop.hook_logs import hook_logs
 from gradtx.loop.loop import Loop
-from gradtx.loop.metric import add_values, no_mean
+from gradtx.loop.metric import add_values
+from gradtx.loop.microbatches import Gradient, accumulated
 from gradtx.loop.prepared import prepared
 from gradtx.loop.rule import (
     Part,
@@ -44,76 +44,67 @@ from gradtx.loop.state import (
 )
 from gradtx.loop.weights import (
     as_weights,
-    check_values,
     total_weight,
     weight_of,
-    weighted_sum,
-    without_gaps,
 )
-
-
-def _mean_loss(loop: Loop, context: StepContext) -> StepContext:
-    """Weighted mean of the losses of a batch, and what the batch counts for.
-
-    loss = sum(weight losses) / sum(weight)        weight = 1 where the batch has none
-    """
-    losses, counts, weight = _losses(loop, context)
-    losses = losses.astype(compute_dtype(losses))
-    total = add_values(no_mean(), losses, counts, weight).weight
-    safe = jnp.where(total > 0, total, 1).astype(losses.dtype)
-    loss = weighted_sum(losses, weight) / safe
-    return context.replace(loss=as_number(loss), objective=loss, weight=total)
-
-
-def _losses(
-    loop: Loop, context: StepContext
-) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
-    """The losses of a batch, their counts if the loss says them, and the batch's weights."""
-    losses, counts = call_loss(loop, context)
-    count = _count(loop, context.batch)
-    for values in (losses,) if counts is None else (losses, counts):
-        check_values("`loss`", values, count, context.batch)
-    return losses, counts, weight_of(context.batch, len(losses))
-
-
-def _count(loop: Loop, batch: Any) -> int | None:
-    return count_examples(batch, loop.examples, label=loop.label)
-
-
-def _forward(loop: Loop, states: HookStates, context: StepContext, active: Any):
-    """The model and its loss, with the events around them; differentiated in training."""
-    weight = weight_of(context.batch, _count(loop, context.batch))
-    context = context.replace(batch=without_gaps(context.batch, weight))
-    pred, model_state = call_apply(loop, context)
-    context = context.replace(pred=pred, model_state=model_state)
-    states, context = dispatch(loop, "after_pred", states, context, active)
-    context = _mean_loss(loop, context)
-    loss = context.objective
-    active = goes_on(loop, context.requested, "batch", active)
-    states, context = dispatch(loop, "after_loss", states, context, active)
-    # To hooks the loss is a number. Who differentiates the whole fit gets its derivative.
-    return states, context.replace(loss=with_tangent_of(context.loss, loss))
 
 
 def _backward(loop: Loop, states: HookStates, context: StepContext, active: Any):
     """The gradient. The level opens inside of what is differentiated, and closes outside."""
     params = context.params
-
-    def objective(params: PyTree):
-        mine, seen = _forward(loop, states, context.replace(params=params), active)
-        opened = goes_on(loop, seen.requested, "batch", active)
-        counted = opened & (seen.weight > 0)
-        new = _with_train_metrics(loop, seen, _with_loss(seen))
-        seen = seen.replace(metrics=choose(counted, new, seen.metrics))
-        mine, seen = open_level(loop, "backward", mine, seen, opened)
-        return seen.objective, (mine, seen.replace(params=None), opened)
-
-    grads, (states, context, opened) = jax.grad(objective, has_aux=True)(params)
+    if loop.microbatches == 1:
+        of = _gradient(loop, _with_loss, active)
+        grads, states, context, opened = of(states, context)
+    else:
+        of = _gradient(loop, lambda seen: seen.metrics, active)
+        grads, states, new, (opened, whole) = _in_parts(loop, of, states, context)
+        counted = whole & (new.weight > 0)
+        metrics = choose(counted, _with_loss(new), context.metrics)
+        context = new.replace(metrics=metrics)
     grads = jax.tree.map(_uphill, grads)
     cancelled = is_cancelled(loop, context.requested, "backward", opened)
     grads = choose(cancelled, jax.tree.map(jnp.zeros_like, grads), grads)
     context = context.replace(params=params, grads=grads)
     return close_level(loop, "backward", states, context, opened)
+
+
+def _gradient(loop: Loop, recorded: Callable[[StepContext], Metrics], active: Any) -> Gradient:
+    """A function that differentiates a batch and keeps the figures `recorded`, where it counts."""
+
+    def gradient(states: HookStates, context: StepContext):
+        def objective(params: PyTree):
+            mine, seen = forward(loop, states, context.replace(params=params), active)
+            opened = goes_on(loop, seen.requested, "batch", active)
+            counted = opened & (seen.weight > 0)
+            new = _with_train_metrics(loop, seen, recorded(seen))
+            seen = seen.replace(metrics=choose(counted, new, seen.metrics))
+            mine, seen = open_level(loop, "backward", mine, seen, opened)
+            return seen.objective, (mine, seen.replace(params=None), opened)
+
+        grads, (mine, seen, opened) = jax.grad(objective, has_aux=True)(context.params)
+        return grads, mine, seen, opened
+
+    return gradient
+
+
+def _objective(loop: Loop, states: HookStates, context: StepContext, active: Any) -> jax.Array:
+    """What is differentiated, without its gradient."""
+    if loop.microbatches == 1:
+        return forward(loop, states, context, active)[1].objective
+    of = lambda states, context: ((), *forward(loop, states, context, active), True)
+    return _in_parts(loop, of, states, context)[2].objective
+
+
+def _in_parts(loop: Loop, of: Gradient, states: HookStates, context: StepContext):
+    """`accumulated` over the microbatches of the loop."""
+    count = count_of(loop, context.batch)
+    if count is None:
+        raise ValueError(
+            "Loop: `microbatches` needs a batch that says how many examples it has; got arrays of"
+            ' different lengths, and neither "weight" nor "label". Name an entry that has one value'
+            " for each example by Loop(examples=...)."
+        )
+    return accumulated(of, states, context, parts=loop.microbatches, count=count)
 
 
 def _uphill(grad: jax.Array) -> jax.Array:
@@ -138,7 +129,7 @@ def _with_train_metrics(loop: Loop, context: StepContext, metrics: Metrics) -> M
     if not loop.train_metrics:
         return metrics
     fixed = context.replace(pred=jax.lax.stop_gradient(context.pred))
-    count = jax.eval_shape(lambda: _losses(loop, context)[0]).shape[0]
+    count = jax.eval_shape(lambda: losses_of(loop, context)[0]).shape[0]
     weight = as_weights(weight_of(context.batch), count)
     states = call_metrics(loop, "train_metrics", metrics.train_states, fixed, weight)
     return replace(metrics, train_states=states)
@@ -151,7 +142,7 @@ def _step(begun: tuple[HookStates, StepContext, Any]) -> Part:
     def again(loop: Loop) -> Again:
         at = lambda params: context.replace(params=params)
         return Again(
-            value=lambda params: _forward(loop, states, at(params), active)[1].objective,
+            value=lambda params: _objective(loop, states, at(params), active),
             grads=lambda params: _backward(loop, states, at(params), active)[1].grads,
         )
 
@@ -174,7 +165,7 @@ def _update(again: Again, loop: Loop, states: HookStates, before: StepContext, a
 
 def _measure(loop: Loop, states: HookStates, context: StepContext, active: Any):
     """Add the loss and the metrics of a validation batch to the running ones."""
-    losses, counts, weight = _losses(loop, context)
+    losses, counts, weight = losses_of(loop, context)
     old = context.metrics
     mean = add_values(old.states["loss"].state, losses, counts, weight)
     new = {"loss": replace(old.states["loss"], state=mean)}
@@ -262,5 +253,5 @@ def eval_step(loop: Loop, state: TrainState, batch: Any) -> TrainState:
     active = goes_on(loop, state.requested, "validate")
     batch = prepared(loop, state, batch, training=False)
     context = context_of(state, training=False, batch=batch)
-    parts = _forward, _measure, _restore(state)
+    parts = forward, _measure, _restore(state)
     return with_changes(state, *level(loop, "batch", state.hooks, context, active, *parts))
