@@ -1,11 +1,12 @@
-"""What a run has left, on one page: curves, confusions, the worst images, faults, options.
+"""What a run has left, on one page to explore: curves, classes, health, faults, options.
 
     write_report("runs/a")                                    # runs/a/report.html
     write_comparison(["runs/a", "runs/b"], "comparison.html")
 
-The same by `python -m gradtx.report RUN [RUN...]`. A page needs no other file and no network.
-`plot_losses` and the like draw single plots as PNG files, without a display.
-Needs matplotlib, from the extra `plot`.
+The same by `python -m gradtx.report RUN [RUN...]`. A page needs no other file, no network and no
+extra; any directory with a metrics.jsonl has one.
+`plot_losses` and the like draw single plots as PNG files, without a display; they need matplotlib,
+from the extra `plot`.
 """
 
 from gradtx.report.page import comparison_page, report_page, write_comparison, write_report

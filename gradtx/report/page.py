@@ -82,15 +82,16 @@ def report_page(run: Run) -> str:
     if run.augmentation:
         head.append(element("p", f"Training images: {run.augmentation}."))
     has_metrics = run.history.rows or run.history.steps or not (run.sweep or run.lineage)
+    predictions = _validation(run)
     sections = [
         *missing({run.name: run}),
         *(sweep(run)),
         *(lineage(run)),
         *([curves(run)] if has_metrics else []),
         *([epochs(run)] if has_metrics and (run.history.rows or run.foreign is None) else []),
-        *_validation(run),
+        *predictions,
         *logged_by_class(run),
-        *logged_confusions(run),
+        *([] if predictions else logged_confusions(run)),
         *health(run),
         *times(run),
         *([faults(run)] if has_metrics or run.faults else []),
@@ -102,7 +103,7 @@ def report_page(run: Run) -> str:
 
 
 def _validation(run: Run) -> list[Markup]:
-    """What the predictions of validation images show."""
+    """What the predictions of validation images show: there the confusions need no metric."""
     found = run.validation
     if found is None or not len(found.labels):
         return []

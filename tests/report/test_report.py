@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import re
+import sys
 from io import BytesIO
 
 import numpy as np
@@ -169,6 +170,12 @@ def test_a_class_without_images_and_many_classes(runs):
     assert not [a for a in page.all("table") if a.get("class") == "matrix"]
     where = page.cells.index("taken for") + 2  # "images" is between
     assert page.cells[where : where + 3] == ["5", "0", "2"]
+
+
+def test_a_page_needs_no_extra(runs, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gradtx.drawing.figure", None)  # which imports matplotlib
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    assert "Most wrong" in report_page(read_run(runs[0]))
 
 
 def test_a_run_under_way_has_a_page_of_what_there_is(tmp_path):

@@ -70,9 +70,14 @@ def number(value: Any) -> str:
 
 
 def text(value: Any) -> str:
-    """A value of an option; "-" for none.
+    """A value of an option; "-" for none, words for a list.
+
+    >>> text(["accuracy", "f1"]), text(0.1), text(None)
+    ('accuracy f1', '0.1', '-')
 
     Args:
         value: what JSON can hold.
     """
+    if isinstance(value, list) and not any(isinstance(x, list | dict) for x in value):
+        return " ".join(map(str, value)) or "-"
     return "-" if value is None else str(value)

@@ -14,9 +14,14 @@ def configuration(run: Run) -> Markup:
     Args:
         run: the run.
     """
-    rows = [(name, element("td", element("bdi", text(x)))) for name, x in run.options.items()]
-    shown = table(("option", "value"), rows, class_="config") if rows else note("Not known.")
-    return section("Configuration", shown)
+    if not run.options:
+        return section("Configuration", note("Not known."))
+    given = {name: x for name, x in run.options.items() if x not in (None, [], "")}
+    rows = [(name, element("td", element("bdi", text(x)))) for name, x in given.items()]
+    parts = [table(("option", "value"), rows, class_="config")]
+    if unset := [name for name in run.options if name not in given]:
+        parts.append(folded(f"{len(unset)} without a value", note(", ".join(unset) + ".")))
+    return section("Configuration", *parts)
 
 
 def differing(runs: Mapping[str, Run]) -> Markup:
