@@ -136,7 +136,10 @@ def with_label(function: Callable[..., Any], label: Entry | None) -> Callable[..
 def prediction(out: Any) -> Any:
     """What a model predicts: of an output with `logits`, as Hugging Face's, these.
 
+    A NamedTuple, as of our language model, stays whole: hooks may need its other fields.
+
     Args:
         out: what the model has returned.
     """
-    return getattr(out, "logits", out)
+    own = isinstance(out, tuple) and hasattr(out, "_fields")
+    return out if own else getattr(out, "logits", out)
