@@ -40,7 +40,6 @@ from optax.contrib import (
     mechanize,
     momo,
     momo_adam,
-    muon,
     normalize,
     prodigy,
     reduce_on_plateau,
@@ -51,7 +50,6 @@ from optax.contrib import (
     scale_by_cocob,
     scale_by_galore,
     scale_by_madgrad,
-    scale_by_muon,
     scale_by_simplified_ademamix,
     simplified_ademamix,
     sophia,
@@ -59,7 +57,9 @@ from optax.contrib import (
 )
 
 from gradtx.core.newer_names import newer_names
+from gradtx.optimizers.muon import muon
 from gradtx.optimizers.schedule_free import schedule_free_adamw, schedule_free_sgd
+from gradtx.transforms.muon import scale_by_muon
 from gradtx.transforms.schedule_free import schedule_free, schedule_free_eval_params
 
 __all__ = [

@@ -1,4 +1,7 @@
-"""Optax's verbs on trees, handed through; gradtx is written in those of `gradtx.core.tree`."""
+"""Optax's verbs on trees, handed through; the search through states is ours.
+
+gradtx is written in the verbs of `gradtx.core.tree`.
+"""
 
 from optax import tree as theirs
 from optax.tree import (
@@ -14,8 +17,6 @@ from optax.tree import (
     div,
     dtype,
     full_like,
-    get,
-    get_all_with_path,
     map_params,
     max,
     min,
@@ -25,7 +26,6 @@ from optax.tree import (
     random_like,
     real,
     scale,
-    set,
     size,
     split_key_like,
     sub,
@@ -40,6 +40,9 @@ from optax.tree import (
 )
 
 from gradtx.core.newer_names import newer_names
+from gradtx.core.state_search import tree_get as get
+from gradtx.core.state_search import tree_get_all_with_path as get_all_with_path
+from gradtx.core.state_search import tree_set as set
 
 __all__ = [
     "add",

@@ -1,4 +1,4 @@
-"""Optax's verbs on trees by their older names, handed through."""
+"""Optax's verbs on trees by their older names, handed through; its search in states is ours."""
 
 from optax import tree_utils as theirs
 from optax.tree_utils import (
@@ -15,8 +15,6 @@ from optax.tree_utils import (
     tree_div,
     tree_dtype,
     tree_full_like,
-    tree_get,
-    tree_get_all_with_path,
     tree_map_params,
     tree_max,
     tree_min,
@@ -26,7 +24,6 @@ from optax.tree_utils import (
     tree_random_like,
     tree_real,
     tree_scale,
-    tree_set,
     tree_size,
     tree_split_key_like,
     tree_sub,
@@ -41,6 +38,7 @@ from optax.tree_utils import (
 )
 
 from gradtx.core.newer_names import newer_names
+from gradtx.core.state_search import tree_get, tree_get_all_with_path, tree_set
 
 __all__ = [
     "NamedTupleKey",

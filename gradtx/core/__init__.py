@@ -3,7 +3,7 @@
 The modules here import each other's files, never this package, and nothing else of gradtx.
 """
 
-from optax import GradientTransformation
+from optax import GradientTransformation, set_to_zero
 
 import gradtx.core.exported  # noqa: F401  (lets jax.export write states)
 from gradtx.core.apply import apply_updates
@@ -32,7 +32,7 @@ from gradtx.core.hyperparams import (
 )
 from gradtx.core.interop import from_optax, to_optax
 from gradtx.core.leafwise import Slot, leafwise, zeros
-from gradtx.core.partition import masked, multi_transform, partition, set_to_zero
+from gradtx.core.partition import masked, multi_transform, partition
 from gradtx.core.runtime_hyperparams import hyperparams, names_with_role, set_hyperparams
 from gradtx.core.serialize import from_dict, to_dict
 from gradtx.core.state import TransformState

@@ -47,15 +47,19 @@ def chain(*transforms: optax.GradientTransformation) -> GradientTransformationEx
                 f"chain.update: this chain has {len(parts)} transforms, but `state` holds"
                 f" {len(states)} ({kinds}). Pass the state that `init` of this same chain returned."
             )
+        # Only as far as the updates are known: a part from elsewhere may return anything.
         for structure, state in zip(structures, states, strict=True):
-            if structure is not None:
-                structure.check(updates, state)
+            if structure is None:
+                break
+            structure.check(updates, state)
 
     def update(updates: PyTree, states: tuple, params: PyTree, h: Any, **extra: Any):
         given, new = updates, []
-        updates, checked = upcast(updates), True
+        updates, checked, known = upcast(updates), True, True
         for part, structure, state in zip(parts, structures, states, strict=True):
             if structure is not None and checked:
+                if not known:
+                    structure.check(updates, state)
                 updates, state = structure.apply(updates, state, params, h.count, extra)
             elif is_state(state):  # after a part from elsewhere, or a function around one of ours
                 updates, state = part.update(updates, with_count(state, h.count), params, **extra)
@@ -64,6 +68,7 @@ def chain(*transforms: optax.GradientTransformation) -> GradientTransformationEx
                 updates, state = part.update(_as_given(updates, given), state, params, **extra)
             if structure is None:  # it may have returned anything: the next parts look again
                 checked = checked and same_form(updates, given) and all_numbers(updates)
+                known = False
             new.append(state)
         return _as_given(updates, given), tuple(new)
 

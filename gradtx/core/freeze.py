@@ -3,13 +3,18 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from gradtx.core.boxes import named_leaves
-from gradtx.core.groups import matching, some
-from gradtx.core.partition import Mask, labels_of_mask, masked, partition_as, set_to_zero
-from gradtx.core.transformation import GradientTransformationExtraArgs, as_transformation
-from gradtx.core.tree import PyTree
+from gradtx.core.groups import labels_of, matching, some
+from gradtx.core.partition import Mask, labels_of_mask, partition_as, set_to_zero
+from gradtx.core.transformation import (
+    GradientTransformationExtraArgs,
+    as_transformation,
+    transformation,
+)
+from gradtx.core.tree import PyTree, is_none
 from gradtx.kinds import checked
 
 
@@ -62,7 +67,21 @@ def freeze_gradients(mask: Mask) -> GradientTransformationExtraArgs:
     Raises:
         ValueError: on `init`, if `mask` is a pattern that no parameter's path matches.
     """
-    return _that_matches("freeze", masked(set_to_zero(), mask), mask)
+    grouping = labels_of_mask("freeze_gradients", mask)
+
+    def update(updates: PyTree, slots: Any, params: PyTree, h: Any, **extra: Any):
+        del params, h, extra
+        labels = labels_of("freeze_gradients", grouping, updates, (True, False))
+        zero = lambda g, still: g if g is None or not still else jnp.zeros_like(g)
+        return jax.tree.map(zero, updates, labels, is_leaf=is_none), slots
+
+    def init(params: PyTree) -> dict[str, Any]:
+        labels_of("freeze_gradients", grouping, params, (True, False))
+        return {}
+
+    options: dict[str, Any] = {"remembers": False, "counts": False}
+    tx = transformation("freeze_gradients", init, update, **options)
+    return _that_matches("freeze", tx, mask)
 
 
 @checked

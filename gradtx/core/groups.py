@@ -196,7 +196,7 @@ def labels_of(where: str, grouping: Grouping, tree: PyTree, allowed: Any) -> PyT
     if not any(leaf is not None for leaf in jax.tree.leaves(tree)):
         return jax.tree.map(lambda x: None, tree)  # no leaf here, or JAX's own placeholder
     try:
-        if jax.tree.structure(labels, is_leaf=is_none) != jax.tree.structure(tree, is_leaf=is_none):
+        if _mismatch(labels, tree):
             labels = _in_containers_of(tree, labels)
         # Not tree.map over both: the labels may be a prefix, and the tree may hold None.
         spread = jax.tree.map(
@@ -210,8 +210,7 @@ def labels_of(where: str, grouping: Grouping, tree: PyTree, allowed: Any) -> PyT
     except ValueError as error:
         raise ValueError(
             f"{where}: the labels must be a tree like the parameters, or a prefix of it; got"
-            f" {jax.tree.structure(labels)} for {jax.tree.structure(tree)}. Use label_by to group"
-            " by path."
+            f" {_mismatch(labels, tree)}. Use label_by to group by path."
         ) from error
     for (path, label), x in zip(
         jax.tree_util.tree_leaves_with_path(spread, is_leaf=is_none),
@@ -224,6 +223,15 @@ def labels_of(where: str, grouping: Grouping, tree: PyTree, allowed: Any) -> PyT
                 f" {label!r} at {path_name(path)}. Add that group; for patterns use label_by."
             )
     return spread
+
+
+def _mismatch(labels: PyTree, tree: PyTree) -> str:
+    """How `labels` fail to be a prefix of `tree`, in JAX's words; "" where they are one."""
+    try:
+        jax.tree.structure(labels, is_leaf=is_none).flatten_up_to(tree)
+    except ValueError as error:
+        return str(error).split("; dict: ")[0].removesuffix(".")  # after that, all of the tree
+    return ""
 
 
 def _in_containers_of(tree: PyTree, labels: PyTree) -> PyTree:

@@ -100,15 +100,6 @@ def optional(spec: Any, domain: Interval) -> tuple[Any, Interval] | None:
     return None if spec is None else (spec, domain)
 
 
-def unless_zero(spec: Any) -> Any:
-    """`spec`, or None where it is the number 0: for a term that 0 leaves out.
-
-    Args:
-        spec: a number, a schedule or a JAX scalar.
-    """
-    return None if type(spec) in (int, float) and spec == 0 else spec
-
-
 @dataclass(frozen=True)
 class PerGroup:
     """A hyperparameter whose value differs between groups of parameters; `by_group` makes one.

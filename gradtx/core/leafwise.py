@@ -1,5 +1,6 @@
 """Make a transformation from a rule for one leaf."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from gradtx.core.tree import (
     check_slot,
     compute_dtype,
     dtype_of,
+    is_complex,
     is_none,
     kind_in,
     path_name,
@@ -40,15 +42,21 @@ def zeros(dtype: Dtype | None = None, *, real: bool = False) -> Slot:
     slot = 0
 
     Args:
-        dtype: of the slot; by default that of the parameter, at least float32. For a complex
-            parameter the slot is complex, of parts of at least this dtype.
+        dtype: of the slot; by default that of the parameter, at least float32. A real one for a
+            complex parameter is obeyed, with a warning: the slot then keeps the real part alone.
         real: whether the slot is real also for a complex parameter, as a mean of |g|^2 is.
     """
 
     def start(p: Any) -> jax.Array:
         kind = dtype or compute_dtype(p)
-        if real or jnp.issubdtype(kind, jnp.floating):
-            kind = real_of(kind) if real else kind_in(dtype_of(p), kind)
+        if real:
+            kind = real_of(kind)
+        elif is_complex(dtype_of(p)) and not is_complex(kind):
+            warnings.warn(
+                f"zeros: the slot of a complex parameter should be complex; got"
+                f" {jnp.dtype(kind).name}, which keeps the real part alone. Leave its dtype out.",
+                stacklevel=2,
+            )
         return jnp.zeros_like(p, dtype=kind)
 
     return start
@@ -56,11 +64,12 @@ def zeros(dtype: Dtype | None = None, *, real: bool = False) -> Slot:
 
 def leafwise(
     name: str,
-    update: Callable[[Any], Callable[..., Any]],
+    update: Callable[..., Callable[..., Any]],
     *,
     slots: Mapping[str, Slot] | None = None,
     needs_params: bool = False,
     per_leaf: bool = False,
+    labels: Callable[[PyTree], PyTree] | None = None,
     **hyperparams: tuple[Any, Interval] | None,
 ) -> GradientTransformationExtraArgs:
     """Make a transformation from a rule for one leaf.
@@ -89,6 +98,9 @@ def leafwise(
         needs_params: whether an update without parameters is an error.
         per_leaf: whether the rule is not elementwise, as one that uses a leaf's norm or shape;
             `flatten` refuses such a one.
+        labels: maps a tree of arrays to one of the same structure of what never changes about each
+            leaf, such as which axes are which; hashable, and no pytree. `update(h, label)` is then
+            called for the leaves of each label.
         **hyperparams: pairs (number, schedule, JAX scalar or `by_group` of those; the interval that
             it must lie in), or None for one that is left out of the state: `h` has None for it.
 
@@ -104,7 +116,7 @@ def leafwise(
             f" {update!r}. Pass for example lambda h: lambda g, p: -h.rate * g."
         )
     grouped = {key: spec for key, spec in specs.items() if isinstance(spec, PerGroup)}
-    rule = _Rule(name, update, tuple(slots), grouped)
+    rule = _Rule(name, update, tuple(slots), grouped, labels)
     options: dict[str, Any] = {"needs_params": needs_params, "per_leaf": per_leaf, **hyperparams}
     return transformation(
         name,
@@ -122,9 +134,10 @@ class _Rule:
     """A rule for one leaf, made one for whole trees."""
 
     name: str
-    update: Callable[[Any], Callable[..., Any]]
+    update: Callable[..., Callable[..., Any]]
     slots: tuple[str, ...]
     grouped: Mapping[str, PerGroup]  # the hyperparameters that differ between groups
+    labels: Callable[[PyTree], PyTree] | None
 
     def check_slots(self, updates: PyTree, slots: Any) -> None:
         """Require slots of this rule for trees like `updates`."""
@@ -178,27 +191,24 @@ class _Rules:
 
     def __init__(self, rule: _Rule, h: Values, updates: PyTree, leaves: int):
         traced = isinstance(h.count, Tracer)
-        self.rule, self.h, self.made, self.labels = rule, h.together() if traced else h, {}, {}
-        for key, spec in rule.grouped.items():
-            # The group of each leaf: None where there is none, and no entry where trees are
-            # flattened without their `None`s.
-            labels = jax.tree.leaves(spec.labels(updates), is_leaf=is_none)
-            if len(labels) != leaves:
-                labels = [label for label in labels if label is not None]
-            self.labels[key] = labels
+        self.rule, self.h, self.made = rule, h.together() if traced else h, {}
+        groups = {key: spec.labels for key, spec in rule.grouped.items()}
+        self.groups = {key: _by_leaf(labels(updates), leaves) for key, labels in groups.items()}
+        self.labels = _by_leaf(rule.labels(updates), leaves) if rule.labels else None
         # Inside jit, leaves of one shape are traced and lowered once: half of the time for a
         # thousand leaves. Outside it, this would compile anew at each update.
         self.finish = jax.jit if traced else lambda step: step
 
     def of(self, i: int, g: Any, p: Any, old: Sequence[Any]) -> Callable:
         """The step for leaf number `i`: (g, p, old slots) -> (u, new slots)."""
-        groups = tuple([labels[i] for labels in self.labels.values()])
-        key = (groups, *[getattr(x, "dtype", type(x)) for x in (g, p, *old)])
+        groups = tuple([labels[i] for labels in self.groups.values()])
+        label = () if self.labels is None else (self.labels[i],)
+        key = (groups, label, *[getattr(x, "dtype", type(x)) for x in (g, p, *old)])
         if key not in self.made:
-            self.made[key] = self.finish(self._step(groups, [g, p, *old]))
+            self.made[key] = self.finish(self._step(groups, label, [g, p, *old]))
         return self.made[key]
 
-    def _step(self, groups: tuple[Any, ...], like: Sequence[Any]) -> Callable:
+    def _step(self, groups: tuple[Any, ...], label: tuple[Any, ...], like: Sequence[Any]):
         """The rule for one leaf, up to the compute dtype and back to the dtypes that came in.
 
         `like` are a gradient, a parameter and slots of the dtypes that it will be given.
@@ -211,8 +221,8 @@ class _Rules:
         mixture = {*kinds} != {dtype}
         if not jnp.issubdtype(dtypes[0], jnp.inexact):
             dtypes[0] = dtype  # an update of integers is none
-        h = self.h.for_leaf(dtype, dict(zip(self.labels, groups, strict=True)))
-        rule = self.rule.update(h)
+        h = self.h.for_leaf(dtype, dict(zip(self.groups, groups, strict=True)))
+        rule = self.rule.update(h, *label)
         if not callable(rule):
             raise TypeError(
                 f"{name}: `update` must return the rule, a function (g, p, **slots); got"
@@ -230,10 +240,20 @@ class _Rules:
         return step
 
 
+def _by_leaf(labels: PyTree, leaves: int) -> list[Any]:
+    """The label of each leaf: None where there is none, and no entry where trees are flattened
+    without their `None`s."""
+    found = jax.tree.leaves(labels, is_leaf=is_none)
+    return found if len(found) == leaves else [label for label in found if label is not None]
+
+
 def _cast(arrays: Sequence[Any], dtypes: Sequence[Any]) -> list[Any]:
-    """Each array in its dtype; None stays."""
+    """Each array in its dtype, of a complex one in a real dtype the real part; None stays."""
+    lossy = lambda x, dtype: is_complex(jnp.result_type(x)) and not is_complex(dtype)
     return [
-        x if x is None or getattr(x, "dtype", None) == dtype else jnp.asarray(x, dtype)
+        x
+        if x is None or getattr(x, "dtype", None) == dtype
+        else jnp.asarray(jnp.real(x) if lossy(x, dtype) else x, dtype)
         for x, dtype in zip(arrays, dtypes, strict=True)
     ]
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
+from optax.contrib import ScheduleFreeState
 
 Read = Callable[[Any], Any]
 
@@ -34,8 +36,18 @@ class ByLabel(dict):
 COUNT: dict[str, Read] = {"count": lambda state: state.count}
 ADAM = COUNT | _slots("mu", "nu")
 ADAM_OF = ("scale_by_adam", "scale_by_adamax", "scale_by_belief", "scale_by_radam")
+
+
+def _masked(part: Any) -> Any:
+    """A part that sees some leaves, with Optax's mark in the place of the others."""
+    mark = lambda x: optax.MaskedNode() if x is None else x
+    return jax.tree.map(mark, part, is_leaf=lambda x: x is None)
+
+
 BY_LABEL: dict[str, Read] = {
-    "inner_states": lambda state: ByLabel({k: state.part(x) for k, x in state.slots.items()})
+    "inner_states": lambda state: ByLabel(
+        {label: optax.MaskedState(_masked(state.part(x))) for label, x in state.slots.items()}
+    )
 }
 
 # By the name of our transformation, in Optax's order.
@@ -52,10 +64,10 @@ FIELDS: Mapping[str, Mapping[str, Read]] = {
         "trace": lambda state: jax.tree.map(jnp.negative, state.slots["velocity"])
     },
     "ema": COUNT | _slots("ema"),
-    "scale": COUNT,
-    "masked": {"inner_state": _whole("True")},
-    "partition": BY_LABEL,
-    "freeze": BY_LABEL,
+    **dict.fromkeys(("scale", "scale_by_learning_rate"), COUNT),
+    "masked": {"inner_state": lambda state: _masked(state.part(state.slots["True"]))},
+    "freeze_gradients": {"inner_state": lambda state: optax.EmptyState()},
+    **dict.fromkeys(("partition", "freeze", "muon"), BY_LABEL),
     "skip_if_not_finite": {
         "notfinite_count": lambda state: state.slots["consecutive"],
         "last_finite": lambda state: state.slots["consecutive"] == 0,
@@ -72,6 +84,22 @@ FIELDS: Mapping[str, Mapping[str, Read]] = {
     "lookahead": {"fast_state": _whole("fast")},
 }
 
+# Optax's states, where ours has all of their fields.
+STATES: Mapping[str, Any] = {
+    **dict.fromkeys(("scale_by_adam", "scale_by_adamax", "scale_by_radam"), optax.ScaleByAdamState),
+    "scale_by_belief": optax.ScaleByBeliefState,
+    "scale_by_amsgrad": optax.ScaleByAmsgradState,
+    "scale_by_lion": optax.ScaleByLionState,
+    "scale_by_adadelta": optax.ScaleByAdaDeltaState,
+    "scale_by_rss": optax.ScaleByRssState,
+    **dict.fromkeys(("scale_by_momentum", "momentum_of_steps"), optax.TraceState),
+    "ema": optax.EmaState,
+    **dict.fromkeys(("masked", "freeze_gradients"), optax.MaskedState),
+    **dict.fromkeys(("partition", "freeze", "muon"), optax.PartitionState),
+    "skip_if_not_finite": optax.ApplyIfFiniteState,
+    "schedule_free": ScheduleFreeState,
+}
+
 
 def fields_of(name: str, slots: Any) -> Mapping[str, Read]:
     """The fields of Optax's state by name, in its order; none where it has no such state.
@@ -85,3 +113,38 @@ def fields_of(name: str, slots: Any) -> Mapping[str, Read]:
     if name == "scale_by_rms":  # Optax has three states, by what they hold
         return _slots(*sorted(slots))
     return FIELDS.get(name, {})
+
+
+def as_optax(tree: Any, is_state: Callable[[Any], bool]) -> Any:
+    """`tree` with Optax's states in the place of ours: named tuples, and a tuple for a chain.
+
+    A state that Optax has no counterpart of is a dict of its slots and its counter. Hyperparameters
+    are left out, since Optax's states have none.
+
+    Args:
+        tree: any pytree that holds states of ours.
+        is_state: whether a node is one.
+    """
+
+    def view(node: Any) -> Any:
+        if isinstance(node, ByLabel):  # to JAX it is no dict
+            return ByLabel({label: inside(part) for label, part in node.items()})
+        if not is_state(node):
+            return node
+        if isinstance(node.slots, tuple):
+            return tuple(inside(part) for part in node[:])
+        fields = fields_of(node.name, node.slots)
+        if fields is COUNT:
+            scheduled = any(
+                getattr(x, "source", "") == "schedule" for _, x in node.info.hyperparams
+            )
+            return optax.ScaleByScheduleState(node.count) if scheduled else optax.EmptyState()
+        if node.name in STATES:
+            return STATES[node.name](*(inside(read(node)) for read in fields.values()))
+        if not isinstance(node.slots, dict):
+            return node.counter | {"slots": inside(node.slots)}
+        slots = {key: inside(node.part(x)) for key, x in node.slots.items()}
+        return node.counter | slots if slots else optax.EmptyState()
+
+    inside = lambda below: jax.tree.map(view, below, is_leaf=is_state)
+    return inside(tree)

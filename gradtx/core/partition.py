@@ -9,14 +9,14 @@ import optax
 from jax.core import Tracer
 
 from gradtx.core.groups import Grouping, labels_for, labels_of, matching
-from gradtx.core.state import with_count, without_count
+from gradtx.core.state import StateInfo, TransformState, with_count, without_count
 from gradtx.core.transformation import (
     GradientTransformationExtraArgs,
     as_transformation,
     identity,
     transformation,
 )
-from gradtx.core.tree import PyTree, is_none, path_name, shape_of
+from gradtx.core.tree import PyTree, cast_like, is_none, path_name, shape_of, upcast
 from gradtx.kinds import Kind, alias, checked, takes
 
 
@@ -93,9 +93,18 @@ multi_transform = alias("multi_transform", partition)
 
 
 def partition_as(
-    name: str, transforms: Mapping, grouping: Grouping, divide_extra: bool = False
+    name: str,
+    transforms: Mapping,
+    grouping: Grouping,
+    divide_extra: bool = False,
+    after: Any = None,
+    **hyperparams: Any,
 ) -> GradientTransformationExtraArgs:
-    """`partition` under the name of what is made of it."""
+    """`partition` under the name of what is made of it.
+
+    `after` is a transformation of ours without slots that ends it, for all groups together;
+    `hyperparams` are those of `after`, as pairs of a value and its interval.
+    """
     parts = {
         label: as_transformation(name, f"`transforms[{label!r}]`", tx)
         for label, tx in transforms.items()
@@ -116,6 +125,8 @@ def partition_as(
         return {key: without_count(state) for key, state in states.items()}
 
     def update(updates: PyTree, states: dict, params: PyTree, h: Any, **extra: Any):
+        given = updates
+        updates = updates if after is None else upcast(updates)
         grads, outs, new = split(updates), [], {}
         ps = dict.fromkeys(parts) if params is None else split(params)
         for label, part in parts.items():
@@ -128,13 +139,20 @@ def partition_as(
                 state = with_count(states[key], h.count)
                 outs[-1], state = part.update(grads[label], state, ps[label], **mine)
                 new[key] = without_count(state)
-        return _merge(updates, outs), new
+        merged = _merge(updates, outs)
+        return (merged if after is None else cast_like(finish(merged, params, h), given)), new
+
+    def finish(updates: PyTree, params: PyTree, h: Any) -> PyTree:
+        """`updates` after `after`, whose state is made anew of the hyperparameters."""
+        own = {key: getattr(h, key) for key in hyperparams}
+        state = TransformState(StateInfo(name), {}, own, {})
+        return after.update.structure.apply(updates, state, params, h.count, {})[0]
 
     select = lambda params: tuple(split(params).values())
     check = lambda updates, states: _check_states(name, list(keys.values()), states)
     inner = tuple(transforms.values())
-    seen: Any = {"parts": inner, "select": select, "labels": tuple(parts)}
-    return transformation(name, init, update, check=check, **seen)
+    seen: Any = {"parts": inner, "select": select, "labels": tuple(parts), **hyperparams}
+    return transformation(name, init, update, check=check, per_group=True, **seen)
 
 
 def _keys(name: str, parts: Mapping) -> dict[Hashable, str]:

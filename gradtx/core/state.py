@@ -9,7 +9,7 @@ import jax
 from jax.tree_util import DictKey, GetAttrKey
 
 from gradtx.core.boxes import unboxed
-from gradtx.core.optax_fields import fields_of
+from gradtx.core.optax_fields import as_optax, fields_of
 from gradtx.core.tree import PyTree, upcast
 
 
@@ -142,6 +142,15 @@ class TransformState:
             if name in slots:
                 return self.part(slots[name])
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __eq__(self, other: object) -> bool:
+        """Whether `other` is the same state, or a tuple that is Optax's state of the same."""
+        if isinstance(other, tuple):
+            return as_optax(self, is_state) == other
+        if not isinstance(other, TransformState):
+            return NotImplemented
+        all_of = lambda x: (x.info, x.counter, x.own_hyperparams, x.slots)
+        return all_of(self) == all_of(other)
 
     def __iter__(self) -> Iterator[Any]:
         """The parts of a chain, with its counter; of others the names of the slots."""

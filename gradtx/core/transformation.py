@@ -81,6 +81,7 @@ def transformation(
     per_group: bool = False,
     per_leaf: bool = False,
     remembers: bool = True,
+    counts: bool = True,
     parts: tuple[Any, ...] = (),
     select: Callable[[PyTree], tuple[PyTree, ...]] | None = None,
     labels: tuple[Any, ...] = (),
@@ -104,8 +105,10 @@ def transformation(
         per_leaf: whether what becomes of a number depends on the others of its leaf, as where a
             leaf's norm counts; `flatten` refuses such a one.
         remembers: whether an update needs what the slots hold. Without that, and without schedules,
-            it takes `None`, Optax's `EmptyState` or any tree without a leaf for a state, too, and
-            returns the same.
+            it takes `None`, Optax's `EmptyState` or anything else without an array for a state,
+            too, and returns the same.
+        counts: whether the state counts the updates; without, `h.count` is 0 on every update, and
+            there can be no schedule. Inside another, the count is the whole's.
         parts: the transformations inside this one, for `describe`.
         select: maps the parameters to what each of `parts` sees of them; by default each sees all.
         labels: with `select`: of each of `parts`, whose state the slots hold under it as text.
@@ -132,7 +135,7 @@ def transformation(
     origins = [(key, origin_of(spec, domains[key])) for key, spec in specs.items()]
     info = StateInfo(name, tuple(origins))
     grouped = tuple(key for key, spec in specs.items() if isinstance(spec, PerGroup))
-    rule = _Rule(info, init, update, specs, domains, absent, grouped, clock, check)
+    rule = _Rule(info, init, update, specs, domains, absent, grouped, counts, clock, check)
     needing = [part.needs_params for part in map(structure_of, parts) if part and select is None]
     wants = name if needs_params else next(filter(None, needing), None)
     unit = per_leaf or bool(grouped) or select is not None
@@ -140,7 +143,8 @@ def transformation(
     check_state, apply = rule.check_state, rule.apply
     structure = Structure(name, specs, parts, select, labels, wants, unit, check_state, apply)
     start: Any = rule.init_state
-    return GradientTransformationExtraArgs(start, _checked(structure, start if forgets else None))
+    checked = _checked(structure, start if forgets else None, counts)
+    return GradientTransformationExtraArgs(start, checked)
 
 
 @dataclass(frozen=True)
@@ -154,6 +158,7 @@ class _Rule:
     domains: Mapping[str, Interval]
     absent: tuple[str, ...]  # hyperparameters that were left out
     grouped: tuple[str, ...]  # hyperparameters that differ between groups
+    counts: bool
     clock: Callable[[Any], jax.Array] | None
     check: Callable[[PyTree, Any], None] | None
 
@@ -167,7 +172,7 @@ class _Rule:
                 spec.labels(params)  # says which leaf has no group
         own = {k: init_hyperparam(where, k, x, self.domains[k]) for k, x in self.specs.items()}
         state = TransformState(self.info, {}, own, self.init(params))
-        return with_count(state, jnp.zeros((), jnp.int32))
+        return with_count(state, jnp.zeros((), jnp.int32)) if self.counts else state
 
     def apply(
         self, updates: PyTree, state: TransformState, params: PyTree, count: jax.Array, extra: Any
@@ -207,7 +212,9 @@ class _Rule:
             self.check(updates, state.slots)
 
 
-def _checked(structure: Structure, start: Callable[[PyTree], TransformState] | None) -> Any:
+def _checked(
+    structure: Structure, start: Callable[[PyTree], TransformState] | None, counts: bool
+) -> Any:
     """The update that users call: it checks all that it is given, and counts.
 
     `start` makes a state in place of none, where none is needed.
@@ -216,6 +223,8 @@ def _checked(structure: Structure, start: Callable[[PyTree], TransformState] | N
 
     def update(updates: PyTree, state: Any, params: PyTree = None, **extra: Any):
         where = f"{name}.update"
+        if updates is None and params is not None:  # no gradient for any parameter
+            updates = jax.tree.map(lambda p: None, params)
         check_arrays(where, "updates", updates)
         check_numbers(where, updates)
         if params is not None:
@@ -225,7 +234,7 @@ def _checked(structure: Structure, start: Callable[[PyTree], TransformState] | N
         if start is not None and not isinstance(state, TransformState) and is_empty(state):
             state = start(updates)
         structure.check(updates, state)
-        if "count" not in state.counter:
+        if counts and "count" not in state.counter:
             raise ValueError(
                 f"{where}: `state` must be a state of {_kind(name, state.own_hyperparams)}; got the"
                 f" part of another's state, which has no counter of its own. {_remedy(name)}"
@@ -235,9 +244,10 @@ def _checked(structure: Structure, start: Callable[[PyTree], TransformState] | N
                 f"{structure.needs_params}.update: needs the parameters; got params=None. Call"
                 " tx.update(grads, state, params)."
             )
-        count = state.counter["count"]
+        count = state.counter["count"] if counts else jnp.zeros((), jnp.int32)
         updates, new = apply(updates, state, params, count, extra)
-        counter = {"count": optax.safe_increment(count)}
+        # Not where `counts` is False: a state has one only as a part of another's.
+        counter = {key: optax.safe_increment(n) for key, n in state.counter.items()}
         return updates, replace(new, counter=counter) if state is given else given
 
     made: Any = update

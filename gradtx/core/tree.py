@@ -23,8 +23,8 @@ def is_none(leaf: Any) -> bool:
 
 
 def is_empty(tree: PyTree) -> bool:
-    """Whether `tree` has no leaves."""
-    return jax.tree.structure(tree).num_leaves == 0
+    """Whether `tree` holds no array: `None`, `EmptyState()`, 0, or whatever stands for nothing."""
+    return not any(hasattr(x, "dtype") for x in jax.tree.leaves(tree))
 
 
 def dtype_of(x: Any) -> jnp.dtype:
@@ -82,6 +82,12 @@ def real_of(dtype: Any) -> jnp.dtype:
 
 
 @cache
+def is_complex(dtype: Any) -> bool:
+    """Whether numbers of `dtype` are complex."""
+    return jnp.issubdtype(dtype, jnp.complexfloating)
+
+
+@cache
 def complex_of(dtype: Any) -> jnp.dtype:
     """The complex dtype whose parts are of a real floating `dtype`, or wider."""
     with jax.numpy_dtype_promotion("standard"):
@@ -91,7 +97,7 @@ def complex_of(dtype: Any) -> jnp.dtype:
 @cache
 def kind_in(dtype: Any, real: Any) -> jnp.dtype:
     """The dtype in which numbers of `dtype` are calculated with, where real ones are in `real`."""
-    return complex_of(real) if jnp.issubdtype(dtype, jnp.complexfloating) else real
+    return complex_of(real) if is_complex(dtype) else real
 
 
 def cast_like(tree: PyTree, like: PyTree) -> PyTree:

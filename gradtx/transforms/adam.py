@@ -7,8 +7,6 @@ from gradtx.core.hyperparams import (
     NON_NEGATIVE,
     UNIT,
     ScalarOrSchedule,
-    optional,
-    unless_zero,
 )
 from gradtx.core.leafwise import leafwise, zeros
 from gradtx.core.root import root
@@ -39,7 +37,7 @@ def scale_by_adam(
         m_hat = b1 mu' / (1 - b1^(step + 1)) + (1 - b1) g / (1 - b1^step)
 
     The corrections use the current b1 and b2, also where these follow a schedule. `mu` and `nu` are
-    like `params`. An `eps_root` of the number 0 is left out of formula and state.
+    like `params`.
 
     >>> import jax.numpy as jnp
     >>> tx = scale_by_adam()
@@ -72,7 +70,7 @@ def scale_by_adam(
             mu = h.b1 * mu + (1 - h.b1) * g
             nu = h.b2 * nu + (1 - h.b2) * abs_sq(g)
             m_hat = h.b1 * mu / ahead + (1 - h.b1) * g / c1 if nesterov else mu / c1
-            v_hat = nu / c2 if h.eps_root is None else nu / c2 + h.eps_root
+            v_hat = nu / c2 + h.eps_root
             return m_hat / (root(v_hat) + h.eps), {"mu": mu, "nu": nu}
 
         return rule
@@ -84,5 +82,5 @@ def scale_by_adam(
         b1=(b1, MOMENTUM),
         b2=(b2, UNIT),
         eps=(eps, NON_NEGATIVE),
-        eps_root=optional(unless_zero(eps_root), NON_NEGATIVE),
+        eps_root=(eps_root, NON_NEGATIVE),
     )

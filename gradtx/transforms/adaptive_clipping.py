@@ -62,10 +62,15 @@ def unitwise_norm(x: jax.Array, axis: Axes | None = None) -> jax.Array:
         axis: the axis or axes to reduce; by default those of `adaptive_grad_clip`.
 
     Raises:
-        ValueError: if `x` has no such axis.
+        ValueError: if `x` has no such axis, or more than five and `axis` says nothing.
 
     Source: Brock et al. (2021), equation 3.
     """
+    if axis is None and x.ndim > 5:
+        raise ValueError(
+            f"adaptive_grad_clip: `axis` must be given for a leaf of more than five axes; got shape"
+            f" {x.shape}. Name the axes of the inputs, such as axis=tuple(range({x.ndim - 1}))."
+        )
     if axis is None:
         inputs = 1 if x.ndim <= 3 else x.ndim - 1
         axis = tuple(range(x.ndim if jnp.squeeze(x).ndim <= 1 else inputs))

@@ -9,8 +9,6 @@ from gradtx.core.hyperparams import (
     NON_NEGATIVE,
     UNIT,
     ScalarOrSchedule,
-    optional,
-    unless_zero,
 )
 from gradtx.core.leafwise import leafwise, zeros
 from gradtx.core.root import root
@@ -38,8 +36,7 @@ def scale_by_amsgrad(
         nu_max' = max(nu_max, v)                         u   = m / (sqrt(nu_max' + eps_root) + eps)
 
     The second forms are those without `bias_correction_mu` and `bias_correction_nu`, the paper's;
-    PyTorch takes the maximum before it corrects. The slots are like `params`. An `eps_root` of the
-    number 0 is left out.
+    PyTorch takes the maximum before it corrects. The slots are like `params`.
 
     Args:
         b1: decay of the first moment `mu`, in [0, 1); a number, a schedule or a JAX scalar, like
@@ -67,7 +64,7 @@ def scale_by_amsgrad(
             mu = h.b1 * mu + (1 - h.b1) * g
             nu = h.b2 * nu + (1 - h.b2) * abs_sq(g)
             nu_max = jnp.maximum(nu_max, nu / c2)
-            v = nu_max if h.eps_root is None else nu_max + h.eps_root
+            v = nu_max + h.eps_root
             return mu / c1 / (root(v) + h.eps), {"mu": mu, "nu": nu, "nu_max": nu_max}
 
         return rule
@@ -83,5 +80,5 @@ def scale_by_amsgrad(
         b1=(b1, MOMENTUM),
         b2=(b2, UNIT),
         eps=(eps, NON_NEGATIVE),
-        eps_root=optional(unless_zero(eps_root), NON_NEGATIVE),
+        eps_root=(eps_root, NON_NEGATIVE),
     )

@@ -10,13 +10,11 @@ from gradtx.core.hyperparams import (
     NON_NEGATIVE,
     UNIT,
     ScalarOrSchedule,
-    optional,
-    unless_zero,
 )
 from gradtx.core.leafwise import leafwise, zeros
 from gradtx.core.root import root
 from gradtx.core.transformation import GradientTransformationExtraArgs
-from gradtx.core.tree import abs_sq, bias_correction
+from gradtx.core.tree import abs_sq, as_dtype, bias_correction
 from gradtx.kinds import checked, finite
 
 # The variance is finite above an average of 4 updates: from there on the root has a real value.
@@ -41,7 +39,7 @@ def scale_by_radam(
 
     with m_hat and v_hat as in `scale_by_adam`. `rho` is the length of the simple average that the
     second moment amounts to: close to `step` at first, and never above `rho_inf`. `mu` and `nu` are
-    like `params`, in at least float32. An `eps_root` of the number 0 is left out.
+    like `params`, in at least float32.
 
     Args:
         b1: decay of the first moment `mu`, in [0, 1); a number, a schedule or a JAX scalar, like
@@ -63,7 +61,7 @@ def scale_by_radam(
         c1, c2 = bias_correction(h.b1, h.step), bias_correction(h.b2, h.step)
         ahead = bias_correction(h.b1, h.step + 1)
         rho, rho_inf = average_length(h.b2, h.step), (1 + h.b2) / (1 - h.b2)
-        sure = rho > float(threshold)
+        sure = rho > as_dtype(threshold, rho.dtype)
         # Where it is not used, the root's argument may be negative or infinite.
         trusted = jnp.where(sure, rho, 5.0)
         limit = jnp.where(sure, rho_inf, 5.0)
@@ -75,7 +73,7 @@ def scale_by_radam(
             mu = h.b1 * mu + (1 - h.b1) * g
             nu = h.b2 * nu + (1 - h.b2) * abs_sq(g)
             m_hat = h.b1 * mu / ahead + (1 - h.b1) * g / c1 if nesterov else mu / c1
-            v_hat = nu / c2 if h.eps_root is None else nu / c2 + h.eps_root
+            v_hat = nu / c2 + h.eps_root
             # Nothing is divided by a root that is not used, which may be 0.
             u = factor * m_hat / jnp.where(sure, root(v_hat) + h.eps, 1)
             return u, {"mu": mu, "nu": nu}
@@ -89,7 +87,7 @@ def scale_by_radam(
         b1=(b1, MOMENTUM),
         b2=(b2, UNIT),
         eps=(eps, NON_NEGATIVE),
-        eps_root=optional(unless_zero(eps_root), NON_NEGATIVE),
+        eps_root=(eps_root, NON_NEGATIVE),
     )
 
 

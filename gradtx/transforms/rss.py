@@ -2,13 +2,14 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from gradtx.core.hyperparams import NON_NEGATIVE, ScalarOrSchedule
 from gradtx.core.leafwise import leafwise, zeros
 from gradtx.core.root import root
 from gradtx.core.transformation import GradientTransformationExtraArgs
-from gradtx.core.tree import abs_sq
+from gradtx.core.tree import abs_sq, as_dtype
 from gradtx.kinds import NonNegative, checked
 
 
@@ -38,11 +39,6 @@ def scale_by_rss(
 
     Source: Duchi et al. (2011), figure 1.
     """
-    if initial_accumulator_value < 0:
-        raise ValueError(
-            "scale_by_rss: `initial_accumulator_value` must not be negative; got"
-            f" {initial_accumulator_value}. Pass for example 0.1."
-        )
 
     def update(h: Any):
         def rule(g, p, sum_of_squares):
@@ -55,7 +51,10 @@ def scale_by_rss(
 
         return rule
 
-    start = lambda p: jnp.full_like(zeros(real=True)(p), initial_accumulator_value)
+    def start(p: Any) -> jax.Array:
+        first = zeros(real=True)(p)
+        return jnp.full_like(first, as_dtype(initial_accumulator_value, first.dtype))
+
     return leafwise(
         "scale_by_rss", update, slots={"sum_of_squares": start}, eps=(eps, NON_NEGATIVE)
     )

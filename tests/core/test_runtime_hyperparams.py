@@ -41,7 +41,7 @@ def test_hyperparams_are_those_of_the_last_update():
     tx = gradtx.adamw(lambda count: 1.0 / (count + 1.0), b1=lambda count: 0.1 * count)
     _, state = run(tx, 4)
     got = gradtx.hyperparams(state)
-    assert sorted(got) == sorted(NUMBERS)
+    assert sorted(got) == sorted([*NUMBERS, "eps_root"])
     np.testing.assert_allclose([got["learning_rate"], got["b1"]], [0.25, 0.3], rtol=1e-6)
 
 
