@@ -125,6 +125,8 @@ def _visits(tx: Any, params: PyTree) -> Iterator[tuple[str, str]]:
     trees = structure.select(params) if structure.select else [params] * len(structure.parts)
     for part, tree in zip(structure.parts, trees, strict=True):
         yield from _visits(part, tree)
+    if structure.after is not None:
+        yield from _visits(structure.after, params)
 
 
 def foreign_name(tx: Any) -> str:

@@ -33,6 +33,13 @@ class ByLabel(dict):
         return self[str(label)]
 
 
+class PartState(optax.MaskedState):
+    """Optax's state of a part of a partition; what is asked for besides is the part's own."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner_state, name)
+
+
 COUNT: dict[str, Read] = {"count": lambda state: state.count}
 ADAM = COUNT | _slots("mu", "nu")
 ADAM_OF = ("scale_by_adam", "scale_by_adamax", "scale_by_belief", "scale_by_radam")
@@ -46,7 +53,7 @@ def _masked(part: Any) -> Any:
 
 BY_LABEL: dict[str, Read] = {
     "inner_states": lambda state: ByLabel(
-        {label: optax.MaskedState(_masked(state.part(x))) for label, x in state.slots.items()}
+        {label: PartState(_masked(state.part(x))) for label, x in state.slots.items()}
     )
 }
 

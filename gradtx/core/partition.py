@@ -1,6 +1,7 @@
 """Different transforms for different parameters."""
 
 from collections.abc import Hashable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 import jax
@@ -9,7 +10,7 @@ import optax
 from jax.core import Tracer
 
 from gradtx.core.groups import Grouping, labels_for, labels_of, matching
-from gradtx.core.state import StateInfo, TransformState, with_count, without_count
+from gradtx.core.state import update_after, with_count, without_count
 from gradtx.core.transformation import (
     GradientTransformationExtraArgs,
     as_transformation,
@@ -145,14 +146,15 @@ def partition_as(
     def finish(updates: PyTree, params: PyTree, h: Any) -> PyTree:
         """`updates` after `after`, whose state is made anew of the hyperparameters."""
         own = {key: getattr(h, key) for key in hyperparams}
-        state = TransformState(StateInfo(name), {}, own, {})
-        return after.update.structure.apply(updates, state, params, h.count, {})[0]
+        return update_after(after, updates, own, params, h.count)
 
     select = lambda params: tuple(split(params).values())
     check = lambda updates, states: _check_states(name, list(keys.values()), states)
     inner = tuple(transforms.values())
     seen: Any = {"parts": inner, "select": select, "labels": tuple(parts), **hyperparams}
-    return transformation(name, init, update, check=check, per_group=True, **seen)
+    tx: Any = transformation(name, init, update, check=check, per_group=True, **seen)
+    tx.update.structure = replace(tx.update.structure, after=after)
+    return tx
 
 
 def _keys(name: str, parts: Mapping) -> dict[Hashable, str]:

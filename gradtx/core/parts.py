@@ -8,7 +8,13 @@ import jax
 import optax
 
 from gradtx.core.describe import foreign_name
-from gradtx.core.state import is_state, structure_of, with_count, without_count
+from gradtx.core.state import (
+    is_state,
+    structure_of,
+    update_after,
+    with_count,
+    without_count,
+)
 from gradtx.core.transformation import as_transformation
 from gradtx.core.tree import PyTree, cast_like, is_none, upcast
 
@@ -86,7 +92,13 @@ def _walk(
         pairs = zip(structure.parts, state.slots, strict=True)
         parts = [("", part, part_state) for part, part_state in pairs]
     elif structure is not None and structure.select and structure.labels:
-        yield from _groups(structure, updates, state, params, count, extra)
+        for passed in _groups(structure, updates, state, params, count, extra):
+            yield passed
+            updates = _joined(updates, passed)
+        if structure.after is not None:
+            own = state.own_hyperparams
+            result = update_after(structure.after, updates, own, params, count)
+            yield Passed(_name(structure.after), updates, result)
         return
     elif parts := _foreign_parts(tx, state):
         pass

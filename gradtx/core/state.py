@@ -178,6 +178,8 @@ class Structure:
             like `updates`.
         apply: apply(updates, state, params, count, extra) is the update without checks, of a state
             without a counter: for a transformation around it that has checked and counts.
+        after: with `select`: a transformation without slots that ends it, for all parts together;
+            its hyperparameters are this one's own.
         update: the update that it belongs to. `functools.wraps` copies attributes: a function
             around that update is not what `apply` does.
     """
@@ -192,6 +194,7 @@ class Structure:
     check: Callable[[PyTree, Any], None] = lambda updates, state: None
     apply: Callable[..., tuple[PyTree, Any]] = lambda *args: args[:2]
     update: Any = None
+    after: Any = None
 
 
 def structure_of(tx: Any) -> Structure | None:
@@ -262,6 +265,12 @@ def without_count(state: Any) -> Any:
 def with_count(state: Any, count: jax.Array) -> Any:
     """The inverse of `without_count`."""
     return replace(state, counter={"count": count}) if is_state(state) else state
+
+
+def update_after(after: Any, updates: PyTree, own: Any, params: PyTree, count: Any) -> PyTree:
+    """The update of a transformation without slots, whose state is made of hyperparameters."""
+    state = TransformState(StateInfo("after"), {}, dict(own), {})
+    return after.update.structure.apply(updates, state, params, count, {})[0]
 
 
 def update_inner(

@@ -6,6 +6,7 @@ import pytest
 from optax.contrib import MuonDimensionNumbers
 
 import gradtx
+from gradtx.core.parts import pass_through
 from gradtx.transforms.muon import QUINTIC, orthogonalize
 
 SHAPES = {"bias": (3,), "tall": (6, 3), "wide": (2, 5)}
@@ -119,6 +120,20 @@ def test_hyperparameters_are_live_and_can_differ_between_groups():
     after, _ = run(gradtx.muon(rates), params, grads[:1])
     np.testing.assert_array_equal(after["tall"], params["tall"])
     assert (after["wide"] != params["wide"]).any() and (after["bias"] != params["bias"]).any()
+
+
+def test_what_muon_is_made_of_is_told():
+    params, grads = trees(steps=1)
+    tx = gradtx.muon(0.1)
+    rows = {row.path: row.transforms for row in gradtx.describe(tx, params).rows}
+    ends = {transforms[-1] for transforms in rows.values()}
+    assert ends == {"scale_by_learning_rate(learning_rate=0.1)"}
+    assert rows["bias"][0].startswith("scale_by_adam") and len(rows["tall"]) == 4
+    passed = pass_through(tx, grads[0], tx.init(params), params)
+    want, _ = tx.update(grads[0], tx.init(params), params)
+    assert passed[-1].name == "scale_by_learning_rate"
+    for key in params:
+        np.testing.assert_allclose(passed[-1].after[key], want[key], rtol=2e-4, atol=2e-5)
 
 
 def test_what_dimension_numbers_must_be_is_said():
