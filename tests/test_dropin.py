@@ -139,3 +139,147 @@ def test_a_field_that_is_not_there_is_named():
         _ = gradtx.trace(0.9).init(PARAMS).velocities
     with pytest.raises(IndexError, match=r"no field at place 5"):
         _ = gradtx.trace(0.9).init(PARAMS)[5]
+
+
+def steps(o, tx, params, n=3, state=None):
+    """A training loop as scripts have it."""
+    state = tx.init(params) if state is None else state
+    for i in range(n):
+        grads = jax.tree.map(lambda p, i=i: p * (i + 1.0) + 0.5, params)
+        updates, state = tx.update(grads, state, params)
+        params = o.apply_updates(params, updates)
+    return params, state
+
+
+def injected(o):
+    tx = o.inject_hyperparams(o.adamw)(learning_rate=0.1, weight_decay=lambda t: 0.1 / (t + 1))
+    params, state = steps(o, tx, PARAMS)
+    state.hyperparams["learning_rate"] = jnp.asarray(0.01)
+    params, state = steps(o, tx, params, state=state)
+    state = o.tree_utils.tree_set(state, learning_rate=jnp.asarray(0.5))
+    params, state = steps(o, tx, params, 1, state)
+    rate = o.tree_utils.tree_get(state, "learning_rate")
+    mu = state.inner_state[0].mu
+    return params, rate, state.hyperparams["weight_decay"], mu, state.count
+
+
+def by_label(o):
+    labels = lambda params: {"w": "matrix", "b": "bias"}
+    tx = o.multi_transform({"matrix": o.adam(0.1), "bias": o.sgd(0.1, momentum=0.9)}, labels)
+    params, state = steps(o, tx, PARAMS)
+    inner = state.inner_states
+    mu = inner["matrix"].inner_state[0].mu
+    assert isinstance(mu["b"], o.MaskedNode)
+    return params, mu["w"], inner["bias"].inner_state[0].trace["b"]
+
+
+def several_steps(o):
+    tx = o.MultiSteps(o.adam(0.1), every_k_schedule=2)
+    params, state = steps(o, tx, PARAMS)
+    return params, state.mini_step, state.gradient_step, tx.has_updated(state)
+
+
+def masked_decay(o):
+    mask = lambda params: jax.tree.map(lambda p: p.ndim > 1, params)
+    decay = o.masked(o.add_decayed_weights(0.1), mask)
+    tx = o.chain(o.clip_by_global_norm(1.0), o.scale_by_adam(), decay, o.scale(-0.1))
+    params, state = steps(o, tx, PARAMS)
+    clip, adam, *_ = state
+    del clip
+    return params, adam.mu, state[1].nu, adam.count
+
+
+def two_speeds(o):
+    tx = o.lookahead(o.sgd(0.1), sync_period=2, slow_step_size=0.5)
+    params = o.LookaheadParams.init_synced(PARAMS)
+    state = tx.init(params)
+    for _ in range(3):
+        updates, state = tx.update(jax.tree.map(jnp.sin, params.fast), state, params)
+        params = o.apply_updates(params, updates)
+    return params.fast, params.slow
+
+
+def finite(o):
+    tx = o.apply_if_finite(o.sgd(0.1), 3)
+    params, state = steps(o, tx, PARAMS)
+    bad = jax.tree.map(lambda p: p * jnp.nan, PARAMS)
+    _, state = tx.update(bad, state, params)
+    return params, state.last_finite, state.notfinite_count, state.total_notfinite
+
+
+def line_search(o):
+    loss = lambda params: jnp.sum((params["w"] - 3.0) ** 2) + jnp.sum(params["b"] ** 2)
+    tx, params = o.lbfgs(), PARAMS
+    state, value_and_grad = tx.init(params), o.value_and_grad_from_state(loss)
+    for _ in range(2):
+        value, grad = value_and_grad(params, state=state)
+        arguments = dict(value=value, grad=grad, value_fn=loss)
+        updates, state = tx.update(grad, state, params, **arguments)
+        params = o.apply_updates(params, updates)
+    return params, o.tree_utils.tree_get(state, "value")
+
+
+def verbs(o):
+    tx = o.chain(o.sgd(0.1, momentum=0.9), o.ema(0.5))
+    params, state = steps(o, tx, PARAMS)
+    doubled = o.tree_map_params(tx, lambda leaf: 2 * leaf, state)
+    get = o.tree_utils.tree_get
+    assert get(state, "no such") is None and get(state, "no such", default=1) == 1
+    assert isinstance(tx, o.GradientTransformationExtraArgs)
+    return get(doubled, "trace"), get(state, "ema"), o.tree.norm(params)
+
+
+SCRIPTS = (injected, by_label, several_steps, masked_decay, two_speeds, finite, verbs)
+# Each compiles for seconds.
+LONG = (line_search,)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [*SCRIPTS, *(pytest.param(script, marks=pytest.mark.thorough) for script in LONG)],
+    ids=lambda script: script.__name__,
+)
+def test_a_script_of_optaxs_runs_with_ours(script):
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        want, got = script(optax), script(gradtx)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), got, want)
+
+
+def test_a_state_equals_optaxs_of_the_same():
+    tx = gradtx.chain(gradtx.trace(0.9), gradtx.scale(0.1))
+    state = jax.tree.map(lambda x: 0, tx.init(jnp.ones(2)))
+    assert state == (optax.TraceState(0), optax.EmptyState())
+    assert state != (optax.TraceState(1), optax.EmptyState()) and state != {}
+    assert state == jax.tree.map(lambda x: 0, tx.init(jnp.ones(2)))
+
+
+def test_names_of_optaxs_states_lead_to_ours():
+    state = gradtx.chain(gradtx.adam(0.1), gradtx.adam(0.2)).init(PARAMS)
+    find = gradtx.tree_utils.tree_get_all_with_path
+    assert len(find(state, "mu")) == 2 and len(find(state, "count")) == 1  # one counter for all
+    with pytest.raises(KeyError, match="must name one value; got 'mu', which names several"):
+        gradtx.tree_utils.tree_get(state, "mu")
+    assert isinstance(find(state, "ScaleByAdamState")[0][1], optax.ScaleByAdamState)
+    new = gradtx.tree_utils.tree_set(state, learning_rate=0.5)
+    assert [float(x) for _, x in find(new, "learning_rate")] == [0.5, 0.5]
+    with pytest.raises(KeyError, match="Found no values matching 'nothing'"):
+        gradtx.tree_utils.tree_set(state, nothing=1)
+
+
+def test_an_array_decides_where_it_comes_from():
+    tx = gradtx.sgd(jnp.float32(0.5))
+    state = tx.init(PARAMS)
+    assert gradtx.tree_utils.tree_get(state, "learning_rate") is None
+    with pytest.raises(KeyError, match="Found no values"):
+        gradtx.tree_utils.tree_set(state, learning_rate=1.0)
+    same = gradtx.tree_utils.tree_set(state, count=jnp.int32(3))
+    assert int(same.count) == 3 and jax.tree.structure(same) == jax.tree.structure(state)
+
+
+def test_a_real_dtype_of_a_complex_moment_is_obeyed_and_warned_of():
+    params = jnp.ones(2, jnp.complex64)
+    tx = gradtx.sgd(0.1, momentum=0.9, accumulator_dtype=jnp.float32)
+    with pytest.warns(UserWarning, match="should be complex; got float32, which keeps the real"):
+        state = tx.init(params)
+    _, state = tx.update(params * 1j, state, params)
+    assert state[0].trace.dtype == jnp.float32 and not state[0].trace.any()
