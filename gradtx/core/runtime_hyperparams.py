@@ -21,7 +21,7 @@ def hyperparams(state: Any) -> dict[str, Any]:
     >>> import gradtx
     >>> state = gradtx.adamw(1e-3).init({"w": jnp.ones(2)})
     >>> sorted(gradtx.hyperparams(state))
-    ['b1', 'b2', 'eps', 'learning_rate', 'weight_decay']
+    ['b1', 'b2', 'eps', 'eps_root', 'learning_rate', 'weight_decay']
 
     Args:
         state: any pytree that holds gradtx states: of a chain, of a part inside an Optax chain, a

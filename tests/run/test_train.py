@@ -222,8 +222,8 @@ def test_a_sweep_in_which_nothing_stays_finite_has_status_1(tmp_path):
 @pytest.mark.parametrize(
     "optimizer, names",
     [
-        ("adamw", {"b1", "b2", "eps", "weight_decay"}),
-        ("adam", {"b1", "b2", "eps"}),
+        ("adamw", {"b1", "b2", "eps", "eps_root", "weight_decay"}),
+        ("adam", {"b1", "b2", "eps", "eps_root"}),
         ("sgd", set()),
         ("momentum", {"momentum", "weight_decay"}),
         ("rmsprop", {"momentum", "decay", "eps", "weight_decay"}),
