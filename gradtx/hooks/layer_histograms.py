@@ -9,7 +9,8 @@ import jax.numpy as jnp
 
 from gradtx.hooks.health_measures import EARLIER, names_of
 from gradtx.kinds import Count, checked
-from gradtx.loop import HISTOGRAM_EDGES, Hook, Request, StepContext, TrainState, histogram
+from gradtx.loop import HISTOGRAM_EDGES, Hook, Request, StepContext, TrainState
+from gradtx.loop.histogram import histograms
 
 TREES = ("grads", "params", "updates")
 
@@ -64,7 +65,7 @@ def layer_histograms(every: Count = 100) -> Hook:
         taken = made & (state.count % every == 0)
         trees = (context.grads, context.params, context.updates)
         leaves = [jax.tree.leaves(tree) for tree in trees]
-        now = lambda: jnp.stack([jnp.stack([*map(histogram, tree)]) for tree in leaves])
+        now = lambda: jnp.stack([histograms(tree) for tree in leaves])
         counts = jax.lax.cond(taken, now, lambda: state.counts)
         count = state.count + made.astype(jnp.int32)
         return replace(state, count=count, taken=taken, counts=counts), context

@@ -258,10 +258,14 @@ def test_histogram_is_that_of_numpy():
     ends = histogram(jnp.array([jnp.nan, jnp.inf, -jnp.inf]))
     assert (int(ends[0]), int(ends[-1]), int(ends.sum())) == (1, 1, 2)
     assert int(histogram(jnp.ones(3, jnp.bfloat16)).sum()) == 3
-    from gradtx.loop.histogram import _compared, _scattered
+    from gradtx.loop.histogram import _compared, _scattered, histograms
 
     places = jnp.asarray(rng.integers(0, len(bounds), 999), jnp.int32)  # one too far is in none
-    np.testing.assert_array_equal(_compared(places), _scattered(places))
+    np.testing.assert_array_equal(_compared(places), _scattered(places, len(bounds) - 1))
+    both = histograms([jnp.asarray(x[:9]), jnp.full(3, jnp.nan), jnp.asarray(np.tile(x, 4))])
+    np.testing.assert_array_equal(both[0], histogram(x[:9]))
+    np.testing.assert_array_equal(both[2], 4 * histogram(x))
+    assert int(both[1].sum()) == 0
 
 
 @pytest.mark.parametrize(
