@@ -96,7 +96,8 @@ def train(options: TrainOptions, run: Runner) -> None:
 
     # Loop: hooks of your own go into the list, such as gradtx.hooks.ema_params(0.999).
     guarded = with_guards([*hooks], options, tx=tx)
-    parts: Any = {"metrics": metrics, "train_metrics": train_metrics, "prepare": prepare}
+    parts: Any = {"microbatches": options.microbatches, "remat": options.remat}
+    parts |= {"metrics": metrics, "train_metrics": train_metrics, "prepare": prepare}
     loop = Loop(apply=model.apply, loss=loss, tx=tx, hooks=guarded, **parts)
     state = first_state(loop, model.init, seed=options.seed)
 

@@ -58,6 +58,7 @@ def option(
     *,
     least: float | None = None,
     below: float = math.inf,
+    words: Mapping[str, Any] = types.MappingProxyType({}),
     resumable: bool = True,
     overridable: bool = False,
 ) -> Any:
@@ -68,6 +69,8 @@ def option(
         help: what `--help` says of the option.
         least: the least value of a number that `check_ranges` accepts; None: it checks nothing.
         below: the first value that is too large.
+        words: what may be written in place of a value, such as "auto", and the value it stands for,
+            which may be out of that range.
         resumable: whether a run that is resumed takes over the value that it was begun with.
         overridable: whether the command line that resumes a run may give another value: such
             options say where a run is made, not what it makes.
@@ -76,6 +79,7 @@ def option(
         "help": help,
         "least": least,
         "below": below,
+        "words": words,
         "resumable": resumable,
         "overridable": overridable,
     }
@@ -117,7 +121,8 @@ def command(options: Any, *, prog: str, without: Collection[str] = (), **changes
         elif isinstance(value, tuple):
             words += [name, *map(str, value)]
         else:
-            text = str(value)
+            spoken = {of: word for word, of in field.metadata.get("words", {}).items()}
+            text = str(spoken.get(value, value))
             words += [f"{name}={text}"] if text.startswith("-") else [name, text]
     return shlex.join(words)
 
@@ -134,7 +139,7 @@ def check_ranges(options: Any, where: str) -> None:
     """
     for field in dataclasses.fields(options):
         value, least = getattr(options, field.name), field.metadata.get("least")
-        if value is None or least is None:
+        if value is None or least is None or value in field.metadata["words"].values():
             continue
         below = field.metadata["below"]
         if not least <= value < below:
@@ -242,7 +247,7 @@ def parse(
             flag(field.name),
             default=field.default,
             help=(field.metadata.get("help", "") + shown).replace("%", "%%"),
-            **_argument(hints[field.name]),
+            **_argument(hints[field.name], field.metadata.get("words", {})),
         )
     parser.set_defaults(**(defaults or {}))
     values = vars(parser.parse_args(argv))
@@ -264,8 +269,11 @@ def convert(cls: type, entries: Mapping[str, Any], where: str) -> dict[str, Any]
     """
     hints = typing.get_type_hints(cls)
     entries = {name: value for name, value in entries.items() if value is not None}
+    known: Any = cls
+    words = {f.name: f.metadata.get("words", {}) for f in dataclasses.fields(known)}
+    spoken = lambda name, value: words[name].get(value, value) if isinstance(value, str) else value
     values = {
-        name: _converted(f"{where}: argument {flag(name)}", hints[name], value)
+        name: _converted(f"{where}: argument {flag(name)}", hints[name], spoken(name, value))
         for name, value in entries.items()
         if name in hints
     }
@@ -300,9 +308,16 @@ def _converted(where: str, hint: Any, value: Any) -> Any:
         ) from error
 
 
-def _argument(hint: Any) -> dict[str, Any]:
-    """The keywords of `add_argument` for a type."""
+def _argument(hint: Any, words: Mapping[str, Any] = types.MappingProxyType({})) -> dict[str, Any]:
+    """The keywords of `add_argument` for a type, and for words in place of values."""
     hint = _without_none(hint)
+    if words:
+        read = _reader(hint)
+        metavar = "|".join([hint.__name__.upper(), *words])
+        return {
+            "type": lambda text: words[text] if text in words else read(text),
+            "metavar": metavar,
+        }
     if typing.get_origin(hint) is tuple:
         return _argument(typing.get_args(hint)[0]) | {"nargs": "+"}
     if typing.get_origin(hint) is Literal:

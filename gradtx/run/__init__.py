@@ -15,6 +15,7 @@
 `train.py` is such a script. Needs the extras `train` and `data`.
 """
 
+from gradtx.run.batch_size import largest_batch_size, step_bytes
 from gradtx.run.devices import mesh_for, on_mesh
 from gradtx.run.directory import read_config
 from gradtx.run.errors import RunFailed, fail
@@ -47,6 +48,7 @@ __all__ = [
     "image_metrics",
     "image_model",
     "image_source",
+    "largest_batch_size",
     "launch",
     "linen_model",
     "load_exported",
@@ -59,6 +61,7 @@ __all__ = [
     "predictor",
     "read_config",
     "restore_model",
+    "step_bytes",
     "text_source",
     "with_guards",
 ]

@@ -1,11 +1,13 @@
 """The devices of a run: the mesh that its options ask for, with the state and the batches on it."""
 
+import math
+
 import jax
 from jax.sharding import Mesh
 
 from gradtx.kinds import checked
 from gradtx.loop import TrainState
-from gradtx.parallel.mesh import make_mesh, place_batches, shard_state
+from gradtx.parallel.mesh import make_mesh, parse_mesh, place_batches, shard_state
 from gradtx.parallel.processes import say
 from gradtx.run.options import RunOptions
 from gradtx.run.sources import BatchSource
@@ -38,6 +40,17 @@ def mesh_for(options: RunOptions) -> Mesh | None:
         )
     say(f"Devices: {mesh.size} of {jax.process_count()} process(es), as {text}.")
     return mesh
+
+
+def device_count(options: RunOptions) -> int:
+    """How many devices a run splits its batches over.
+
+    Args:
+        options: the options of the run.
+    """
+    if options.mesh is None:
+        return jax.device_count() if jax.process_count() > 1 else 1
+    return math.prod(parse_mesh(options.mesh, f"{options.PROG}: --mesh").values())
 
 
 @checked

@@ -12,13 +12,14 @@ from gradtx.observers.table import FOOT
 from gradtx.output import counted, lossy_output
 from gradtx.parallel.call import JoinError
 from gradtx.parallel.processes import is_lost, join, say
+from gradtx.run.batch_size import with_largest_batch
 from gradtx.run.compiled import keep_compiled
 from gradtx.run.deterministic import be_deterministic
 from gradtx.run.devices import mesh_for
 from gradtx.run.directory import resumed_config, with_file
 from gradtx.run.errors import BAD_INPUT, FAILED, NOT_SAVED, RunFailed, fail, out_of_memory
 from gradtx.run.interrupt import INTERRUPTED, LAST_WORD
-from gradtx.run.options import RunOptions
+from gradtx.run.options import AUTO, RunOptions
 from gradtx.run.runner import Runner
 
 C = TypeVar("C", bound=RunOptions)
@@ -82,6 +83,8 @@ def launch(
             options=options.shared,
             start_timeout=options.join_timeout,
         )
+        if options.batch_size == AUTO:
+            options = with_largest_batch(options, train)
         run = Runner(options, mesh=mesh_for(options), resuming=resuming)
         train(options, run)
         return _ended(run)

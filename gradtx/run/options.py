@@ -27,7 +27,17 @@ GROUPS = {
         (
             *("epochs", "batch_size", "seed", "precision", "nonfinite", "log_gradient_norm"),
             "health",
-            *("deterministic", "profile", "log", "save_every", "limit_batches", "out", "config"),
+            *(
+                "deterministic",
+                "microbatches",
+                "remat",
+                "profile",
+                "log",
+                "save_every",
+                "limit_batches",
+                "out",
+                "config",
+            ),
             *("resume", "params_only"),
         ),
     ),
@@ -45,6 +55,9 @@ GROUPS = {
 }
 
 
+AUTO = 0  # what `--batch-size auto` stands for
+
+
 @dataclass(frozen=True)
 class RunOptions(SearchOptions):
     """What decides a run, whatever is trained; it is saved beside the metrics.
@@ -54,7 +67,8 @@ class RunOptions(SearchOptions):
 
     Args:
         epochs: passes over the training data.
-        batch_size: examples a step, of all processes together.
+        batch_size: examples a step, of all processes together; 0, on the command line "auto": as
+            many as fit, a power of two a device.
         seed: of initialization, order, augmentation and dropout, in [0, 2**32).
         precision: "f32", "bf16" or "f16", of the model's arithmetic.
         nonfinite: at a loss that is not finite, "stop" the run or "skip" the batch.
@@ -96,7 +110,13 @@ class RunOptions(SearchOptions):
     GROUPS: ClassVar[dict[str, tuple[str, tuple[str, ...]]]] = GROUPS
 
     epochs: int = option(3, "passes over the training data", least=1, below=2**31)
-    batch_size: int = option(32, "examples a step", least=1, below=2**31)
+    batch_size: int = option(
+        32,
+        "examples a step; auto: the largest power of two whose step fits an accelerator's memory",
+        least=1,
+        below=2**31,
+        words={"auto": AUTO},
+    )
     seed: int = option(
         0, "of initialization, order, augmentation and dropout", least=0, below=2**32
     )
@@ -117,6 +137,10 @@ class RunOptions(SearchOptions):
     deterministic: bool = option(
         False, "on a GPU: the same bits in each run, at some cost (elsewhere they are anyway)"
     )
+    microbatches: int = option(
+        1, "parts of a batch that go through the model one by one, for less memory", least=1
+    )
+    remat: bool = option(False, "compute the model once more for its gradient, for less memory")
     profile: int | None = option(
         None,
         "trace so many steps by jax.profiler, into OUT/profile, and say what took the time",
@@ -195,6 +219,11 @@ class RunOptions(SearchOptions):
     def __post_init__(self) -> None:
         """Raise an error for values that are out of range or do not go together."""
         check_ranges(self, self.PROG)
+        if self.batch_size % self.microbatches:
+            raise ValueError(
+                f"{self.PROG}: `--microbatches` must divide `--batch-size`; got"
+                f" {self.microbatches} for {self.batch_size}. Change one of them."
+            )
         check_processes(**self.processes_named, where=f"{self.PROG}: --")
         if self.mesh is not None:
             parse_mesh(self.mesh, f"{self.PROG}: --mesh")

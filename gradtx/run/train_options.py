@@ -26,6 +26,7 @@ IGNORED = {  # the options that a model or an optimizer ignores
     "mlp": ("length", "head"),
     "lstm": (
         *("dataset", "head", "size", "data_dir", "archive", "cache", "cache_limit", "augment"),
+        "microbatches",  # its carry has a row for each example
         *AUGMENTING,
         *MEASURING,
     ),
@@ -55,6 +56,8 @@ class TrainOptions(RunOptions):
         log_gradient_norm: see there.
         health: see there.
         deterministic: see there.
+        microbatches: see there.
+        remat: see there.
         profile: see there.
         log: see there.
         find_lr: see there.
