@@ -76,6 +76,8 @@ class RunOptions(SearchOptions):
         health: measure every layer at each so many steps, see `gradtx.hooks.layer_health`; None:
             at none.
         deterministic: whether a GPU must give the same bits in each run, which costs time.
+        microbatches: in how many parts a batch goes through the model, for the memory of one.
+        remat: whether the model is computed once more for the gradient, to keep less.
         profile: how many steps to trace by `jax.profiler`; None: none.
         log: the names of loggers beside metrics.jsonl and event files, which are always written.
         find_lr: this and the others up to `rounds` are those of `SearchOptions`.

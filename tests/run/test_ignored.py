@@ -34,6 +34,7 @@ HEEDED = {
     "shift": lambda m, d, o, s, c: m != "lstm" and d not in PHOTOS and c["augment"] != "none",
     "erasing": lambda m, d, o, s, c: m != "lstm" and c["augment"] != "none",
     "mix": lambda m, d, o, s, c: m != "lstm" and c["augment"] != "none",
+    "microbatches": lambda m, d, o, s, c: m != "lstm",
     "length": lambda m, d, o, s, c: m == "lstm",
     "schedule": lambda m, d, o, s, c: s == "fit",
     "lr": lambda m, d, o, s, c: s == "fit",
