@@ -53,8 +53,8 @@ def test_every_table_for_newcomers_is_run(page):
     marks = re.findall(r"^<!-- same: (.*) -->\n\|", text, re.M)
     assert set(marks) == MARKS[page]
     tables = len(re.findall(r"^\|---", text, re.M))
-    said = ("optax.md", "fastai.md")  # what is different is told, in one table
-    assert tables - len(marks) == (1 if page in said else 0)
+    # What is different is told; and tests/test_optax_in_place.py runs what of Optax's tests fails.
+    assert tables - len(marks) == {"optax.md": 2, "fastai.md": 1}.get(page, 0)
 
 
 def test_each_difference_from_optax_is_shown_below_the_table():
@@ -62,7 +62,7 @@ def test_each_difference_from_optax_is_shown_below_the_table():
     _, _, section = text.partition("## What becomes better by itself, and what is different")
     table, _, below = section.partition("Row by row")
     rows = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("|")][2:]
-    assert len(rows) == 8
+    assert len(rows) == 11
     for row in rows:
         assert row.lower() in below.lower(), row
 
