@@ -11,8 +11,9 @@ from gradtx.report.thin import thin
 
 WIDTH, HEIGHT = 440, 240
 LEFT, RIGHT, TOP, BOTTOM = 58, 12, 8, 38
-POINTS = 240  # of a line: as many as pixels
+POINTS, TOGETHER = 240, 6000  # of a line: as many as pixels; of all lines
 OUTSIDE = 0.02  # of a faint line's points, at either end
+FEWEST = 30
 DOTTED = 12  # a line of so few points has them marked
 
 Drawn = tuple[int, bool, int | None, np.ndarray, np.ndarray]  # color, faint, run, x, y
@@ -42,9 +43,9 @@ def chart(lines: Sequence[Drawn], *, xlabel: str, alt: str) -> Markup:
     for x in ticks(x_low, x_high):
         axes.append(_text(short(x), round(LEFT + float(across(x)), 1), TOP + height + 15, "middle"))
     axes.append(_text(xlabel, LEFT + width / 2, HEIGHT - 4, "middle"))
-    parts = []
+    parts, most = [], max(FEWEST, min(POINTS, TOGETHER // len(lines)))
     for color, faint, run, x, y in sorted(lines, key=lambda line: not line[1]):
-        x, y, _ = thin(x, y, POINTS)
+        x, y, _ = thin(x, y, most)
         points = [f"{a:.1f} {b:.1f}" for a, b in zip(across(x), down(y), strict=True)]
         of = {} if run is None else {"data_run": run}
         kind = f"line {line_class(color)}{' faint' if faint else ''}"

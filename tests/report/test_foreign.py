@@ -213,3 +213,21 @@ def test_health_is_by_layer(tmp_path):
     (image,) = (x for x in page.all("img") if x["alt"].startswith("histograms"))
     assert image["alt"] == "histograms of a.0 over time"
     assert "health/grad_norm" not in page.text
+
+
+def test_times_are_those_of_the_file_in_units_one_can_read(tmp_path):
+    run = make_run(tmp_path / "run")
+    lines = [{"kind": "epoch", "step": 10 * k, "epoch": k - 1, "time": 2.0 / k} for k in (1, 2, 3)]
+    write_lines(run / "metrics.times.jsonl", lines)
+    page = page_of(run)
+    assert "the first one's with the compilation: 2 s, later ones 0.8333 s; so" in page.text
+    where = page.cells.index("ms a step")
+    assert page.cells[where - 3 : where + 1] == ["epoch", "steps", "seconds", "ms a step"]
+    assert page.cells[where + 1 : where + 5] == ["0", "10", "2", "200"]
+    more = {"step_time": 0.002, "examples_per_s": 16e3, "compile_time": 1.5, "utilisation": 0.25}
+    write_lines(run / "metrics.times.jsonl", [lines[0] | more, *lines[1:]])
+    page = page_of(run)
+    assert "with the compilation: 1.5 s." in page.text
+    where = page.cells.index("% of the peak")
+    assert page.cells[where + 1 : where + 8] == ["0", "10", "2", "2", "16,000", "1.5", "25"]
+    assert page.cells[where + 8 : where + 15] == ["1", "10", "1", "-", "-", "-", "-"]

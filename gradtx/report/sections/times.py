@@ -6,10 +6,21 @@ from typing import Any
 import numpy as np
 
 from gradtx.drawing.markup import Markup
+from gradtx.report.parallel import is_number
 from gradtx.report.run import Run
 from gradtx.report.sections.frame import long_table, note, number, section
 from gradtx.report.sections.options import by_run
 
+UNITS = {  # of an entry of the file: what it is called here, and by which factor
+    "time": ("seconds", 1),
+    "step_time": ("ms a step", 1000),
+    "examples_per_s": ("examples/s", 1),
+    "compile_time": ("compiling, s", 1),
+    "device_memory": ("device memory, MiB", 2**-20),
+    "flops": ("MFLOP a step", 1e-6),
+    "flops_per_s": ("GFLOP/s", 1e-9),
+    "utilisation": ("% of the peak", 100),
+}
 LINE = ("kind", "step", "epoch")  # of a line of metrics.times.jsonl, beside times
 
 
@@ -42,19 +53,21 @@ def compared_times(runs: Mapping[str, Run]) -> list[Markup]:
 
 
 def _columns(run: Run) -> dict[str, list[Any]]:
-    """Epoch, seconds, what else the file has, and what follows of them."""
+    """Epoch, steps, what the file says of each epoch, and what follows of its seconds."""
     steps = np.diff([0, *(row.get("step", 0) for row in run.times)])
     names = dict.fromkeys(name for row in run.times for name in row if name not in LINE)
     found = {"epoch": [row.get("epoch") for row in run.times], "steps": [*map(int, steps)]}
     for name in names:
-        shown = "seconds" if name == "time" else name.replace("_", " ")
-        found[shown] = [row.get(name) for row in run.times]
-    seconds = np.array([x if isinstance(x, float | int) else np.nan for x in found["seconds"]])
-    counted = (steps > 0) & (seconds > 0)
-    rate = np.divide(steps, seconds, out=np.full(len(steps), np.nan), where=counted)
-    found["ms a step"] = [*map(float, 1000 / rate)]
+        shown, factor = UNITS.get(name, (name.replace("_", " "), 1))
+        values = (row.get(name) for row in run.times)
+        found[shown] = [float(x) * factor if is_number(x) else None for x in values]
+    if "step_time" in names or "time" not in names:
+        return found
+    # Files of older versions have no more than the seconds.
+    rate = [n / x if x and n > 0 else None for n, x in zip(steps, found["seconds"], strict=True)]
+    found[UNITS["step_time"][0]] = [None if x is None else float(1000 / x) for x in rate]
     if isinstance(size := run.config.get("batch_size"), int):
-        found["examples/s"] = [*map(float, rate * size)]
+        found[UNITS["examples_per_s"][0]] = [None if x is None else float(x * size) for x in rate]
     return found
 
 
@@ -63,16 +76,19 @@ def _medians(run: Run) -> dict[str, float]:
         return {}
     found = {}
     for name, values in _columns(run).items():
-        later = [float(x) for x in values[1:] or values if isinstance(x, int | float)]
+        later = [float(x) for x in values[1:] or values if is_number(x)]
         if later and name != "epoch":
             found[name] = float(np.median(later))
     return found
 
 
 def _in_words(run: Run) -> str:
-    """How much longer the first epoch was: what it compiled."""
+    """How long it compiled: as the run has measured it, or how much longer the first epoch was."""
     said = "An epoch's time is with its validation, the first one's with the compilation"
-    seconds = [float(x) for row in run.times if isinstance(x := row.get("time"), int | float)]
+    numbers = lambda name: [float(x) for row in run.times if is_number(x := row.get(name))]
+    seconds, compiled = numbers("time"), numbers("compile_time")
+    if compiled:
+        return f"{said}: {number(sum(compiled))} s."
     if len(seconds) < 2:
         return f"{said}."
     later = float(np.median(seconds[1:]))
