@@ -20,6 +20,10 @@ BINS = (
     "From the left the first step to the last, from below the least values to the greatest. The"
     " bins are powers of two, on both sides of zero: the stronger, the more values are in one."
 )
+OF_PARTS = {  # quantities of the parts of the optimizer's chain, not of layers
+    "share": "what a part of the chain changes of the update",
+    "factor": "the update's norm after a part of the chain over that before",
+}
 COLUMNS = 160  # of a histogram's image: points in time
 
 
@@ -45,7 +49,8 @@ def health(run: Run) -> list[Markup]:
             quantities.setdefault(quantity, {})[layer or quantity] = at, array.astype(float)
     parts = []
     if quantities:
-        parts.append(figures([_plot(name, lines, run.axis) for name, lines in quantities.items()]))
+        ordered = sorted(quantities, key=lambda name: name in OF_PARTS)
+        parts.append(figures([_plot(name, quantities[name], run.axis) for name in ordered]))
         parts += _last(quantities)
     histograms: dict[str, list[Markup]] = {}
     for name, counts in counted.items():
@@ -62,12 +67,14 @@ def health(run: Run) -> list[Markup]:
 
 def _plot(quantity: str, lines: Mapping[str, Line], xlabel: str) -> Plot:
     traces = [Trace(layer, x, y, i) for i, (layer, (x, y)) in enumerate(lines.items())]
-    return Plot(quantity.replace("_", " "), traces, xlabel)
+    return Plot(OF_PARTS.get(quantity, quantity.replace("_", " ")), traces, xlabel)
 
 
 def _last(quantities: Mapping[str, Mapping[str, Line]]) -> list[Markup]:
     """The last value of each quantity, a row for each layer."""
-    named = {q: lines for q, lines in quantities.items() if lines.keys() != {q} and q != "share"}
+    named = {
+        q: lines for q, lines in quantities.items() if lines.keys() != {q} and q not in OF_PARTS
+    }
     layers = dict.fromkeys(layer for lines in named.values() for layer in lines)
     rows = []
     for layer in layers:
