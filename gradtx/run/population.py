@@ -61,7 +61,8 @@ def make_search(options: RunOptions, loop: Loop, state: TrainState, source: Batc
     """
     check_arrays(options, source, "--search")
     space = {_own(state, name): prior for name, prior in options.searched.values()}
-    rounds, steps = options.rounds or ROUNDS, options.epochs * source.steps
+    steps = options.epochs * source.steps
+    rounds = options.rounds or min(ROUNDS, steps)
     if steps < rounds:
         raise ValueError(
             f"{options.PROG}: `--rounds` must be at most the steps of all epochs, {steps:,}; got"

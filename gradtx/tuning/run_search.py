@@ -56,7 +56,7 @@ def run_search(
             f"run_search: `orders` must have one for each of the {searching.lineage.rounds} rounds;"
             f" got {len(orders)}. Pass int32[rounds, steps, B]."
         )
-    check_round(search, valid, how, mesh)
+    check_round(search, searching, 0, valid, how, mesh)
     data = train, valid, valid_order
     if mesh is not None:
         searching = jax.device_put(searching, _shardings(searching, mesh))

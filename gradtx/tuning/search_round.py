@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jax.sharding import AxisType, Mesh, PartitionSpec
 
 from gradtx.kinds import checked
@@ -54,10 +55,11 @@ def search_round(
             `how` says. None: all on one device.
 
     Raises:
-        ValueError: as `compiled_epoch`; if `how` is neither, if the metric needs validation, or if
+        ValueError: as `compiled_epoch`; if `searching` is of another search or at its end, if `how`
+            is neither, if the metric needs validation, or if
             the mesh has no such axis or one that does not divide the members.
     """
-    check_round(search, valid, how, mesh)
+    check_round(search, searching, 1, valid, how, mesh)
     lineage, begun = searching.lineage, searching.round > 0
     states, chosen = searching.states, _chosen(search, searching)
     last = jnp.maximum(searching.round - 1, 0)
@@ -94,11 +96,15 @@ def search_round(
     return replace(searching, states=states, round=searching.round + 1, lineage=lineage)
 
 
-def check_round(search: Search, valid: Any, how: str, mesh: Mesh | None) -> None:
+def check_round(
+    search: Search, searching: SearchState, more: int, valid: Any, how: str, mesh: Mesh | None
+) -> None:
     """Find out what can't be, before anything is traced.
 
     Args:
         search: what is searched for, and how.
+        searching: where the search stands.
+        more: how many rounds are to come now.
         valid: the validation set, or None.
         how: as for `search_round`.
         mesh: as for `search_round`.
@@ -107,6 +113,20 @@ def check_round(search: Search, valid: Any, how: str, mesh: Mesh | None) -> None
         ValueError: as `search_round`.
     """
     where, metric, n = search.watch.where, search.watch.metric, search.members
+    lineage = searching.lineage
+    labels, shape = set(lineage.values), lineage.scores.shape
+    if shape[1] != n or labels != set(search.space.labels):
+        raise ValueError(
+            f"search_round: `searching` must be one of this search, of {n} members and"
+            f" {sorted(search.space.labels)}; got {shape[1]} and {sorted(labels)}. Pass what"
+            " begin_search has made of it."
+        )
+    done = 0 if isinstance(searching.round, Tracer) else int(searching.round)
+    if done + more > lineage.rounds:
+        raise ValueError(
+            f"search_round: `searching` must have rounds to come; got {done} done of"
+            f" {lineage.rounds}, and {more} more. Begin a search of more rounds."
+        )
     if how not in ("map", "vmap"):
         raise ValueError(f'search_round: `how` must be "map" or "vmap"; got {how!r}. Choose one.')
     if not is_of_training(metric) and valid is None:
@@ -173,6 +193,8 @@ def compiled_search(
     Raises:
         ValueError: as `search_round`.
     """
+
+    check_round(search, searching, len(orders), valid, how, mesh)
 
     def one(searching: SearchState, order: jax.Array) -> tuple[SearchState, None]:
         data = train, order, valid, valid_order

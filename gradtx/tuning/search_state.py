@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +42,7 @@ class SearchState:
 
 @checked
 def begin_search(
-    search: Search, loop: Loop, state: TrainState, *, rounds: Whole, seed: int = 0
+    search: Search, loop: Loop, state: TrainState, *, rounds: Whole, seed: int | Any = 0
 ) -> SearchState:
     """A search before its first round: the members, with hyperparameters from the prior.
 
@@ -57,6 +58,7 @@ def begin_search(
         ValueError: if the space has a hyperparameter that the optimizer lacks, that a schedule
             decides or that can't take its values; if there is no such metric; or if there are not
             as many states as members.
+        TypeError: if `seed` is neither an integer nor a typed key.
     """
     where, n = search.watch.where, search.members
     each = jnp.ndim(state.step) == 1
@@ -70,11 +72,24 @@ def begin_search(
     search.space.check(where, one)
     states = state if each else jax.tree.map(lambda x: jnp.stack([x] * n), state)
     states = jax.vmap(partial(open_fit, loop))(states)
-    key = seed if isinstance(seed, jax.Array) and jnp.ndim(seed) == 0 else jax.random.key(seed)
     return SearchState(
         states=states,
         first=states if search.begins_anew else None,
-        key=key,
+        key=_key(where, seed),
         round=jnp.zeros((), jnp.int32),
         lineage=empty_lineage(search.space.labels, rounds=rounds, members=n),
     )
+
+
+def _key(where: str, seed: Any) -> jax.Array:
+    """A typed key, of an integer or as it is given."""
+    dtype = getattr(seed, "dtype", type(seed))
+    if isinstance(seed, jax.Array) and jnp.issubdtype(dtype, jax.dtypes.prng_key):
+        return seed
+    whole = isinstance(seed, int) or jnp.issubdtype(dtype, jnp.integer)
+    if not whole or jnp.ndim(seed) or not -(2**63) <= int(seed) < 2**63:
+        raise TypeError(
+            f"{where}: `seed` must be an integer of 64 bits or a typed key; got {seed!r:.60}. Pass"
+            " for example seed=0 or jax.random.key(0)."
+        )
+    return jax.random.key(seed)

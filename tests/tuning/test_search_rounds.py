@@ -68,7 +68,7 @@ def runs():
     return of
 
 
-KINDS = ["pbt", "halving"]
+KINDS = ["pbt", thorough("halving")]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -82,7 +82,7 @@ def test_saved_after_any_round_it_goes_on_to_the_same_end(runs, kind, tmp_path):
     small.assert_same(searched(MADE[kind], searching=found), done)
 
 
-@pytest.mark.parametrize("kind", ["pbt", thorough("halving")])
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_lineage_says_what_was_done(runs, kind):
     """Each round is trained anew from the round before, by the parents and values it names."""
     _, kept = runs(kind)
@@ -124,6 +124,7 @@ def test_the_line_of_a_member_is_a_schedule_that_gives_it_again(runs):
     assert int(closed.level) == 0
 
 
+@pytest.mark.thorough
 def test_entries_of_a_file_are_the_rounds_that_are_done(runs):
     _, kept = runs("halving")
     told = lineage_entries(MADE["halving"], kept[1])
@@ -257,6 +258,22 @@ def test_what_makes_no_round_is_refused():
     mesh = jax.make_mesh((3,), ("members",), devices=jax.devices()[:3])
     with pytest.raises(ValueError, match=r"`mesh` must have an axis 'members' that divides the 4"):
         run(ORDERS, *VALID, mesh=mesh)
+
+
+def test_a_state_of_another_search_or_at_its_end_is_refused(runs):
+    done, _ = runs("pbt")
+    with pytest.raises(ValueError, match=r"must have rounds to come; got 5 done of 5, and 1 more"):
+        search_round(MADE["pbt"], LOOP, done, small.DATA, ORDERS[0], *VALID)
+    with pytest.raises(ValueError, match=r"must have rounds to come; got 5 done of 5, and 2 more"):
+        compiled_search(MADE["pbt"], LOOP, done, small.DATA, ORDERS[:2], *VALID)
+    other = population_based_training({"learning_rate": [0.1]}, members=MEMBERS)
+    with pytest.raises(ValueError, match=r"must be one of this search, of 4 members and \['learn"):
+        searched(other, searching=done)
+    with pytest.raises(TypeError, match=r"training: `seed` must be an integer .*; got 'a'"):
+        begun(MADE["pbt"], seed="a")
+    key = jax.random.key(5)
+    same = begun(MADE["pbt"], seed=key).key, begun(MADE["pbt"], seed=5).key
+    np.testing.assert_array_equal(*map(jax.random.key_data, same))
 
 
 @pytest.mark.thorough
