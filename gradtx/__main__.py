@@ -3,6 +3,7 @@
 gradtx report RUN [RUN...]      the page of a run, or one that compares several
 gradtx predict RUN IMAGE...     the classes of image files, by a run of train.py
 gradtx export RUN [--out DIR]   its model as a program and arrays that need no gradtx
+gradtx check MODULE:FACTORY     the laws that a gradient transformation breaks
 """
 
 import sys
@@ -20,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     about, _, examples = (__doc__ or "").partition("\n\n")
     parser = Parser(prog="gradtx", usage=f"gradtx COMMAND ...\n\n{about}\n\n{examples}")
-    parser.add_argument("command", choices=["report", "predict", "export"])
+    parser.add_argument("command", choices=["report", "predict", "export", "check"])
     match parser.parse_args(argv[:1]).command:
         # Each loads what it needs alone: the report needs no model, and no JAX.
         case "report":
@@ -31,6 +32,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             from gradtx.run.export import main as export
 
             return export(argv[1:])
+        case "check":
+            try:
+                from gradtx.testing.__main__ import main as check
+            except ModuleNotFoundError as error:
+                print(f"error: {error}", file=sys.stderr)
+                return 2
+            return check(argv[1:])
         case _:
             from gradtx.models import IMAGE_MODELS
             from gradtx.run import TrainOptions, predict

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -16,18 +16,24 @@ from gradtx.testing.law import LAWS, Law, check_only
 from gradtx.testing.promotion import rules
 from gradtx.testing.report import Failure, Report
 from gradtx.testing.search import Profile, find_counterexample
+from gradtx.testing.target import Target
 
 PyTree = Any
 
 
 @dataclass(frozen=True)
 class Subject:
-    """The transformation under test, with the factory that makes it if one was given."""
+    """The transformation under test, with the factory that makes it if one was given.
+
+    `code` is the code of what a command line named, in place of what can be seen of it: of the
+    "subject", and of a claim or an argument "--arg NAME" by name.
+    """
 
     tx: optax.GradientTransformation
     factory: Any  # a function, or None
     claims: Claims
     extra_args: Mapping[str, Any] | None = None
+    code: Mapping[str, Target] = field(default_factory=dict)
 
     def rebuilt(self) -> Any:
         """The transformation made anew, as after a restart; the same one without a factory."""

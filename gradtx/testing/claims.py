@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from gradtx.kinds import checked
 from gradtx.testing.law import select_claims
 
 
+@checked
 @dataclass(frozen=True)
 class Claims:
     """The claims that `check_transformation` knows, and what holds if nothing is claimed.

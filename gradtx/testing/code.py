@@ -75,28 +75,68 @@ def _holds(module: str, name: str, value: Any) -> bool:
 
 def subject_lines(subject: Any, *, as_factory: bool) -> list[str]:
     """Code that makes the transformation, or a comment where it can't be known."""
-    target = "factory" if as_factory else "tx"
     if subject.factory is None:
-        return [f"{target} = ...  # the transformation that you passed"]
-    inner = subject.factory.func if isinstance(subject.factory, partial) else subject.factory
-    found = importable(inner)
-    if found is None:
-        imports, name = [], "..."
-    else:
-        imports, name = [found[0]], found[1]
-    whole = name
-    if isinstance(subject.factory, partial):
-        imports.append("from functools import partial")
-        given = [name, *map(expression, subject.factory.args)]
-        given += [f"{k}={expression(v)}" for k, v in subject.factory.keywords.items()]
-        whole = f"partial({', '.join(given)})"
+        target = subject.code.get("subject")
+        lines = ["tx = ...  # the transformation that you passed"]
+        if target:
+            lines = [*target.lines, f"tx = {target.name}"]
+        return [*lines, *_extra_lines(subject, as_factory=False)]
+    whole, imports, note = _factory_code(subject)
     hyperparams = ", ".join(f"{k}={expression(v)}" for k, v in subject.claims.hyperparams.items())
-    note = "" if found else "  # the factory that you passed"
-    return [
-        *imports,
-        f"factory = {whole}{note}",
-        *([] if as_factory else [f"tx = factory({hyperparams})"]),
-    ]
+    made = [] if as_factory else [f"tx = factory({hyperparams})"]
+    extra = _extra_lines(subject, as_factory=as_factory)
+    return [*imports, f"factory = {whole}{note}", *made, *extra]
+
+
+def _factory_code(subject: Any) -> tuple[str, list[str], str]:
+    """The code of a factory, the lines that it needs before, and a comment where it isn't known."""
+    factory = subject.factory
+    inner = factory.func if isinstance(factory, partial) else factory
+    target, found = subject.code.get("subject"), importable(inner)
+    if target:
+        imports, name = list(target.lines), target.name
+    else:
+        imports, name = ([found[0]], found[1]) if found else ([], "...")
+    note = "" if target or found else "  # the factory that you passed"
+    if not isinstance(factory, partial):
+        return name, imports, note
+    given = [name, *map(expression, factory.args)]
+    before: list[str] = []
+    for k, v in factory.keywords.items():
+        named = subject.code.get(f"--arg {k}")
+        if named:
+            before += [*named.lines, *_bound(k, named.name)]
+        given.append(f"{k}={k if named else expression(v)}")
+    imports = [*before, *imports, "from functools import partial"]
+    return f"partial({', '.join(given)})", imports, note
+
+
+def _bound(name: str, code: str) -> list[str]:
+    return [] if name == code else [f"{name} = {code}"]
+
+
+def _extra_lines(subject: Any, *, as_factory: bool) -> list[str]:
+    """Code that gives every update the extra arguments that the check gave it."""
+    if not subject.extra_args:
+        return []
+    given = "".join(f", {k}={expression(v)}" for k, v in subject.extra_args.items())
+    made = f"optax.GradientTransformationExtraArgs(tx.init, partial(tx.update{given}))"
+    imports = ["import optax", "from functools import partial"]
+    if not as_factory:
+        return [*imports, f"tx = {made}"]
+    lines = ["inner = factory", "def factory(**values):", "    tx = inner(**values)"]
+    return [*imports, *lines, f"    return {made}"]
+
+
+def _rules_lines() -> list[str]:
+    """Code that sets JAX's rules for mixed dtypes and ranks where they are not the usual ones."""
+    lines = []
+    for name, usual in (("dtype_promotion", "standard"), ("rank_promotion", "allow")):
+        value = getattr(jax.config, f"jax_numpy_{name}")
+        value = getattr(value, "value", value)  # an enum in some versions
+        if value != usual:
+            lines.append(f'jax.config.update("jax_numpy_{name}", {value!r})')
+    return ["import jax", *lines] if lines else []
 
 
 OPAQUE = {"mask", "rule", "reference"}
@@ -111,11 +151,16 @@ def counterexample(law: Any, subject: Any, arguments: Mapping[str, Any]) -> str:
     params, grads = given.pop("params"), given.pop("grads")
     body = [f"params = {expression(params)}", "grads = [  # one for each update"]
     body += [f"    {expression(g)}," for g in grads] + ["]"]
-    body += [f"{k} = ...  # the one that you claimed" for k in given if k in OPAQUE]
+    claimed = subject.code.get(law.name)
+    for k in given:
+        if k in OPAQUE and claimed:
+            body += [*claimed.lines, *_bound(k, claimed.name)]
+        elif k in OPAQUE:
+            body.append(f"{k} = ...  # the one that you claimed")
     first = "factory" if law.of_factory else "tx"
     keywords = "".join(f", {k}={k if k in OPAQUE else expression(v)}" for k, v in given.items())
     body.append(f"laws.{law.name}({first}, params, grads{keywords})")
-    lines = ["import jax.numpy as jnp", "from gradtx.testing import laws"]
+    lines = [*_rules_lines(), "import jax.numpy as jnp", "from gradtx.testing import laws"]
     if "Layer(" in "\n".join(body):
         lines.append("from gradtx.testing.strategies import Layer")
     return "\n".join([*lines, *subject_lines(subject, as_factory=law.of_factory), *body])

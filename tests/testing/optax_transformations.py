@@ -58,6 +58,20 @@ def by_name(tree: Any) -> Any:
     return treedef.unflatten([i == 0 for i in range(len(leaves))])
 
 
+def written(text: str) -> Callable[..., Any]:
+    """A factory from its code, which stays with it as `code`: that of a call if it takes nothing.
+
+    The code has jax, jnp, optax and `by_name` at hand.
+    """
+    names = {"jax": jax, "jnp": jnp, "optax": optax, "by_name": by_name}
+
+    def factory() -> Any:
+        return eval(text, names)
+
+    factory.code = text
+    return factory
+
+
 ROWS = [
     row("identity", optax.identity, **LINEAR),
     row("scale", partial(optax.scale, 2.0), **LINEAR),
@@ -169,18 +183,21 @@ ROWS = [
     row("centralize", optax.centralize, **LINEAR),
     row("scale_by_trust_ratio", optax.scale_by_trust_ratio, leafwise=True),
     row(
-        "masked", lambda: optax.masked(optax.sgd(0.1), by_name), masks=by_name, represents="masked"
+        "masked",
+        written("optax.masked(optax.sgd(0.1), by_name)"),
+        masks=by_name,
+        represents="masked",
     ),
     row(
         "apply_if_finite",
-        lambda: optax.apply_if_finite(optax.sgd(0.1, momentum=0.9), 5),
+        written("optax.apply_if_finite(optax.sgd(0.1, momentum=0.9), 5)"),
         DRIFT,
         skips_nonfinite=True,
         represents="skipping",
     ),
     row(
         "MultiSteps",
-        lambda: optax.MultiSteps(optax.sgd(0.1), 2).gradient_transformation(),
+        written("optax.MultiSteps(optax.sgd(0.1), 2).gradient_transformation()"),
         represents="accumulation",
     ),
     row("apply_every", partial(optax.apply_every, 2), DRIFT, linear=True),
@@ -197,13 +214,13 @@ ROWS = [
     ),
     row(
         "partition",
-        lambda: optax.partition({True: optax.sgd(0.1), False: optax.set_to_zero()}, by_name),
+        written("optax.partition({True: optax.sgd(0.1), False: optax.set_to_zero()}, by_name)"),
         frozen=by_name,
         represents="partition",
     ),
     row(
         "monitor",
-        lambda: optax.monitor({"norm": optax.tree.norm}),
+        written('optax.monitor({"norm": optax.tree.norm})'),
         "traced_once",
         "scan_equals_loop",
         HALF,

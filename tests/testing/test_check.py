@@ -35,7 +35,7 @@ def test_report_names_every_law_with_formula_values_and_a_script_that_runs():
 
 
 def test_counterexample_is_small():
-    report = examine(optax.clip(10.0), only=["linear"], linear=True)
+    report = examine(optax.clip(10.0), only=["linear"], linear=True, promotion="standard")
     assert len(report.failures[0].code.splitlines()) <= 8  # one update of a vector
 
 
