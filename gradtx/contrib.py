@@ -26,8 +26,6 @@ from optax.contrib import (
     SophiaState,
     SplitRealAndImaginaryState,
     acprop,
-    ademamix,
-    adopt,
     cocob,
     dadapt_adamw,
     differentially_private_aggregate,
@@ -45,8 +43,6 @@ from optax.contrib import (
     reduce_on_plateau,
     sam,
     scale_by_acprop,
-    scale_by_ademamix,
-    scale_by_adopt,
     scale_by_cocob,
     scale_by_galore,
     scale_by_madgrad,
@@ -57,8 +53,12 @@ from optax.contrib import (
 )
 
 from gradtx.core.newer_names import newer_names
+from gradtx.optimizers.ademamix import ademamix
+from gradtx.optimizers.adopt import adopt
 from gradtx.optimizers.muon import muon
 from gradtx.optimizers.schedule_free import schedule_free_adamw, schedule_free_sgd
+from gradtx.transforms.ademamix import scale_by_ademamix
+from gradtx.transforms.adopt import scale_by_adopt
 from gradtx.transforms.muon import scale_by_muon
 from gradtx.transforms.schedule_free import schedule_free, schedule_free_eval_params
 

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from optax.contrib import ScheduleFreeState
+from optax.contrib import ScaleByAdemamixState, ScheduleFreeState
 
 Read = Callable[[Any], Any]
 
@@ -42,7 +42,7 @@ class PartState(optax.MaskedState):
 
 COUNT: dict[str, Read] = {"count": lambda state: state.count}
 ADAM = COUNT | _slots("mu", "nu")
-ADAM_OF = ("scale_by_adam", "scale_by_adamax", "scale_by_belief", "scale_by_radam")
+ADAM_STATE_OF = ("scale_by_adam", "scale_by_adamax", "scale_by_adopt", "scale_by_radam")
 
 
 def _masked(part: Any) -> Any:
@@ -59,8 +59,9 @@ BY_LABEL: dict[str, Read] = {
 
 # By the name of our transformation, in Optax's order.
 FIELDS: Mapping[str, Mapping[str, Read]] = {
-    **dict.fromkeys(ADAM_OF, ADAM),
+    **dict.fromkeys((*ADAM_STATE_OF, "scale_by_belief"), ADAM),
     "scale_by_amsgrad": ADAM | _slots("nu_max"),
+    "scale_by_ademamix": COUNT | {"count_m2": COUNT["count"]} | _slots("m1", "m2", "nu"),
     "scale_by_lion": COUNT | _slots("mu"),
     "scale_by_muon": COUNT | _slots("mu"),
     "scale_by_adadelta": _slots("e_g", "e_x"),
@@ -93,9 +94,10 @@ FIELDS: Mapping[str, Mapping[str, Read]] = {
 
 # Optax's states, where ours has all of their fields.
 STATES: Mapping[str, Any] = {
-    **dict.fromkeys(("scale_by_adam", "scale_by_adamax", "scale_by_radam"), optax.ScaleByAdamState),
+    **dict.fromkeys(ADAM_STATE_OF, optax.ScaleByAdamState),
     "scale_by_belief": optax.ScaleByBeliefState,
     "scale_by_amsgrad": optax.ScaleByAmsgradState,
+    "scale_by_ademamix": ScaleByAdemamixState,
     "scale_by_lion": optax.ScaleByLionState,
     "scale_by_adadelta": optax.ScaleByAdaDeltaState,
     "scale_by_rss": optax.ScaleByRssState,

@@ -22,6 +22,8 @@ from gradtx.optimizers.adabelief import adabelief
 from gradtx.optimizers.adagrad import adadelta, adagrad
 from gradtx.optimizers.adam import adam, adamw, nadam, nadamw
 from gradtx.optimizers.adamax import adamax, adamaxw
+from gradtx.optimizers.ademamix import ademamix
+from gradtx.optimizers.adopt import adopt
 from gradtx.optimizers.amsgrad import amsgrad
 from gradtx.optimizers.lamb import lamb
 from gradtx.optimizers.lars import larc, lars
@@ -41,6 +43,8 @@ __all__ = [
     "adamax",
     "adamaxw",
     "adamw",
+    "ademamix",
+    "adopt",
     "amsgrad",
     "lamb",
     "larc",

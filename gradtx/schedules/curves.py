@@ -92,6 +92,28 @@ def exponential(start: float, end: float) -> Curve:
 
 
 @checked
+def half_life(start: float, end: float) -> Curve:
+    """A straight line of the half-life: for the decay of an average that slows down.
+
+        f = 2^(-1 / n),   n = (1 - x) n(start) + x n(end)        n(f) = -1 / log2(f)
+
+    Args:
+        start: value at x = 0, in (0, 1).
+        end: value at x = 1, in (0, 1).
+
+    Raises:
+        ValueError: if the two are not both in (0, 1).
+    """
+    if not (0 < start < 1 and 0 < end < 1):
+        raise ValueError(
+            "half_life: `start` and `end` must be in (0, 1), as decays with a half-life are; got"
+            f" {start} and {end}. Use linear to start at zero."
+        )
+    before, after = math.log(start), math.log(end)
+    return lambda x, rest: jnp.exp(before * after / (rest * after + x * before))
+
+
+@checked
 def polynomial(start: float, end: float, power: NonNegative) -> Curve:
     """A power of the progress: with `power` above 1 it leaves `start` slowly.
 

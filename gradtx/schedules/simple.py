@@ -82,6 +82,32 @@ def exponential(start: float, end: float, steps: float) -> Schedule:
 
 
 @checked
+def half_life(start: float, end: float, steps: float) -> Schedule:
+    """A decay whose half-life grows evenly from `start` to `end`, reached at `steps` and then kept.
+
+        f(t) = 2^(-1 / n),   n = (1 - x) n(start) + x n(end),   x = min(t / steps, 1)
+        n(f) = -1 / log2(f)        after how many steps an average of decay f has forgotten a half
+
+    AdEMAMix warms the decay of its slow average up so.
+
+    >>> [round(float(half_life(0.5, 2**-0.2, 4)(t)), 6) for t in (0, 2, 4)]  # 1, 3, 5 steps
+    [0.5, 0.793701, 0.870551]
+
+    Args:
+        start: value at the start, in (0, 1).
+        end: value at the end, and from then on; in (0, 1).
+        steps: number of updates, positive; it need not be whole.
+
+    Raises:
+        ValueError: if `steps` is not positive, or `start` or `end` lies outside (0, 1).
+
+    Source: Pagliardini et al. (2024), section 3 and appendix A.1, where t starts at 1.
+    """
+    check_steps("half_life", "steps", steps)
+    return phases([curves.half_life(start, end)], [0, steps])
+
+
+@checked
 def polynomial(start: float, end: float, steps: float, *, power: NonNegative) -> Schedule:
     """A power of the progress, from `start` to `end`, which it reaches at `steps` and then keeps.
 

@@ -46,6 +46,8 @@ from gradtx.transforms.adadelta import scale_by_adadelta
 from gradtx.transforms.adam import scale_by_adam
 from gradtx.transforms.adamax import scale_by_adamax
 from gradtx.transforms.adaptive_clipping import adaptive_grad_clip, unitwise_norm
+from gradtx.transforms.ademamix import scale_by_ademamix
+from gradtx.transforms.adopt import scale_by_adopt
 from gradtx.transforms.amsgrad import scale_by_amsgrad
 from gradtx.transforms.belief import scale_by_belief
 from gradtx.transforms.centralize import centralize
@@ -143,6 +145,8 @@ __all__ = [
     "scale_by_adadelta",
     "scale_by_adam",
     "scale_by_adamax",
+    "scale_by_ademamix",
+    "scale_by_adopt",
     "scale_by_amsgrad",
     "scale_by_belief",
     "scale_by_larc",

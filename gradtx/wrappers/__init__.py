@@ -1,6 +1,7 @@
-"""Accumulation, skipping, and what keeps low-precision parameters exact."""
+"""Accumulation, skipping, caution, and what keeps low-precision parameters exact."""
 
 from gradtx.wrappers.accumulation import accumulate
+from gradtx.wrappers.agreement import cautious
 from gradtx.wrappers.flattening import flatten
 from gradtx.wrappers.rounding import kahan_summation, master_weights, stochastic_rounding
 from gradtx.wrappers.skipping import apply_if_finite, skip_if_not_finite
@@ -8,6 +9,7 @@ from gradtx.wrappers.skipping import apply_if_finite, skip_if_not_finite
 __all__ = [
     "accumulate",
     "apply_if_finite",
+    "cautious",
     "flatten",
     "kahan_summation",
     "master_weights",

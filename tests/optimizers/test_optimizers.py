@@ -87,6 +87,33 @@ ORACLES = {
         partial(rules.adam, lr=RATE, nus=(0.6, 0.4)),
     ),
     "lion": (gradtx.lion(RATE), partial(rules.lion, lr=RATE, b1=0.9, b2=0.99, wd=1e-3)),
+    "ademamix": (gradtx.ademamix(RATE), partial(rules.ademamix, lr=RATE)),
+    "ademamix all": (
+        gradtx.ademamix(
+            FALLING, 0.8, 0.9, lambda t: 0.9 + 0.005 * t, lambda t: 0.5 * t, 1e-3, 1e-2,
+            weight_decay=0.1,
+        ),
+        partial(
+            rules.ademamix, lr=FALLING, b1=0.8, b2=0.9, b3=lambda t: 0.9 + 0.005 * t,
+            alpha=lambda t: 0.5 * t, eps=1e-3, eps_root=1e-2, wd=0.1,
+        ),
+    ),
+    "adopt": (gradtx.adopt(RATE), partial(rules.adopt, lr=RATE)),
+    "adopt unclipped nesterov": (
+        gradtx.adopt(FALLING, 0.8, 0.9, 1e-2, nesterov=True, use_clipping=False, weight_decay=0.1),
+        partial(
+            rules.adopt, lr=FALLING, b1=0.8, b2=0.9, eps=1e-2, nesterov=True,
+            clip=lambda t: np.inf, wd=0.1,
+        ),
+    ),
+    "adopt with bounds of its own": (
+        gradtx.adopt(RATE, b2=0.9, clip_value_fn=lambda x: 0.1 + 0.1 * x),
+        partial(rules.adopt, lr=RATE, b2=0.9, clip=lambda t: 0.1 + 0.1 * t),
+    ),
+    "cautious": (
+        gradtx.cautious(gradtx.sgd(RATE, 0.9)),
+        partial(rules.cautious_momentum, lr=RATE, beta=0.9, xi=1.0),
+    ),
     "adagrad": (gradtx.adagrad(RATE), partial(rules.adagrad, lr=RATE, start=0.1, eps=1e-7)),
     "adadelta": (
         gradtx.adadelta(1.0, weight_decay=0.1),

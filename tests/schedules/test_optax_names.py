@@ -153,6 +153,10 @@ OWN = {
     "linear": (lambda n: schedules.linear(1, 0.1, n), lambda t, n: 1 - 0.9 * min(t / n, 1)),
     "cosine": (lambda n: schedules.cosine(1, 0, n), lambda t, n: half(min(t / n, 1))),
     "exponential": (lambda n: schedules.exponential(1, 0.1, n), lambda t, n: 0.1 ** min(t / n, 1)),
+    "half_life": (
+        lambda n: schedules.half_life(0.5, 0.9, n),
+        lambda t, n: 0.5 ** (1 / (1 + min(t / n, 1) * (np.log(0.5) / np.log(0.9) - 1))),
+    ),
     "polynomial": (
         lambda n: schedules.polynomial(1, 0, n, power=2),
         lambda t, n: 1 - min(t / n, 1) ** 2,

@@ -17,6 +17,7 @@ ALL = {
     "linear": schedules.linear(1.0, 0.1, 10),
     "cosine": schedules.cosine(1.0, 0.1, 10),
     "exponential": schedules.exponential(1.0, 0.1, 10),
+    "half_life": schedules.half_life(0.9, 0.99, 10),
     "polynomial": schedules.polynomial(1.0, 0.1, 10, power=2),
     "inverse_sqrt": schedules.inverse_sqrt(1.0, 10),
     "piecewise": schedules.piecewise([1.0, 0.1], [5]),
@@ -68,6 +69,10 @@ def test_numbers_may_be_numpys_or_traced():
         (partial(schedules.linear, 0, 1, 0), r"linear: `steps` must be positive.*got 0"),
         (partial(schedules.cosine, 0, 1, -1), r"cosine: `steps` must be positive.*got -1"),
         (partial(schedules.linear, 0, 1, 2**31), r"at most 2\^31 - 1"),
+        (
+            partial(schedules.half_life, 0, 0.9, 5),
+            r"half_life: `start` and `end` must be in \(0, 1\)",
+        ),
         (partial(schedules.exponential, 1, 0, 5), r"exponential: `start` and `end` must be pos"),
         (partial(schedules.one_cycle, 1, 10, warmup=1.5), r"one_cycle: `warmup`.*\[0, 1\]"),
         (partial(schedules.flat_cos, 1, 10, flat=-0.5), r"flat_cos: `flat`.*got -0.5"),

@@ -92,6 +92,48 @@ def adam(
         yield p
 
 
+def ademamix(
+    p, grads, *, lr, b1=0.9, b2=0.999, b3=0.9999, alpha=5.0, eps=1e-8, eps_root=0.0, wd=0.0
+):
+    m1, m2, nu = np.zeros_like(p), np.zeros_like(p), np.zeros_like(p)
+    for t, g in steps(grads):
+        slow = at(b3, t)
+        m1, m2 = b1 * m1 + (1 - b1) * g, slow * m2 + (1 - slow) * g
+        nu = b2 * nu + (1 - b2) * g**2
+        u = (m1 / (1 - b1**t) + at(alpha, t) * m2) / (np.sqrt(nu / (1 - b2**t) + eps_root) + eps)
+        p = p - at(lr, t) * (u + wd * p)
+        yield p
+
+
+def adopt(
+    p, grads, *, lr, b1=0.9, b2=0.9999, eps=1e-6, clip=lambda t: t**0.25, nesterov=False, wd=0.0
+):
+    m, nu = np.zeros_like(p), None
+    for t, g in steps(grads):
+        u = np.zeros_like(p)
+        if nu is not None:
+            bound = clip(t - 1)
+            x = np.clip(g / np.maximum(np.sqrt(nu), eps), -bound, bound)
+            m = b1 * m + (1 - b1) * x
+            u = b1 * m + (1 - b1) * x if nesterov else m
+        nu = g**2 if nu is None else b2 * nu + (1 - b2) * g**2
+        p = p - at(lr, t) * (u + wd * p)
+        yield p
+
+
+def cautious(p, u, g, *, xi):
+    agrees = u * g < 0
+    return u * agrees * p.size / (agrees.sum() + xi)
+
+
+def cautious_momentum(p, grads, *, lr, beta, xi):
+    v = np.zeros_like(p)
+    for _, g in steps(grads):
+        v = beta * v + g
+        p = p + cautious(p, -lr * v, g, xi=xi)
+        yield p
+
+
 def lion(p, grads, *, lr, b1, b2, wd):
     mu = np.zeros_like(p)
     for _, g in steps(grads):
