@@ -145,7 +145,10 @@ def read_config(cls: type[C], run: Path, argv: Sequence[str] = (), where: str = 
         ) from error
     options = {name: value for name, value in saved.items() if name not in (*BESIDE, *left_out)}
     saved = convert(cls, options, where=str(path))
-    cls(**saved)  # checks the values as they are, before the command line changes any
+    try:
+        cls(**saved)  # checks the values as they are, before the command line changes any
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     if altered:
         _check_as_saved(cls(**saved), run)
         raise ValueError(
