@@ -1,6 +1,6 @@
 """Say which parameter gets which transform, with which hyperparameters."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ import jax
 
 from gradtx.core.boxes import named_leaves
 from gradtx.core.hyperparams import PerGroup, source_of
+from gradtx.core.sizes import Size, size_of, state_shapes, state_sizes
 from gradtx.core.state import structure_of
 from gradtx.core.transformation import as_transformation, check_arrays
 from gradtx.core.tree import PyTree, dtype_of, is_none, shape_of
@@ -37,9 +38,11 @@ class Description:
 
     Args:
         rows: one for each parameter.
+        sizes: of the parameters, the gradients, and of what each part of the optimizer remembers.
     """
 
     rows: tuple[Row, ...]
+    sizes: tuple[tuple[str, Size], ...] = ()
 
     def recipes(self) -> dict[tuple[str, ...], str]:
         """A letter, or two, for each different list of transforms, in order of appearance."""
@@ -58,26 +61,53 @@ class Description:
     def _repr_html_(self) -> str:
         header, *rows = self._table()
         said = [(x, " > ".join(t) or "identity") for t, x in self.recipes().items()]
-        return fragment(grid(header, rows), grid(("recipe", "transforms, in order"), said))
+        parts = [grid(header, rows), grid(("recipe", "transforms, in order"), said)]
+        sizes = sizes_table(self.sizes)
+        return fragment(*parts, *([grid(sizes[0], sizes[1:])] if self.sizes else []))
 
     def __str__(self) -> str:
         recipes, table = self.recipes(), self._table()
-        widths = [max(len(line[i]) for line in table) for i in range(4)]
-        lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in table]
+        lines = aligned(table)
         for transforms, letter in recipes.items():
             lines += ["", f"{letter}: {' > '.join(transforms) or 'identity'}"]
+        if self.sizes:
+            lines += ["", *aligned(sizes_table(self.sizes))]
         return "\n".join(lines)
+
+
+def sizes_table(sizes: Sequence[tuple[str, Size]]) -> list[tuple[str, ...]]:
+    """Sizes as text with a header; what a device holds has a column if it is not all.
+
+    Args:
+        sizes: (of what, how large).
+    """
+    split = any(size.bytes != size.device_bytes for _, size in sizes)
+    table = [("size of", "numbers", "bytes", "on a device")]
+    table += [(what, *(f"{x:,}" for x in size)) for what, size in sizes]
+    return table if split else [line[:-1] for line in table]
+
+
+def aligned(table: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table of text, its columns one under the other.
+
+    Args:
+        table: of cells.
+    """
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return ["  ".join(map(str.ljust, line, widths)).rstrip() for line in table]
 
 
 def _letters(i: int) -> str:
     return (_letters(i // 26 - 1) if i >= 26 else "") + chr(ord("A") + i % 26)
 
 
-def describe(tx: Any, params: PyTree) -> Description:
-    """Which parameter gets which transforms, with which hyperparameters.
+def describe(tx: Any, params: PyTree, state: PyTree = None) -> Description:
+    """Which parameter gets which transforms, with which hyperparameters, and what it all takes.
 
     A transform from elsewhere, Optax's for example, is named by its factory, without
-    hyperparameters.
+    hyperparameters. Sizes are those of the parameters, of gradients, which are as large, and of
+    what each part of the optimizer remembers: moments, and a few hyperparameters and counters. Of
+    what is split over a mesh, that of one device is told beside the whole.
 
     >>> import gradtx, jax.numpy as jnp
     >>> decay = gradtx.by_group(gradtx.label_by(no="bias", yes="*"), no=0.0, yes=0.01)
@@ -90,10 +120,17 @@ def describe(tx: Any, params: PyTree) -> Description:
     A: add_decayed_weights(weight_decay=0) > scale_by_learning_rate(learning_rate=0.1)
     <BLANKLINE>
     B: add_decayed_weights(weight_decay=0.01) > scale_by_learning_rate(learning_rate=0.1)
+    <BLANKLINE>
+    size of                    numbers  bytes
+    parameters                 6        24
+    gradients                  6        24
+    hyperparameters, counters  4        16
 
     Args:
         tx: any gradient transformation.
         params: a tree of arrays or of `jax.ShapeDtypeStruct`s.
+        state: its state, of which the sizes are; None: of that with which it begins, each moment
+            where its parameter is.
 
     Raises:
         TypeError: if `tx` is no gradient transformation.
@@ -107,7 +144,19 @@ def describe(tx: Any, params: PyTree) -> Description:
         Row(name, shape_of(x), str(dtype_of(x)), tuple(steps.get(name, ())))
         for name, x in _present(params)
     ]
-    return Description(tuple(rows))
+    return Description(tuple(rows), tuple(_sizes(tx, params, state)))
+
+
+def _sizes(tx: Any, params: PyTree, state: PyTree) -> list[tuple[str, Size]]:
+    whole = size_of(params)
+    found = [("parameters", whole), ("gradients", whole)]
+    if state is None:
+        try:
+            state = state_shapes(tx, params)
+        except Exception:
+            # It can't begin with these parameters, or only with numbers; `init` says it better.
+            return found
+    return found + state_sizes(state, params)
 
 
 def _present(tree: PyTree) -> list[tuple[str, Any]]:

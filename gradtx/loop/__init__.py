@@ -23,6 +23,7 @@ from gradtx.loop.sampling import sampled
 from gradtx.loop.sown import activation_statistics, with_sown
 from gradtx.loop.state import Metrics, StepContext, TrainState
 from gradtx.loop.step import eval_step, train_step
+from gradtx.loop.summary import Summary, summary
 
 __all__ = [
     "EVENTS",
@@ -37,6 +38,7 @@ __all__ = [
     "Request",
     "Rows",
     "StepContext",
+    "Summary",
     "TrainState",
     "accuracy",
     "activation_statistics",
@@ -60,6 +62,7 @@ __all__ = [
     "population",
     "reestimate_batch_stats",
     "sampled",
+    "summary",
     "take",
     "train_step",
     "with_nan",

@@ -11,6 +11,7 @@ from gradtx.loop.blocks import Block, blocks, stack
 from gradtx.loop.jitted import Jitted
 from gradtx.loop.loop import Loop
 from gradtx.loop.pace import Pace
+from gradtx.loop.program import Program, form_of, program_of
 from gradtx.loop.reading import read
 from gradtx.loop.state import PyTree, TrainState
 
@@ -44,12 +45,14 @@ class Execution:
         loop: what is trained.
         steps_per_execution: the most steps in a call; 1 is the plain step, outside any loop.
         pace: how many steps are started before the host looks.
+        ran: the forms of the state and the batch of the first step that was run by itself.
     """
 
     run: Jitted
     loop: Loop
     steps_per_execution: int | str
     pace: Pace = field(default_factory=Pace)
+    ran: tuple[Any, ...] = ()
 
     def train(
         self,
@@ -101,11 +104,19 @@ class Execution:
                 state = self.run.eval_block(state, *_stacked(block))
         return state
 
+    def program(self) -> Program | None:
+        """What the program of one step takes; None if none was run by itself: a block is another.
+
+        It is there already, and not compiled again.
+        """
+        return program_of(self.run.train_step.lower(*self.ran)) if self.ran else None
+
     def _most(self) -> int:
         return self.pace.steps
 
     def _start(self, state: TrainState, block: Block) -> tuple[TrainState, Started]:
         if block.length == 1:
+            self.ran = self.ran or form_of((state, *block.batches))
             state, log = self.run.train_step(state, *block.batches)
             return state, Started(log, 1, False)
         state, logs = self.run.train_block(state, *_stacked(block))

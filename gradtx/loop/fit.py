@@ -139,7 +139,7 @@ def _run(
         row, position = read((row, _position(state)))
         at = Position(*map(int, position))
         history.rows.append(_row(loop, row, began))
-        told.of("after_epoch", state, at, row=history.rows[-1])
+        told.of("after_epoch", state, at, row=history.rows[-1], program=execution.program)
     return run.close_fit(state), at
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from gradtx.kinds import checked
 from gradtx.loop.history import History
+from gradtx.loop.program import Program
 from gradtx.loop.state import TrainState
 
 OBSERVED = (
@@ -34,6 +35,8 @@ class Report(NamedTuple):
         step: training batches done in all fits of this state.
         left: at after_batch, how many more steps had ended when the host looked, of which it tells
             right after this one.
+        program: at after_epoch: a function that says what the program of a step takes, which the
+            fit has compiled; it returns None where all steps ran in blocks.
     """
 
     event: str
@@ -46,6 +49,7 @@ class Report(NamedTuple):
     history: History | None = None
     step: int = 0
     left: int = 0
+    program: Callable[[], Program | None] | None = None
 
 
 def _every(step: int) -> bool:

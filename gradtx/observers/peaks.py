@@ -4,6 +4,8 @@ from typing import Any, NamedTuple
 
 import jax
 
+from gradtx.loop.program import flops_in
+
 
 class Peak(NamedTuple):
     """The makers' figures of one device.
@@ -55,8 +57,7 @@ def flops_of(run: Any, *args: Any) -> float:
         run: a jitted function.
         *args: what it is called with, or their shapes.
     """
-    found: Any = run.lower(*args).cost_analysis()
-    return float((found or {}).get("flops", 0.0))
+    return flops_in(run.lower(*args))
 
 
 def ideal_time(run: Any, *args: Any) -> float | None:

@@ -197,6 +197,7 @@ class _Bar:
         self.bar.reset(self.task, completed=batch, description=name, visible=True)
         if total is not None:
             self.bar.update(self.task, total=total)
+        self.bar.refresh()  # a compilation may keep the thread that does it from its turn
 
     def advance(self, batch: int, loss: float, pace: str) -> None:
         shown = {"loss": format_number(loss), "pace": pace}

@@ -24,8 +24,10 @@ class Throughput:
     The first steps are those that the host is told of together first, often one. A compile time is
     there in the first epoch of a process alone: of all that its first step took,
     in which the batches were begun too, what another step does not take. The memory is the largest
-    that the first device had in use until then. Where something is not known, as the memory of a
-    CPU and the peak of a device that is not in the table, the figure is missing.
+    that the first device had in use until then; of a device that does not say it, as a CPU, what
+    the program of a step needs, by its `memory_analysis()`. That of a block of steps is not at
+    hand, and a step would have to be compiled for it: there it is missing, as is the peak of a
+    device that is not in the table.
 
     Args:
         examples: of a step.
@@ -36,6 +38,7 @@ class Throughput:
         self.examples, self.flops = examples, flops
         self.figures: dict[str, float] = {}
         self.compile_time: float | None = None
+        self.of_program: float | None = None  # bytes, where the device does not say them
         self.began = self.first = self.last = 0.0
         self.start = self.steps = 0
 
@@ -57,6 +60,9 @@ class Throughput:
         self.figures = {}
         if not self.steps:
             return
+        if self.of_program is None and device_memory() is None and report.program is not None:
+            program = report.program()
+            self.of_program = None if program is None else float(program.bytes)
         if more := self.steps - (self.at_first - self.start):
             self.figures = self._of_epoch((self.last - self.first) / more)
         elif self.compile_time is not None:  # all steps were told together, and none had to compile
@@ -68,7 +74,8 @@ class Throughput:
             count = self.at_first - self.start
             self.compile_time = max(self.first - self.began - count * step_time, 0.0)
             found["compile_time"] = self.compile_time
-        if (memory := device_memory()) is not None:
+        memory = device_memory()
+        if (memory := self.of_program if memory is None else memory) is not None:
             found["device_memory"] = memory
         if self.flops:
             found["flops"] = self.flops
@@ -106,7 +113,12 @@ class Throughput:
         if self.compile_time is not None:
             parts.append(f"{format_time(self.compile_time)} until the first, most of it to compile")
         if "device_memory" in found:
-            parts.append(f"at most {found['device_memory'] / 1e9:,.2f} GB of the device's memory")
+            size = f"{found['device_memory'] / 1e9:,.2f} GB"
+            parts.append(
+                f"at most {size} of the device's memory"
+                if self.of_program is None
+                else f"a step needs {size} of memory"
+            )
         if "flops" in found:
             share = f", {found['utilisation']:.0%} of its peak" if "utilisation" in found else ""
             parts.append(

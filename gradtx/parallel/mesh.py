@@ -22,6 +22,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from gradtx.core.examples import count_examples, has_rows
 from gradtx.core.foreign import as_arrays, close
+from gradtx.core.sizes import belongings
 from gradtx.core.tree import PyTree
 from gradtx.kinds import checked
 
@@ -117,7 +118,7 @@ def state_shardings(state: Any, mesh: Mesh, specs: PyTree = None) -> Any:
         ValueError: if `specs` has more or fewer entries than there are parameters.
     """
     is_spec = lambda x: isinstance(x, PartitionSpec)
-    params = jax.tree_util.tree_leaves_with_path(state.params)
+    params = jax.tree.leaves(state.params)
     if specs is None:
         specs = jax.tree.map(lambda p: leaf_spec(p.shape, mesh), state.params)
     given = jax.tree.leaves(specs, is_leaf=is_spec)
@@ -126,14 +127,13 @@ def state_shardings(state: Any, mesh: Mesh, specs: PyTree = None) -> Any:
             f"state_shardings: `specs` must have a PartitionSpec for each of the {len(params)}"
             f" parameters; got {len(given)}. Make it with jax.tree.map over state.params."
         )
-    known = {(path, p.shape): spec for (path, p), spec in zip(params, given, strict=True)}
-
-    def sharding(path: tuple, leaf: Any) -> NamedSharding:
-        ends = ((path[i:], leaf.shape) for i in range(len(path) + 1))
-        spec = next((known[end] for end in ends if end in known), None)
-        return NamedSharding(mesh, leaf_spec(leaf.shape, mesh) if spec is None else spec)
-
-    return jax.tree_util.tree_map_with_path(sharding, state)
+    leaves, structure = jax.tree.flatten(state)
+    owners = belongings(state, state.params)
+    parts = [
+        leaf_spec(x.shape, mesh) if i is None else given[i]
+        for x, i in zip(leaves, owners, strict=True)
+    ]
+    return structure.unflatten([NamedSharding(mesh, part) for part in parts])
 
 
 def shard_state(state: Any, mesh: Mesh, specs: PyTree = None) -> Any:

@@ -2,15 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any, TypeVar
 
 import jax
 
 from gradtx.core.examples import count_examples, has_rows
 from gradtx.kinds import checked
-from gradtx.loop import Loop, TrainState, train_step
-from gradtx.loop.phases import open_epoch, open_fit
+from gradtx.loop import Loop, TrainState
+from gradtx.loop.program import step_program
 from gradtx.parallel.processes import say
 from gradtx.run.devices import device_count
 from gradtx.run.options import RunOptions
@@ -43,15 +42,7 @@ def step_bytes(loop: Loop, state: TrainState, batch: Any, *, size: int) -> int:
         shape = (size, *x.shape[1:]) if has_rows(x, count) else x.shape
         return jax.ShapeDtypeStruct(shape, x.dtype)
 
-    begun = jax.eval_shape(lambda state: open_epoch(loop, open_fit(loop, state)), state)
-    step = jax.jit(partial(train_step, loop), donate_argnums=0)
-    found: Any = step.lower(begun, jax.tree.map(of, batch)).compile().memory_analysis()
-    return (
-        found.argument_size_in_bytes
-        + found.output_size_in_bytes
-        + found.temp_size_in_bytes
-        - found.alias_size_in_bytes
-    )
+    return step_program(loop, jax.eval_shape(lambda: state), jax.tree.map(of, batch)).bytes
 
 
 @checked

@@ -20,7 +20,7 @@ from gradtx.run.directory import resumed_config, with_file
 from gradtx.run.errors import BAD_INPUT, FAILED, NOT_SAVED, RunFailed, fail, out_of_memory
 from gradtx.run.interrupt import INTERRUPTED, LAST_WORD
 from gradtx.run.options import AUTO, RunOptions
-from gradtx.run.runner import Runner
+from gradtx.run.runner import Runner, Summarized
 
 C = TypeVar("C", bound=RunOptions)
 
@@ -46,7 +46,8 @@ def launch(
 
     Every status but 0 comes with one line on the standard error that begins with "error: ":
 
-        0     the run has ended, or a signal has stopped it, and all is on the disk
+        0     the run has ended, or a signal has stopped it, and all is on the disk; or its
+              `--summary` has been printed
         1     it failed: a loss that is not finite, no memory, another process that is gone
         2     bad input: the options, the data, a directory that another run writes to
         3     it was trained to the end or stopped, but its last state, or a file of it, is not on
@@ -88,6 +89,8 @@ def launch(
         run = Runner(options, mesh=mesh_for(options), resuming=resuming)
         train(options, run)
         return _ended(run)
+    except Summarized:
+        return 0
     except Interrupted as stopped:
         return _stopped(cls, stopped)
     except KeyboardInterrupt:

@@ -38,7 +38,7 @@ GROUPS = {
                 "out",
                 "config",
             ),
-            *("resume", "params_only"),
+            *("resume", "params_only", "summary"),
         ),
     ),
     "search": (
@@ -95,6 +95,7 @@ class RunOptions(SearchOptions):
             before it.
         resume: the directory of a run to go on with, or to take parameters from.
         params_only: with `resume`: a new run, from that one's parameters alone.
+        summary: whether to print what would be trained, as `gradtx.loop.summary` says, and end.
         mesh: "data=N,fsdp=M", the devices; None: one, or those of all processes as data.
         coordinator: HOST:PORT of process 0, if there are several processes.
         processes: how many there are.
@@ -183,6 +184,13 @@ class RunOptions(SearchOptions):
     )
     params_only: bool = option(
         False, "with --resume: a new run, from that one's parameters alone", resumable=False
+    )
+    summary: bool = option(
+        False,
+        "print the layers, sizes of parameters, moments and the like, operations and memory of a"
+        " step, and end",
+        resumable=False,
+        overridable=True,
     )
     mesh: str | None = option(
         None,

@@ -7,7 +7,8 @@ from typing import Any
 from jax.sharding import Mesh
 
 from gradtx.checkpoint import entries, resume
-from gradtx.loop import History, Loop, TrainState
+from gradtx.loop import History, Loop, TrainState, summary
+from gradtx.loop.program import flops_in, lowered_step
 from gradtx.observers import stop_on_signals
 from gradtx.observers.loggers import require
 from gradtx.parallel.processes import is_first, say
@@ -17,17 +18,20 @@ from gradtx.run.errors import RunFailed
 from gradtx.run.options import RunOptions
 from gradtx.run.population import make_search, run_population
 from gradtx.run.searches import check_sweep, find_lr, run_sweep
-from gradtx.run.sources import BatchSource
+from gradtx.run.sources import BatchSource, first_batch
 from gradtx.run.training import (
     begin_new,
     describe_run,
     observers_for,
     report,
-    step_flops,
     unsaved,
 )
 
 MOST_STEPS = 2**31
+
+
+class Summarized(Exception):
+    """A run that was to print a summary alone has done so."""
 
 
 class Runner:
@@ -92,7 +96,7 @@ class Runner:
             arguments["resume"] = resume(out / "checkpoints", must_match=must_match, say=say)
         with stop_on_signals() as stop:
             saving = {"must_match": must_match, "stop": stop}
-            saving["flops"] = step_flops(loop, state, source)
+            saving["flops"] = flops_in(lowered_step(loop, state, first_batch(source)))
             observers = observers_for(self.options, loop, source.steps, out, self.missing, **saving)
             state, history = recipe(
                 loop, state, source.train, source.valid, observers=observers, **arguments
@@ -177,6 +181,10 @@ class Runner:
     ) -> tuple[TrainState, BatchSource, Path]:
         """The run's own first state and batches, and its directory, in which it is described."""
         _check_steps(self.options, source)
+        if self.options.summary:
+            state, source = on_mesh(state, source, self.mesh)
+            say(str(summary(loop, state, first_batch(source))))
+            raise Summarized
         self.out, self._let_go = take_directory(self.options, resuming=self.resuming)
         out = self.out
         state, source = on_mesh(state, source, self.mesh)

@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 
 from gradtx import data
 from gradtx.augment import Augmentation
+from gradtx.core.foreign import close
 from gradtx.data.text import Text, count_batches, moby_dick, text_batches
 from gradtx.files import CACHE, as_path
 from gradtx.kinds import checked
@@ -41,6 +42,18 @@ class BatchSource(NamedTuple):
     arrays: Callable[[str], Any] | None = None
     spec: data.ImageSpec | None = None
     skipped: data.SkippedImages | None = None
+
+
+def first_batch(source: BatchSource) -> Any:
+    """The first training batch.
+
+    Args:
+        source: the batches of a run.
+    """
+    batches = source.train(0, 0)
+    batch = next(iter(batches))
+    close(batches)
+    return batch
 
 
 @checked

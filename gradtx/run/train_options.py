@@ -72,6 +72,7 @@ class TrainOptions(RunOptions):
         config: see there.
         resume: see there.
         params_only: see there.
+        summary: see there.
         mesh: see there.
         coordinator: see there.
         processes: see there.

@@ -3,22 +3,20 @@
 import errno
 import os
 from dataclasses import fields, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from gradtx.checkpoint import CheckpointError, entries, restore
-from gradtx.core.foreign import close
 from gradtx.core.runtime_hyperparams import names_with_role
 from gradtx.data import ImageSpec
 from gradtx.data.errors import DataError
 from gradtx.files import as_path
-from gradtx.loop import Loop, Observer, Report, TrainState, train_step
+from gradtx.loop import Loop, Observer, Report, TrainState
 from gradtx.observers import checkpoint, jsonl, profile, progress, tell_faults, tensorboard
 from gradtx.observers.loggers import LOGGERS
-from gradtx.observers.peaks import flops_of, peak_of
+from gradtx.observers.peaks import peak_of
 from gradtx.observers.throughput import Throughput
 from gradtx.output import counted
 from gradtx.parallel.mesh import place, shardings_of
@@ -91,14 +89,6 @@ def _rebuild(path: Path, spec: ImageSpec) -> None:
     except DataError as error:
         say(f"Warning: {error} It is written anew.")
     spec.write(path)
-
-
-def step_flops(loop: Loop, state: TrainState, source: BatchSource) -> float:
-    """The operations of a step, of all devices together; see `flops_of`."""
-    batches = source.train(0, 0)
-    batch = next(iter(batches))
-    close(batches)
-    return flops_of(jax.jit(partial(train_step, loop)), state, batch)
 
 
 def observers_for(

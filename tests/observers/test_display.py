@@ -154,6 +154,7 @@ def test_progress_on_a_terminal_is_a_bar_below_the_table(monkeypatch):
     for line in TABLE.splitlines():
         assert line in plain
     assert re.search(r"epoch 1, validation .* 3/3", plain)
+    assert re.search(r"epoch 0, compiling .* 0/3", plain) and "epoch 1, compiling" not in plain
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")  # the cursor is back
 
 

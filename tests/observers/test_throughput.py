@@ -5,6 +5,7 @@ import json
 import pytest
 
 from gradtx.loop import Report, fit
+from gradtx.loop.program import step_program
 from gradtx.observers import jsonl, peaks, throughput
 from gradtx.observers.throughput import Throughput
 from tests.observers.small import BATCHES, make
@@ -64,5 +65,9 @@ def test_the_figures_are_in_the_file_of_times(tmp_path):
     assert "compile_time" not in lines[1]
     assert lines[0]["examples_per_s"] == pytest.approx(4 / lines[0]["step_time"])
     assert len(said) == 1 and said[0].startswith("Speed: ")
+    if throughput.device_memory() is None:  # as a CPU: that of the program, which is compiled once
+        program = step_program(loop, state, BATCHES[0])
+        assert [line["device_memory"] for line in lines] == [program.bytes] * 2
+        assert f"a step needs {program.bytes / 1e9:.2f} GB of memory" in said[0]
     metrics = (tmp_path / "metrics.jsonl").read_text()
     assert "step_time" not in metrics  # which two runs have alike, byte by byte

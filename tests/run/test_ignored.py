@@ -18,7 +18,7 @@ SEARCHES = {
 }
 POPULATIONS = ("sweep", "search")
 # For each option when a run heeds it, of its model m, data d, optimizer o, search s and the rest c.
-# Those that are not here are always heeded.
+# Those that are not here are always heeded, such as `summary`, which tells of a search's training.
 HEEDED = {
     "dataset": lambda m, d, o, s, c: m != "lstm",
     "data_dir": lambda m, d, o, s, c: m != "lstm" and d != "embedded",

@@ -309,3 +309,14 @@ def test_what_cannot_be_drawn_without_an_extra_is_said_and_left_out(capsys):
 
     assert unless_missing("a.png", draw) == [] and unless_missing("b.png", lambda: 1) == ["b.png"]
     assert capsys.readouterr().out == "No a.png: gradtx.drawing needs matplotlib.\n"
+
+
+@pytest.mark.parametrize("more", [[], ["--find-lr"]])
+def test_a_summary_is_printed_in_the_place_of_a_run(tmp_path, capsys, more):
+    out = tmp_path / "a"
+    argv = ["--summary", "--out", str(out), *more]
+    assert launch(Options, train, argv) == 0
+    shown = capsys.readouterr()
+    for part in ("parameters  ", "(top)", "w 3", "floating-point operations", "memory of a step"):
+        assert part in shown.out
+    assert not out.exists() and not shown.err and "Written" not in shown.out
