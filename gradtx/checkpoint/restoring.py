@@ -22,6 +22,7 @@ from gradtx.checkpoint.leaves import (
     read_target,
     with_leaves,
 )
+from gradtx.checkpoint.matching import Names, fitting, kept, renamed
 from gradtx.checkpoint.meta import FILE, Meta, check_must_match, read_meta
 from gradtx.checkpoint.orbax import orbax_version, read
 from gradtx.files import as_path
@@ -44,12 +45,15 @@ class Restored:
         path: the directory of the checkpoint.
         meta: what the checkpoint holds beside the arrays.
         damaged: a line for each newer checkpoint that could not be used.
+        left: with `partial`, a line for each leaf, of the state or of the checkpoint, that nothing
+            was restored for or from.
     """
 
     state: Any
     path: Path
     meta: Meta
     damaged: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
 
 
 @checked
@@ -60,6 +64,8 @@ def restore(
     must_match: Mapping[Any, Any] | None = None,
     params_only: bool = False,
     evaluated: bool = False,
+    partial: bool = False,
+    rename: Mapping[str, str] | None = None,
 ) -> Restored:
     """Restore the newest intact checkpoint of `directory`, in the structure of `like`.
 
@@ -84,6 +90,11 @@ def restore(
             `must_match` says.
         evaluated: with `params_only`, as `params` those at which the run is evaluated, if that is
             elsewhere: those of `gradtx.loop.Loop(eval_params=...)` in the state that was saved.
+        partial: restore what fits: a leaf that the checkpoint does not have, or in another shape or
+            dtype, is a copy of that of `like`. `left` of the result lists them.
+        rename: patterns of names in the checkpoint, as "params/kernel", and what stands in their
+            place, as `re.sub` takes them: {"^params/backbone/": "params/"}. A name is changed by
+            the first pattern that it has.
 
     Raises:
         CheckpointError: if no checkpoint is intact, or if it does not fit `like` or `must_match`;
@@ -101,12 +112,24 @@ def restore(
     if params_only:
         carry = {name: _initial_carry(leaf) for name, leaf in leaves.items() if _is_carry(name)}
         saved, form, leaves = _only(saved), _only(form), _only(leaves)
-    check_same(where, saved, form, remedy=_remedy(saved, form, params_only))
-    sources = _sources(meta, leaves, evaluated=evaluated and params_only)
+    names = renamed(where, saved, rename or {})
+    left = []
+    if partial:
+        names = {new: old for new, old in names.items() if old in meta.leaves}
+        here = {name: form[name] for name in leaves}
+        names, left = fitting(names, saved, here)
+        carry |= kept(where, leaves, names)
+        leaves = {name: leaves[name] for name in names}
+    else:
+        saved = {new: saved[old] for new, old in names.items()}
+        check_same(where, saved, form, remedy=_remedy(saved, form, params_only))
+    names = {name: names[name] for name in leaves}
+    sources = _sources(meta, names, evaluated=evaluated and params_only)
     found = {sources[name]: leaf for name, leaf in leaves.items()}
     found = _read(where, entry.path(directory), meta, found)
     values = carry | {name: found[source] for name, source in sources.items()}
-    return Restored(with_leaves(like, values), entry.path(directory), meta, damaged)
+    state = with_leaves(like, values)
+    return Restored(state, entry.path(directory), meta, damaged, tuple(left))
 
 
 @checked
@@ -183,16 +206,15 @@ def _read(where: str, path: Path, meta: Meta, leaves: Leaves) -> Leaves:
     return values
 
 
-def _sources(meta: Meta, leaves: Leaves, *, evaluated: bool) -> dict[str, str]:
-    """The name in the checkpoint for each of the leaves."""
-    same = {name: name for name in leaves}
+def _sources(meta: Meta, names: Names, *, evaluated: bool) -> Names:
+    """The name in the checkpoint for each of the leaves, the evaluated one if it is asked for."""
     moved = {
-        name: f"{EVALUATED}{name.removeprefix(PARAMS[0])}"
-        for name in leaves
-        if name.split("/")[0] == PARAMS[0]
+        name: f"{EVALUATED}{old.removeprefix(PARAMS[0])}"
+        for name, old in names.items()
+        if old.split("/")[0] == PARAMS[0]
     }
     use = evaluated and meta.leaves.keys() >= {*moved.values()}
-    return same | moved if use else same
+    return names | moved if use else names
 
 
 def _only(leaves: Mapping[str, Any]) -> dict[str, Any]:
