@@ -97,6 +97,27 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
+def image_paths(paths: Sequence[str | Path]) -> list[Path]:
+    """Files as they are named, and of folders all image files in them, at any depth, by name.
+
+    Args:
+        paths: files and folders.
+
+    Raises:
+        DataError: for a folder without an image.
+    """
+    found: list[Path] = []
+    for path in map(as_path, paths):
+        inside = sorted(filter(is_image, path.rglob("*"))) if path.is_dir() else [path]
+        if not inside:
+            raise DataError(
+                f"predict: {printable(path)} must hold an image file; got none. Name another"
+                f" folder; images end with {', '.join(sorted(SUFFIXES))}."
+            )
+        found += inside
+    return found
+
+
 def check_classes(
     train_dir: Path, train: dict[str, list[Path]], valid_dir: Path, valid: dict[str, list[Path]]
 ) -> None:

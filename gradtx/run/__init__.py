@@ -27,7 +27,7 @@ from gradtx.run.launch import launch
 from gradtx.run.metrics import image_metrics
 from gradtx.run.model import Model, image_model, linen_model
 from gradtx.run.options import RunOptions
-from gradtx.run.predict import predict, restore_model
+from gradtx.run.predict import Predictions, predict, predict_files, restore_model
 from gradtx.run.probabilities import predict_images, predictor
 from gradtx.run.runner import Runner
 from gradtx.run.sources import BatchSource, image_source, load_images, load_text, text_source
@@ -37,6 +37,7 @@ __all__ = [
     "BatchSource",
     "Exported",
     "Model",
+    "Predictions",
     "RunFailed",
     "RunOptions",
     "Runner",
@@ -57,6 +58,7 @@ __all__ = [
     "mesh_for",
     "on_mesh",
     "predict",
+    "predict_files",
     "predict_images",
     "predictor",
     "read_config",

@@ -1,21 +1,24 @@
-"""The command that prints what a trained model says of image files."""
+"""What a trained model says of image files: for a program, and as a command."""
 
+import csv
+import io
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from gradtx.checkpoint import Restored, restore
 from gradtx.config import Parser
+from gradtx.data.folder import image_paths
 from gradtx.data.image_spec import ImageSpec, read_rows
-from gradtx.files import as_path, printable
+from gradtx.files import as_path, printable, write_atomically
 from gradtx.kinds import checked
-from gradtx.output import lossy_output
+from gradtx.output import counted, lossy_output
 from gradtx.parallel.processes import say
 from gradtx.run.compiled import keep_compiled
 from gradtx.run.directory import read_config, search_in
@@ -24,6 +27,8 @@ from gradtx.run.interrupt import INTERRUPTED, LAST_WORD
 from gradtx.run.model import Model, image_model
 from gradtx.run.probabilities import predict_images, top, with_copies
 from gradtx.run.train_options import TrainOptions
+
+AT_ONCE = 256  # images in memory
 
 
 @lossy_output()
@@ -38,7 +43,8 @@ def predict(
     Args:
         cls: the dataclass of the run's options.
         models: what makes a model, by the names of `--model`: see `image_model`.
-        argv: the words of the command line: RUN IMAGE... [--top K] [--tta N].
+        argv: the words of the command line: RUN IMAGE... [--top K] [--tta N] [--csv FILE]; an IMAGE
+            may be a folder of them.
 
     Raises:
         SystemExit: for words that do not parse, and for `--help`.
@@ -46,13 +52,17 @@ def predict(
     keep_compiled()
     parser = Parser(prog=f"{cls.PROG} predict", description="Print classes of image files.")
     parser.add_argument("run", type=as_path, metavar="RUN", help="the directory of a run on images")
-    parser.add_argument("images", nargs="+", type=as_path, metavar="IMAGE", help="an image file")
+    parser.add_argument(
+        "images", nargs="+", type=as_path, metavar="IMAGE", help="a file or a folder"
+    )
     parser.add_argument("--top", type=int, default=5, metavar="K", help="classes to show")
     about = "average over N copies of each image too, augmented as in training"
     parser.add_argument("--tta", type=int, default=0, metavar="N", help=about)
+    about = "write a table, a line an image with the probability of each class, and print nothing"
+    parser.add_argument("--csv", type=as_path, metavar="FILE", help=about)
     args = parser.parse_args(argv)
     try:
-        _predict(cls, models, args)
+        _show(cls, models, args)
     except (ValueError, OSError) as error:
         return fail(error)
     except KeyboardInterrupt:
@@ -64,57 +74,134 @@ def predict(
     return 0
 
 
-def _predict(
-    cls: type[TrainOptions], models: Mapping[str, Callable[..., Any]], args: Namespace
-) -> None:
-    """Print the classes of `args.images`."""
-    if args.top < 1:
-        raise ValueError(f"{cls.PROG}: `--top` must be positive; got {args.top}. Use 1 or more.")
-    options = read_config(cls, args.run)
-    if options.is_search:
+class Predictions(NamedTuple):
+    """What `predict_files` returns.
+
+    Args:
+        paths: the image files.
+        classes: the names of the classes.
+        probabilities: of each file and class, float32[n, C].
+        checkpoint: the directory of the checkpoint that they are by.
+        damaged: a line for each newer checkpoint that could not be used.
+    """
+
+    paths: tuple[Path, ...]
+    classes: tuple[str, ...]
+    probabilities: np.ndarray
+    checkpoint: Path
+    damaged: tuple[str, ...]
+
+    @property
+    def predicted(self) -> list[str]:
+        """The most probable class of each file."""
+        return [self.classes[i] for i in self.probabilities.argmax(1)]
+
+    def as_csv(self) -> str:
+        """A table: image, predicted, and the probability of each class."""
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(["image", "predicted", *self.classes])
+        for path, name, row in zip(self.paths, self.predicted, self.probabilities, strict=True):
+            table.writerow([printable(path), name, *(f"{share:.6g}" for share in row)])
+        return text.getvalue()
+
+
+@checked
+def predict_files(
+    run: str | Path,
+    images: Sequence[str | Path],
+    *,
+    tta: int = 0,
+    options: type[TrainOptions] = TrainOptions,
+    models: Mapping[str, Callable[..., Any]] | None = None,
+) -> Predictions:
+    """The probabilities of image files, by the newest intact checkpoint of a run.
+
+    Args:
+        run: the directory of a run on images.
+        images: image files, or folders, of which all image files are taken, in order of their
+            names.
+        tta: how many augmented copies of each image to average over besides; 0: none.
+        options: the dataclass of the run's options.
+        models: what makes a model, by the names of `--model`: see `image_model`. None:
+            `gradtx.models.IMAGE_MODELS`.
+
+    Raises:
+        ValueError: if `run` is no training on images, or a probability is NaN.
+        DataError: naming the first file that cannot be read, or a folder without images.
+        CheckpointError: if no checkpoint is intact, or it is of another model.
+    """
+    if models is None:
+        from gradtx.models import IMAGE_MODELS
+
+        models = IMAGE_MODELS
+    cls, run = options, as_path(run)
+    made = read_config(cls, run)
+    if made.is_search:
         raise ValueError(
-            f"{cls.PROG}: predict needs a training on images; got {search_in(args.run, options)}"
+            f"{cls.PROG}: predict needs a training on images; got {search_in(run, made)}"
         )
-    spec = ImageSpec.read(args.run / "data.json")
-    if args.tta:
-        spec = _augmenting(cls.PROG, spec, args)
-    rows = [read_rows(path, spec) for path in args.images]
-    model = image_model(options, spec, models)
-    found = restore_model(model, args.run)
-    done = spec.augmentation.describe(photos=spec.photos)
-    form = "cropped to their middle" if spec.photos else "resized"
-    how = f"Images are {form}, at {spec.size} px; in training: {done}."
-    say(*(f"Warning: {line}." for line in found.damaged), f"By {found.path}.", how)
-    shares = _shares(model, found.state, spec, rows, args.tta)
+    spec = ImageSpec.read(run / "data.json")
+    if tta:
+        spec = _augmenting(cls.PROG, spec, tta, run)
+    paths = image_paths(images)
+    model = image_model(made, spec, models)
+    found = restore_model(model, run)
+    parts = [
+        _shares(model, found.state, spec, paths[start : start + AT_ONCE], tta, start)
+        for start in range(0, len(paths), AT_ONCE)
+    ]
+    shares = np.concatenate(parts)
     if unknown := [i for i, row in enumerate(shares) if not np.isfinite(row).all()]:
         raise ValueError(
             f"{cls.PROG}: the model's probabilities must be finite; got NaN for"
-            f" {printable(args.images[unknown[0]])}. The training in {args.run} has diverged: lower"
-            " its learning rate, or name another run."
+            f" {printable(paths[unknown[0]])}. The training in {run} has diverged: lower its"
+            " learning rate, or name another run."
         )
-    for image, row in zip(args.images, shares, strict=True):
+    return Predictions(tuple(paths), spec.classes, shares, found.path, found.damaged)
+
+
+def _show(
+    cls: type[TrainOptions], models: Mapping[str, Callable[..., Any]], args: Namespace
+) -> None:
+    """Print the classes of `args.images`, or write them as a table."""
+    if args.top < 1:
+        raise ValueError(f"{cls.PROG}: `--top` must be positive; got {args.top}. Use 1 or more.")
+    more: Any = {"tta": args.tta, "options": cls, "models": models}
+    found = predict_files(args.run, args.images, **more)
+    spec = ImageSpec.read(args.run / "data.json")
+    done = spec.augmentation.describe(photos=spec.photos)
+    form = "cropped to their middle" if spec.photos else "resized"
+    how = f"Images are {form}, at {spec.size} px; in training: {done}."
+    say(*(f"Warning: {line}." for line in found.damaged), f"By {found.checkpoint}.", how)
+    if args.csv is not None:
+        write_atomically(args.csv, found.as_csv())
+        say(f"Written: {args.csv}, {counted(len(found.paths), 'image')}.")
+        return
+    for image, row in zip(found.paths, found.probabilities, strict=True):
         say(printable(image))
-        for name, share in top(row, spec.classes, args.top):
+        for name, share in top(row, found.classes, args.top):
             say(f"  {share:7.2%}  {name}")
 
 
 def _shares(
-    model: Model, state: Any, spec: ImageSpec, rows: Sequence[dict[str, np.ndarray]], tta: int
+    model: Model, state: Any, spec: ImageSpec, paths: Sequence[Path], tta: int, first: int
 ) -> np.ndarray:
     """The probabilities of images of any shapes, float32[n, C], as `predict_images` has them."""
     prepare = jax.jit(lambda row, key: spec.prepare(row, key)["image"])  # a program for each shape
     keys = [None, *(jax.random.fold_in(jax.random.key(0), i) for i in range(tta))]
-    numbered = [row | {"id": np.array([i], np.int32)} for i, row in enumerate(rows)]
+    rows = [read_rows(path, spec) for path in paths]
+    numbered = [row | {"id": np.array([i], np.int32)} for i, row in enumerate(rows, first)]
     images = np.concatenate([np.asarray(prepare(row, key)) for row in numbered for key in keys])
     found = predict_images(model.apply, **state, images=images).reshape(len(rows), len(keys), -1)
     return with_copies(found[:, 0], found[:, 1:].mean(1)) if tta else found[:, 0]
 
 
-def _augmenting(prog: str, spec: ImageSpec, args: Namespace) -> ImageSpec:
+def _augmenting(prog: str, spec: ImageSpec, tta: int, run: Path) -> ImageSpec:
     """`spec` with what was done to training images, but for mixing them."""
     alone = replace(spec.augmentation, mix="none")
-    if args.tta < 0 or alone.describe(photos=spec.photos) == "none":
-        got = args.tta if args.tta < 0 else f"{args.run}, of a training without augmentation"
+    if tta < 0 or alone.describe(photos=spec.photos) == "none":
+        got = tta if tta < 0 else f"{run}, of a training without augmentation"
         raise ValueError(
             f"{prog}: `--tta` must be a number of copies, of a run that augments its images; got"
             f" {got}. Leave it out."

@@ -1,5 +1,6 @@
 """What train.py leaves beside the metrics, and what it makes of single images afterwards."""
 
+import csv
 import json
 import re
 import shutil
@@ -16,7 +17,14 @@ from gradtx.report import read_validation
 from gradtx.report.__main__ import main as report
 from gradtx.report.faults import read_faults
 from gradtx.report.run import count_unreadable
-from gradtx.run import TrainOptions, image_model, predict_images, read_config, restore_model
+from gradtx.run import (
+    TrainOptions,
+    image_model,
+    predict_files,
+    predict_images,
+    read_config,
+    restore_model,
+)
 from gradtx.sealed import read_json
 
 
@@ -121,6 +129,29 @@ def test_predict_averages_over_mirrored_copies(run, tmp_path, capsys):
         possible = [0.25 * plain + 0.75 * (k * mirrored + (4 - k) * plain) / 4 for k in range(5)]
         got = np.array([shares["0"], shares["1"]])
         assert min(np.abs(x - got).max() for x in possible) < 6e-5
+
+
+def test_predict_takes_folders_and_writes_a_table(run, tmp_path, capsys):
+    out, images, _ = run
+    folder = tmp_path / "photos" / "deep"
+    folder.mkdir(parents=True)
+    for i in (3, 8):
+        Image.fromarray(images[i]).save(folder / f"{i}, a.png")
+    (folder / "notes.txt").write_text("no image")
+    want = read_validation(out / "validation.npz")
+    table = tmp_path / "found.csv"
+    assert train("predict", out, tmp_path / "photos", "--csv", table) == 0
+    assert f"Written: {table}, 2 images." in capsys.readouterr().out
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    assert [row["image"] for row in rows] == [str(folder / f"{i}, a.png") for i in (3, 8)]
+    found = predict_files(out, [tmp_path / "photos"])
+    np.testing.assert_allclose(found.probabilities, want.probabilities[[3, 8]], atol=6e-5)
+    for row, shares, name in zip(rows, found.probabilities, found.predicted, strict=True):
+        assert row["predicted"] == name
+        assert [float(row[c]) for c in found.classes] == pytest.approx(shares, rel=1e-4)
+    (tmp_path / "empty").mkdir()
+    assert train("predict", out, tmp_path / "empty") == 2
+    assert "must hold an image file; got none" in capsys.readouterr().err
 
 
 def test_what_cannot_be_predicted_is_one_line(run, tmp_path, capsys):
