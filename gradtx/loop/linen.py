@@ -1,5 +1,6 @@
 """Models of Flax linen."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,7 +42,7 @@ def from_linen(
         TypeError: if the module does not take its inputs.
         ValueError: in training, if the batch has no such entry.
     """
-    mode = mode_of(module)
+    mode = mode_of(_first_called(module))
     check_call("from_linen: `module`", module, inputs, mode)
 
     def apply(params: PyTree, model_state: PyTree, batch: Any, *, key: jax.Array, training: bool):
@@ -57,3 +58,11 @@ def from_linen(
         return prediction(pred), {**model_state, **new}
 
     return apply
+
+
+def _first_called(module: Any) -> Any:
+    """What takes the keywords of a call: of a chain of layers its first."""
+    linen = sys.modules.get("flax.linen")  # there, if it is one of its modules
+    while linen is not None and isinstance(module, linen.Sequential) and module.layers:
+        module = module.layers[0]
+    return module

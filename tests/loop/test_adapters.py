@@ -115,6 +115,24 @@ class Two(linen.Module):
         return linen.Dense(2)(a - b)
 
 
+def test_a_chain_of_layers_is_told_what_its_first_layer_takes():
+    x = jnp.ones((2, 3))
+    for model in (
+        linen.Sequential([linen.Dense(2)]),
+        linen.Sequential([linen.Sequential([linen.Dense(2), linen.relu]), linen.Dense(2)]),
+        linen.Sequential([linen.Dropout(0.5), linen.Dense(2)]),
+    ):
+        inputs = (
+            {}
+            if isinstance(model.layers[0], linen.Sequential | linen.Dense)
+            else {"deterministic": True}
+        )
+        params = model.init(jax.random.key(0), x, **inputs)["params"]
+        apply = from_linen(model, inputs="x")
+        pred, _ = apply(params, {}, {"x": x}, key=jax.random.key(1), training=False)
+        assert pred.shape == (2, 2)
+
+
 def test_a_module_without_train_and_with_two_inputs():
     params = Two().init(KEY, X, X)["params"]
     for batch, names in (({"b": X, "a": 2 * X}, ("a", "b")), ((X, 0, 2 * X), (2, 0))):
