@@ -378,6 +378,16 @@ TRANSFORMS = [
         hyperparams={"xi": 1.0},
         **ADAPTIVE,
     ),
+    # Codes of numbers that round otherwise are others.
+    row(
+        "quantize_moments",
+        lambda: gradtx.quantize_moments(gradtx.adam(0.1), block_size=4, min_size=1),
+        represents="a state of other dtypes than the parameters",
+        translation_equivariant=True,
+        zero_is_fixed_point=True,
+        leafwise=True,
+        needs_params=False,
+    ),
     row(
         "flatten",
         lambda: gradtx.flatten(gradtx.sgd(0.1, momentum=0.9)),
