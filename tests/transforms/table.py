@@ -382,7 +382,6 @@ TRANSFORMS = [
     row(
         "quantize_moments",
         lambda: gradtx.quantize_moments(gradtx.adam(0.1), block_size=4, min_size=1),
-        represents="a state of other dtypes than the parameters",
         translation_equivariant=True,
         zero_is_fixed_point=True,
         leafwise=True,
