@@ -1,6 +1,6 @@
 """Numbers in 8 bits: a code each, and a scale for each block of them."""
 
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -41,13 +41,15 @@ def _tables() -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(maps), np.concatenate(bounds).astype(np.float32)
 
 
+# Outside a program, one call in place of fifty; inside, nothing changes.
+@partial(jax.jit, static_argnames="block_size", inline=True)
 def quantize(x: jax.Array, block_size: int) -> tuple[jax.Array, jax.Array]:
     """The codes of an array, and the scale of each block of it.
 
         scale = max |x| of the block, negative if one of its numbers is
         code  = which value of the map is closest to x / |scale|        signed if scale < 0
 
-    A block with a NaN or an infinity comes back as NaN.
+    A block with a NaN or an infinity comes back as NaN. There is no derivative.
 
     Args:
         x: float[...].
@@ -57,7 +59,8 @@ def quantize(x: jax.Array, block_size: int) -> tuple[jax.Array, jax.Array]:
     Returns:
         uint8 of the shape of `x`; scales of its dtype, [number of blocks].
     """
-    rows = _rows(x, block_size)
+    # A code does not change with its number, and half a derivative would be none.
+    rows = _rows(jax.lax.stop_gradient(x), block_size)
     size, signed = jnp.max(jnp.abs(rows), axis=1), jnp.any(rows < 0, axis=1)
     part = rows / jnp.where(size == 0, 1, size)[:, None]
     start = jnp.where(signed, 256, 0)[:, None]
@@ -68,6 +71,7 @@ def quantize(x: jax.Array, block_size: int) -> tuple[jax.Array, jax.Array]:
     return _unrows(code, x).astype(jnp.uint8), jnp.where(signed, -size, size)
 
 
+@partial(jax.jit, static_argnames="block_size", inline=True)
 def dequantize(code: jax.Array, scale: jax.Array, block_size: int) -> jax.Array:
     """The inverse of `quantize`, up to rounding.
 

@@ -56,6 +56,8 @@ def quantize_moments(
     parameter in place of 8: 1 + 4 / block_size for each moment. Small leaves, such as biases and
     the scales of norms, stay as they are. So may embeddings, by `partition`, as the paper advises.
 
+    The derivative of a training through its moments ends here: `gradtx.tuning.obstacles` says so.
+
     On a mesh codes lie where their parameter lies, since they have its shape. Blocks are of the
     flattened array: they are whole on a device where that holds whole rows of them, as it does if
     the parameter is split by its first axis; else XLA moves the codes for each update. Scales

@@ -253,13 +253,6 @@ TRANSFORMS = [
         **ADAPTIVE,
     ),
     row(
-        "ademamix",
-        partial(gradtx.ademamix, weight_decay=None),
-        hyperparams={"learning_rate": 0.1, "b3": 0.9999, "alpha": 5.0},
-        **ADAPTIVE,
-        **RATE,
-    ),
-    row(
         "scale_by_adopt",
         partial(gradtx.scale_by_adopt, eps=1e-16),
         hyperparams={"b1": 0.9, "b2": 0.9999},

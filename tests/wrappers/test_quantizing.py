@@ -12,6 +12,7 @@ import pytest
 from jax import P
 
 import gradtx
+import gradtx.tuning
 from gradtx.parallel.mesh import make_mesh, state_shardings
 from gradtx.wrappers.blockwise import dequantize, dynamic_map, quantize
 
@@ -112,9 +113,10 @@ def test_what_did_not_change_keeps_its_codes():
     g = {"a": -jnp.arange(1.0, 33.0), "b": jnp.ones(8)}
     inner = gradtx.skip_if_not_finite(gradtx.sgd(0.1, 0.9))
     tx = gradtx.quantize_moments(inner, block_size=8, min_size=1)
-    _, before = tx.update(g, tx.init(g))
+    update = jax.jit(tx.update)
+    _, before = update(g, tx.init(g))
     for other in ({"a": None, "b": g["b"]}, {"a": g["a"].at[0].set(jnp.nan), "b": g["b"]}):
-        _, after = tx.update(other, before)
+        _, after = update(other, before)
         of_a = lambda state: [
             x
             for path, x in jax.tree.leaves_with_path(state.slots)
@@ -145,9 +147,16 @@ def test_an_optimizer_without_moments_is_refused():
 def test_bfloat16_moments_work_in_float32():
     p = jnp.ones(4096, jnp.bfloat16)
     tx = gradtx.quantize_moments(gradtx.adam(0.1, mu_dtype=jnp.bfloat16))
-    u, state = tx.update(p, tx.init(p))
+    u, state = jax.eval_shape(tx.update, p, tx.init(p))
     assert u.dtype == jnp.bfloat16
     assert {x.dtype.name for x in state.slots["scales"].values()} == {"float32"}
+
+
+def test_moments_in_8_bits_say_that_they_have_no_derivative():
+    tx, p = gradtx.quantize_moments(gradtx.adam(0.1), min_size=1), jnp.ones(3)
+    found = gradtx.tuning.obstacles(tx.update, p, tx.init(p))
+    assert {x.why for x in found} == {"it is told to have no derivative"}
+    assert "quantizing.py" in found[0].where
 
 
 def test_codes_lie_where_their_parameter_lies():
