@@ -352,7 +352,7 @@ __all__ += core.__all__
 __all__ += optimizers.__all__
 __all__ += optax_names.__all__
 __all__ += optax_onecycle.__all__
-__all__ += [name for name in transforms.__all__ if name not in __all__]
-__all__ += [name for name in wrappers.__all__ if name not in __all__]
+__all__ += transforms.__all__  # a type checker reads no other form
+__all__ += wrappers.__all__
 
 __getattr__ = newer_names(__name__, theirs)

@@ -17,7 +17,7 @@ LISTED = {module: found for module, *found in filter(None, PARAGRAPHS)}
 def names(module):
     made = importlib.import_module(module)
     if hasattr(made, "__all__"):
-        return sorted(made.__all__)
+        return sorted(set(made.__all__))
     own = lambda x: getattr(x, "__module__", None) == module and not isinstance(x, TypeVar)
     return sorted(name for name, x in vars(made).items() if name[0] != "_" and own(x))
 
