@@ -34,6 +34,7 @@ from gradtx.optimizers.radam import radam
 from gradtx.optimizers.rmsprop import rmsprop
 from gradtx.optimizers.schedule_free import schedule_free_adamw, schedule_free_sgd
 from gradtx.optimizers.sgd import sgd, sign_sgd, signum
+from gradtx.optimizers.soap import soap
 
 __all__ = [
     "adabelief",
@@ -62,4 +63,5 @@ __all__ = [
     "sgd",
     "sign_sgd",
     "signum",
+    "soap",
 ]

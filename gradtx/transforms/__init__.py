@@ -74,6 +74,7 @@ from gradtx.transforms.radam import scale_by_radam
 from gradtx.transforms.rms import scale_by_rms, scale_by_stddev
 from gradtx.transforms.rss import scale_by_rss
 from gradtx.transforms.schedule_free import schedule_free, schedule_free_eval_params
+from gradtx.transforms.soap import scale_by_soap
 from gradtx.transforms.stats import (
     Statistic,
     adam_step,
@@ -161,6 +162,7 @@ __all__ = [
     "scale_by_schedule",
     "scale_by_shape",
     "scale_by_sign",
+    "scale_by_soap",
     "scale_by_stats",
     "scale_by_stddev",
     "scale_by_trust_ratio",
