@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradtx.core.describe import describe
+from gradtx.core.zeros import never_moves
 from gradtx.hooks.health_measures import (
     EARLIER,
     by_statistic,
@@ -22,7 +22,7 @@ from gradtx.hooks.health_measures import (
 )
 from gradtx.kinds import Count, Positive, checked
 from gradtx.loop import Hook, Request, StepContext, TrainState
-from gradtx.loop.again import first_state
+from gradtx.loop.again import arguments_at, first_state, with_those_it_takes
 from gradtx.loop.form import difference
 from gradtx.loop.sown import STATISTICS
 
@@ -114,11 +114,14 @@ def layer_health(
         updates of PATH are 100 times its parameters      |u| > too_large |p| > 0
         most units of PATH are dead                 a share of 0.9
 
-    A parameter that `freeze` of gradtx holds still is not said to have not moved. No warning ends
-    a fit. What it costs is measured by benchmarks/layer_health.py.
+    What the optimizer holds still, whatever the gradients are, is not said to have not moved: by
+    `freeze`, by Optax's `set_to_zero` in a partition or under a mask. That is seen in its program,
+    so `tx` must be given for it. Neither is what `fine_tune` freezes. No warning ends a fit. What
+    all this costs is measured by benchmarks/layer_health.py.
 
     Args:
-        tx: the loop's optimizer, whose parts are measured; None: no shares and factors. An
+        tx: the loop's optimizer, whose parts are measured; None: no shares and factors, and all
+            parameters should move. An
             optimizer that asks for the loss at other parameters can't be taken apart.
         every: optimizer's steps from one measurement to the next, the first one included.
         sown: the collection in the model's state with what the model has sown.
@@ -258,6 +261,34 @@ def _parts(tx: Any, state: TrainState) -> tuple[str, ...]:
     return tuple(names)
 
 
+def held_still(hooks: Mapping[str, Any], mask: Any) -> dict[str, Any]:
+    """States of hooks that expect no move of some parameters, which the fit holds still.
+
+    Args:
+        hooks: by name; those of other hooks stay as they are.
+        mask: a tree like the parameters, True for those.
+    """
+    stays = jax.tree.leaves(mask)
+    found = {name: own for name, own in hooks.items() if isinstance(own, HealthState)}
+    moves = lambda own: tuple(x and not y for x, y in zip(own.trained, stays, strict=True))
+    return {**hooks, **{name: replace(own, trained=moves(own)) for name, own in found.items()}}
+
+
+def let_go(hooks: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    """States of hooks after `held_still`, that expect the moves that they did before it.
+
+    Args:
+        hooks: by name.
+        before: the states before it.
+    """
+    found = {name: own for name, own in hooks.items() if isinstance(own, HealthState)}
+    again = {name: replace(own, trained=before[name].trained) for name, own in found.items()}
+    return {**hooks, **again}
+
+
 def _trained(tx: Any, params: Any) -> tuple[bool, ...]:
-    """For each parameter whether no part of gradtx's sets its updates to zero."""
-    return tuple("set_to_zero()" not in row.transforms for row in describe(tx, params).rows)
+    """For each parameter whether the optimizer may move it; of one that moves none, all."""
+    extra = arguments_at(params)
+    update = lambda *trees: with_those_it_takes(partial(tx.update, *trees), extra)
+    still = never_moves(partial(first_state, tx), update, params)
+    return tuple(not x or all(still) for x in still)

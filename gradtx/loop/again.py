@@ -63,6 +63,16 @@ def with_those_it_takes(call: Callable[..., Any], arguments: dict[str, Any]) -> 
     return with_those_it_takes(call, {k: x for k, x in arguments.items() if k != unknown[1]})
 
 
+def arguments_at(params: PyTree) -> dict[str, Any]:
+    """What an update may ask for, in its form alone: the loss is 0 everywhere.
+
+    Args:
+        params: the parameters.
+    """
+    zero = jnp.zeros((), jnp.float32)
+    return Again(lambda params: zero, lambda params: params).arguments(zero, params)
+
+
 def first_state(tx: Any, params: PyTree) -> Any:
     """The first state of an optimizer, in the form that it keeps in a fit.
 
@@ -70,7 +80,5 @@ def first_state(tx: Any, params: PyTree) -> Any:
         tx: the optimizer.
         params: the parameters.
     """
-    zero = jnp.zeros((), jnp.float32)
-    extra = Again(lambda params: zero, lambda params: params).arguments(zero, params)
     update = lambda *trees, **extra: with_those_it_takes(partial(tx.update, *trees), extra)
-    return settled_init(tx, params, update, extra)
+    return settled_init(tx, params, update, arguments_at(params))

@@ -53,20 +53,24 @@ def histograms(arrays: Sequence[Any]) -> jax.Array:
     counts = {i: histogram(x) for i, x in enumerate(arrays) if i not in short}
     if short:
         # A bin of its own for each array; a NaN, which is in none, stays behind all of them.
-        own = [_places(arrays[i]) for i in short]
-        moved = [
-            jnp.where(place < bins, place + n * bins, len(short) * bins)
-            for n, place in enumerate(own)
-        ]
-        both = _scattered(jnp.concatenate(moved), len(short) * bins).reshape(len(short), bins)
+        sizes = [jnp.size(arrays[i]) for i in short]
+        owner = jnp.concatenate([jnp.full(size, n, jnp.int32) for n, size in enumerate(sizes)])
+        place = _places(jnp.concatenate([_reals(arrays[i]) for i in short]))
+        place = jnp.where(place < bins, place + owner * bins, len(short) * bins)
+        both = _scattered(place, len(short) * bins).reshape(len(short), bins)
         counts |= dict(zip(short, both, strict=True))
     return jnp.stack([counts[i] for i in range(len(arrays))])
 
 
+def _reals(x: Any) -> jax.Array:
+    """The numbers as float32[size]; of complex ones the absolute values."""
+    x = jnp.abs(x) if jnp.iscomplexobj(x) else jnp.asarray(x)
+    return x.astype(jnp.float32).ravel()
+
+
 def _places(x: Any) -> jax.Array:
     """The number of each number's bin, int32[size]; that of a NaN is behind the last."""
-    x = jnp.abs(x) if jnp.iscomplexobj(x) else jnp.asarray(x)
-    x = x.astype(jnp.float32).ravel()
+    x = _reals(x)
     # The exponent is in the bits of a float32: no search, and no logarithm that rounds.
     magnitude = jax.lax.bitcast_convert_type(x, jnp.int32) & jnp.int32(0x7FFFFFFF)
     below = x < 0

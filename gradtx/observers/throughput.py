@@ -113,7 +113,7 @@ class Throughput:
         if self.compile_time is not None:
             parts.append(f"{format_time(self.compile_time)} until the first, most of it to compile")
         if "device_memory" in found:
-            size = f"{found['device_memory'] / 1e9:,.2f} GB"
+            size = in_bytes(found["device_memory"])
             parts.append(
                 f"at most {size} of the device's memory"
                 if self.of_program is None
@@ -126,6 +126,18 @@ class Throughput:
                 f" {found['flops_per_s'] / 1e9:,.3g} GFLOP/s{share}"
             )
         return f"Speed: {'; '.join(parts)}."
+
+
+def in_bytes(size: float) -> str:
+    """A size for people.
+
+    >>> in_bytes(2.5e9), in_bytes(3.14e6)
+    ('2.50 GB', '3.14 MB')
+
+    Args:
+        size: in bytes.
+    """
+    return f"{size / 1e9:,.2f} GB" if size >= 1e9 else f"{size / 1e6:,.3g} MB"
 
 
 def device_memory() -> float | None:

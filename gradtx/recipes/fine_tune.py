@@ -10,6 +10,7 @@ import numpy as np
 
 from gradtx.core.groups import LabelBy, Rule, discriminative, labels_of, matching, norm_or_bias
 from gradtx.core.runtime_hyperparams import hyperparams
+from gradtx.hooks.layer_health import held_still, let_go
 from gradtx.kinds import Fraction, Positive, Whole, checked
 from gradtx.loop import History, Hook, Level, Loop, TrainState
 from gradtx.loop import freeze_norms as norms_frozen
@@ -80,6 +81,7 @@ def fine_tune(
     still = _frozen(groups, never_frozen, state.params)
     more = [_freeze(still, [hook.name for hook in loop.hooks]), _ended()]
     frozen, begun = loop.with_hooks(state, more)
+    begun = begun.replace(hooks=held_still(begun.hooks, still))
     if freeze_norms:
         frozen = replace(frozen, apply=norms_frozen(loop.apply, still))
     rates: Any = discriminative(groups, learning_rate).values
@@ -88,6 +90,7 @@ def fine_tune(
         **options,
     )  # fmt: skip
     begun = loop.without_hooks(both)
+    begun = begun.replace(hooks=let_go(begun.hooks, state.hooks))
     if bool(both.hooks[ENDED]):
         return begun, first
     top = learning_rate / 2

@@ -68,6 +68,6 @@ def test_the_figures_are_in_the_file_of_times(tmp_path):
     if throughput.device_memory() is None:  # as a CPU: that of the program, which is compiled once
         program = step_program(loop, state, BATCHES[0])
         assert [line["device_memory"] for line in lines] == [program.bytes] * 2
-        assert f"a step needs {program.bytes / 1e9:.2f} GB of memory" in said[0]
+        assert f"a step needs {throughput.in_bytes(program.bytes)} of memory" in said[0]
     metrics = (tmp_path / "metrics.jsonl").read_text()
     assert "step_time" not in metrics  # which two runs have alike, byte by byte
