@@ -63,9 +63,9 @@ def judged(
         batch = without_gaps(batch, weight_of(batch))
         context = context_of(state, training=False, batch=batch)
         pred, _ = call_apply(loop, context)
+        _check(subject.where, pred)
         losses, counts = call_loss(loop, context.replace(pred=pred))
         losses = losses if counts is None else losses / jnp.maximum(counts, 1)
-        _check(subject.where, pred)
         p = jax.nn.softmax(pred.astype(compute_dtype(pred)), axis=-1)
         return batch, p.astype(jnp.float32), losses
 

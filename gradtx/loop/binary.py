@@ -27,8 +27,8 @@ def binary_cross_entropy(
         q    = (1 - s) p + s / 2                 s = label_smoothing
 
     Returns float32[B] (float64 for float64 logits) whatever the dtype of `pred`. A term with the
-    factor 0 is 0, also for a logit that is infinite. An example of weight 0 has the loss 0 and no
-    gradient.
+    factor 0 is 0, also for a logit that is infinite. A label outside [0, 1] gives NaN. An example
+    of weight 0 has the loss 0 and no gradient.
 
     >>> loss = binary_cross_entropy(jnp.zeros((1, 3)), {"label": jnp.array([[1, 0, 1]])})
     >>> bool(jnp.allclose(loss, jnp.log(2.0)))
@@ -58,7 +58,8 @@ def binary_cross_entropy(
         )
     weight = weight_of(batch, len(pred))
     logits = without_idle(pred, weight)
-    q = (1 - label_smoothing) * target.astype(logits.dtype) + label_smoothing / 2
+    p = target.astype(logits.dtype)
+    q = (1 - label_smoothing) * p + label_smoothing / 2
     yes = q
     if pos_weight is not None:
         w = jnp.asarray(pos_weight, logits.dtype)
@@ -70,4 +71,5 @@ def binary_cross_entropy(
         yes = jnp.broadcast_to(w, pred.shape[1:])[None] * q
     term = lambda q, x: q * jnp.where(q == 0, 0, jax.nn.log_sigmoid(x))
     losses = -(term(yes, logits) + term(1 - q, -logits))
+    losses = jnp.where((p >= 0) & (p <= 1), losses, jnp.nan)
     return idle_to_zero(losses.reshape(len(losses), -1).mean(axis=1), weight)

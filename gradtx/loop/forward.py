@@ -45,8 +45,10 @@ def losses_of(
     """
     losses, counts = call_loss(loop, context)
     count = count_of(loop, context.batch)
+    own = loop.valid_loss is not None and not context.training
+    name = "`valid_loss`" if own else "`loss`"
     for values in (losses,) if counts is None else (losses, counts):
-        check_values("`loss`", values, count, context.batch)
+        check_values(name, values, count, context.batch)
     return losses, counts, weight_of(context.batch, len(losses))
 
 

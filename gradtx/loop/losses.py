@@ -1,9 +1,11 @@
 """The loss and the metric of classification, one value for each example."""
 
+from contextlib import suppress
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gradtx.core.tree import compute_dtype
 from gradtx.kinds import checked, is_array
@@ -124,7 +126,7 @@ def as_class_weights(where: str, weights: Any, log_p: jax.Array) -> jax.Array:
         log_p: float[B, C].
 
     Raises:
-        ValueError: if there are more or fewer.
+        ValueError: if there are more or fewer, or one is negative.
     """
     w = jnp.asarray(weights, log_p.dtype)
     if w.shape != log_p.shape[-1:]:
@@ -132,6 +134,12 @@ def as_class_weights(where: str, weights: Any, log_p: jax.Array) -> jax.Array:
             f"{where}: there must be a weight for each of the {log_p.shape[-1]} classes; got shape"
             f" {w.shape}. Pass as many numbers as there are logits."
         )
+    with suppress(jax.errors.TracerArrayConversionError):  # of a traced weight nothing is known
+        if (least := np.asarray(weights, np.float64).min()) < 0:
+            raise ValueError(
+                f"{where}: no weight of a class may be negative; got {least}. Pass 0 for a class"
+                " that is to count for nothing."
+            )
     return w
 
 
@@ -208,6 +216,12 @@ def check_classes(where: str, pred: Any, target: Any) -> None:
         )
     classes = jnp.issubdtype(target.dtype, jnp.integer) and target.shape == pred.shape[:-1]
     shares = jnp.issubdtype(target.dtype, jnp.floating) and target.shape == pred.shape
+    if pred.ndim == 2 and pred.shape[1] == 1:
+        raise ValueError(
+            f"{where}: `pred` must have at least two classes; got {pred.dtype}{list(pred.shape)}."
+            " Of one logit, for a yes or no, take binary_cross_entropy and gradtx.metrics, with"
+            " labels of its shape."
+        )
     if pred.ndim != 2 or not (classes or shares):
         raise ValueError(
             f"{where}: `pred` must be float[B, C] and the label int[B] or float[B, C]; got"

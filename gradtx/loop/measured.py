@@ -49,6 +49,8 @@ def check_metrics(metrics: Any, train_metrics: Any) -> None:
                 f" example {kind}={{'accuracy': accuracy}}."
             )
         for name, metric in given.items():
+            if not isinstance(name, str) or not name:
+                raise TypeError(f"Loop: names in `{kind}` must be text; got {name!r}. Name it.")
             _check(f"{kind}[{name!r}]", metric)
     columns = [(name, name) for name in metrics]
     columns += [(name, train_column(name)) for name in train_metrics]
@@ -58,7 +60,7 @@ def check_metrics(metrics: Any, train_metrics: Any) -> None:
             f"Loop: a metric must not have the name of a column of the loop's own; got"
             f" {taken[0]!r}. Give it another name."
         )
-    if taken := [name for name in metrics if is_of_training(str(name))]:
+    if taken := [name for name in metrics if is_of_training(name)]:
         raise ValueError(
             f"Loop: names that begin with {TRAIN!r} are those of the training's metrics; got"
             f" {taken[0]!r} among `metrics`. Give it another name."
@@ -151,7 +153,19 @@ def with_functions(
         metrics: of the validation, by name.
         train_metrics: of the training, by name.
         running: as a state holds it.
+
+    Raises:
+        ValueError: if the state was made by a loop with metrics of other names.
     """
+    want = (["loss", *metrics], [*train_metrics])
+    got = ([*running.states], [*running.train_states])
+    if [*map(set, got)] != [*map(set, want)]:
+        (valid, train), (had, trained) = want, got
+        raise ValueError(
+            f"fit: the state must be of a loop with the same metrics, {valid[1:]} and in training"
+            f" {train}; got one with {[x for x in had if x != 'loss']} and {trained}. Make it by"
+            " this loop's `init`, of the parameters that you have."
+        )
     like = jax.eval_shape(lambda: empty_metrics(metrics, train_metrics))
     form = lambda tree: [(k, x.shape, x.dtype) for k, x in jax.tree.leaves_with_path(tree)]
     if form(running) != form(like):

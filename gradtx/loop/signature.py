@@ -23,7 +23,7 @@ def check_signature(
     if not accepts(function, *args, **kwargs):
         name = getattr(function, "__name__", type(function).__name__)
         raise TypeError(
-            f"{where} must be a function of {form}; got {name}{inspect.signature(function)}. Give"
+            f"{where} must be a function of {form}; got {name}{_plain(function)}. Give"
             " it these arguments, or wrap it in a function that has them."
         )
 
@@ -57,6 +57,13 @@ def required(function: Callable[..., Any]) -> int | None:
         return None
     places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     return sum(p.default is p.empty for p in places)
+
+
+def _plain(function: Callable[..., Any]) -> inspect.Signature:
+    """The signature without annotations, which may be as long as a page."""
+    signature = inspect.signature(function)
+    parameters = [x.replace(annotation=x.empty) for x in signature.parameters.values()]
+    return inspect.Signature(parameters)
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature | None:

@@ -91,8 +91,19 @@ def as_weights(weight: jax.Array | None, count: int) -> jax.Array:
     Args:
         weight: as `weight_of` returns it.
         count: the number of examples.
+
+    Raises:
+        ValueError: unless there is one for each.
     """
-    return jnp.ones(count, jnp.float32) if weight is None else weight.astype(jnp.float32)
+    if weight is None:
+        return jnp.ones(count, jnp.float32)
+    weight = jnp.asarray(weight, jnp.float32)
+    if weight.shape != (count,):
+        raise ValueError(
+            f"Metric.update: `weight` must be float[{count}], one weight for each example; got"
+            f" shape {weight.shape}. Leave it out, or pass as many as there are labels."
+        )
+    return weight
 
 
 def weighted_sum(values: jax.Array, weight: jax.Array | None) -> jax.Array:

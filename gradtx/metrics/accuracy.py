@@ -19,7 +19,7 @@ def accuracy(*, label: str | int | None = None) -> Metric:
         value = sum(weight (predicted == label)) / sum(weight)
 
     Where an example has many places, as words or pixels, each counts as much. A NaN among the
-    scores makes an example wrong.
+    scores makes an example wrong; a label outside 0..C-1 makes the value NaN, unless it weighs 0.
 
     >>> metric = accuracy()
     >>> batch = {"label": jnp.array([1, 0, 1])}
@@ -66,16 +66,16 @@ def top_k(k: Count, *, label: str | int | None = None) -> Metric:
     Raises:
         ValueError: as `accuracy`, or if there are not more than k classes.
     """
-    return _mean("top_k", partial(_among, k), label)
+    return _mean("top_k", partial(_among, int(k)), label)
 
 
 def _right(where: str, pred: jax.Array, target: jax.Array) -> jax.Array:
     predicted, actual = as_classes(where, pred, target)
-    return (predicted == actual) & (actual >= 0)
+    return _if_known(actual, predicted == actual)
 
 
 def _wrong(where: str, pred: jax.Array, target: jax.Array) -> jax.Array:
-    return ~_right(where, pred, target)
+    return 1 - _right(where, pred, target)
 
 
 def _among(k: int, where: str, pred: jax.Array, target: jax.Array) -> jax.Array:
@@ -89,12 +89,17 @@ def _among(k: int, where: str, pred: jax.Array, target: jax.Array) -> jax.Array:
     own = jnp.take_along_axis(pred, jnp.clip(actual, 0)[..., None], axis=-1)
     before = jnp.arange(count).reshape([1] * (pred.ndim - 1) + [count]) < actual[..., None]
     better = jnp.sum((pred > own) | ((pred == own) & before), axis=-1)
-    return (better < k) & (predicted >= 0) & (actual >= 0)
+    return _if_known(actual, (better < k) & (predicted >= 0))
+
+
+def _if_known(actual: jax.Array, right: jax.Array) -> jax.Array:
+    """1 where it is right, else 0; NaN where the label is no class."""
+    return jnp.where(actual < 0, jnp.nan, right.astype(jnp.float32))
 
 
 def _mean(where: str, right: Any, label: str | int | None) -> Metric:
     def add(state: Any, pred: jax.Array, target: jax.Array, weight: jax.Array):
-        values = right(where, pred, target).astype(jnp.float32)
+        values = right(where, pred, target)
         return add_values(state, values.reshape(len(values), -1).mean(axis=1), None, weight)
 
     return labelled(where, no_mean, add, mean_value, label)

@@ -27,6 +27,7 @@ def as_classes(
     """
     scores, soft = (jnp.issubdtype(x.dtype, jnp.floating) for x in (pred, target))
     count = pred.shape[-1] if classes is None and scores and pred.ndim > 1 else classes or 2
+    count = max(count, 2)  # one score is that of a yes
     last = pred.ndim > 1 and pred.shape[-1] == count
     if scores and last and pred.shape in (target.shape if soft else (), (*target.shape, count)):
         predicted = _largest(pred)
@@ -42,7 +43,7 @@ def as_classes(
     elif soft:
         raise _error(where, pred, target, count)
     actual = actual.astype(jnp.int32)
-    known = (actual >= 0) & (actual < (classes or 2**31 - 1))
+    known = (actual >= 0) & (actual < (count if scores or classes else 2**31 - 1))
     return predicted.astype(jnp.int32), jnp.where(known, actual, -1)
 
 
@@ -52,10 +53,13 @@ def _largest(x: jax.Array) -> jax.Array:
 
 def _error(where: str, pred: jax.Array, target: jax.Array, count: int) -> ValueError:
     binary = ", or with two classes both [B]" if count == 2 else ""
+    do = "Say how many `classes` there are, or select what the model predicts with `.at(...)`"
+    if pred.ndim > 1 and pred.shape[-1] == 1:
+        do = "Select the only score with `.at(lambda pred: pred[..., 0])`"
     return ValueError(
         f"{where}: `pred` must be float[B, ..., {count}] and the label int[B, ...] or like `pred`"
         f"{binary}; got {pred.dtype}{list(pred.shape)} and {target.dtype}{list(target.shape)}."
-        " Say how many `classes` there are, or select what the model predicts with `.at(...)`."
+        f" {do}."
     )
 
 

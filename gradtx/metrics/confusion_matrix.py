@@ -37,6 +37,7 @@ def confusion_matrix(
     Source: scikit-learn's `confusion_matrix`, checked against it.
     """
     check_average("confusion_matrix", None, classes, False)
+    classes = int(classes)
     init = lambda: jnp.zeros((classes, classes), jnp.float32)
     add, compute = partial(_add, classes), partial(_shares, share)
     return labelled("confusion_matrix", init, add, compute, label)

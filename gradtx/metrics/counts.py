@@ -47,6 +47,7 @@ def counted(
         label: as for `labelled`.
         multilabel: whether an example has any number of the classes.
     """
+    classes = int(classes)
     init = lambda: Counts(*zeros((classes,), (classes,), (classes,), ()))
     add = partial(_add_labels if multilabel else _add_classes, where, classes)
     return labelled(where, init, add, compute, label)
@@ -72,24 +73,27 @@ def _add_classes(
 def _add_labels(
     where: str, classes: int, state: Counts, pred: jax.Array, target: jax.Array, weight: jax.Array
 ) -> Counts:
-    predicted, actual = as_marks(where, classes, pred, target)
+    predicted, actual, known = as_marks(where, classes, pred, target)
     over = tuple(range(predicted.ndim - 1))
     weight = spread(weight, predicted)
     sums = lambda marks: jnp.sum(jnp.where(marks, weight, 0), axis=over)
+    unknown = jnp.any(~known & (weight != 0))
     return Counts(
         state.hits + sums(predicted & actual),
         state.predicted + sums(predicted),
         state.actual + sums(actual),
-        state.total + jnp.sum(weight[..., 0]),
+        state.total + jnp.where(unknown, jnp.nan, jnp.sum(weight[..., 0])),
     )
 
 
 def as_marks(
     where: str, classes: int, pred: jax.Array, target: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Which classes are predicted of each example, and which it has: bool[B, ..., C] both.
 
         predicted = pred > 0, of logits; the wrong answer where one is NaN
+
+    The third, bool[B, ..., C], says where the label is from 0 to 1, so that it means something.
 
     Args:
         where: the metric, for messages.
@@ -107,9 +111,11 @@ def as_marks(
             " `classes` there are, or leave `multilabel` out."
         )
     actual = target > 0.5 if jnp.issubdtype(target.dtype, jnp.floating) else target != 0
+    share = target.astype(jnp.float32)
+    known = (share >= 0) & (share <= 1)
     if jnp.issubdtype(pred.dtype, jnp.floating):
-        return jnp.where(jnp.isnan(pred), ~actual, pred > 0), actual
-    return pred != 0, actual
+        return jnp.where(jnp.isnan(pred), ~actual, pred > 0), actual, known
+    return pred != 0, actual, known
 
 
 def averaged(

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from gradtx.core.tree import PyTree
 from gradtx.loop.calling import LABEL
-from gradtx.loop.form import entry
+from gradtx.loop.form import entry, spec
 from gradtx.loop.metric import Metric
 from gradtx.loop.weights import as_weights, weight_of
 
@@ -37,8 +37,8 @@ def labelled(
 
     def update(state: PyTree, pred: Any, batch: Any, weight: Any = None, *, label: Any = None):
         name = own if own is not None else "label" if label is None else label
-        target = jnp.asarray(entry(where, batch, name, LABEL, place=1))
-        pred = jnp.asarray(pred)
+        pred = as_array(where, "pred", pred, "Select what the model predicts with `.at(...)`")
+        target = as_array(where, "label", entry(where, batch, name, LABEL, place=1), LABEL)
         if not pred.ndim or not target.ndim or len(pred) != len(target):
             raise ValueError(
                 f"{where}: there must be a prediction and a label for each example; got"
@@ -49,6 +49,24 @@ def labelled(
         return add(state, pred, target, as_weights(weight, len(target)))
 
     return Metric(init, update, compute)
+
+
+def as_array(where: str, name: str, x: Any, do: str) -> jax.Array:
+    """`x` as an array of JAX.
+
+    Args:
+        where: the metric, for the message.
+        name: what it is.
+        x: an array, a number or a list of these.
+        do: what to do.
+
+    Raises:
+        TypeError: if it is something else, such as a dict.
+    """
+    try:
+        return jnp.asarray(x)
+    except (TypeError, ValueError):
+        raise TypeError(f"{where}: `{name}` must be an array; got {spec(x)}. {do}.") from None
 
 
 def zeros(*shapes: tuple[int, ...]) -> list[jax.Array]:

@@ -55,6 +55,7 @@ def correlated(
         average: over outputs.
         label: as for `labelled`.
     """
+    outputs = None if outputs is None else int(outputs)
     k = outputs or 1
     init = lambda: Moments(*zeros((), (2, k), (2, k), (k,), (k,)))
     compute = partial(_value, value, average is not None or outputs is None)

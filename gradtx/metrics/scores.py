@@ -51,6 +51,7 @@ def ranked(
         label: as for `labelled`.
     """
     check_average(where, None, classes, multilabel)
+    classes, bins = int(classes), int(bins)
     if bins < 2:
         raise ValueError(f"{where}: `bins` must be at least 2; got {bins}. Choose about 1000.")
     binary = classes == 2 and not multilabel
@@ -70,8 +71,8 @@ def _add(
     weight: jax.Array,
 ) -> Scores:
     if multilabel:
-        _, marks = as_marks(where, classes, pred, target)
-        known = jnp.ones(marks.shape[:-1], bool)
+        _, marks, known = as_marks(where, classes, pred, target)
+        known = known.all(axis=-1)
         scores = pred.astype(jnp.float32)
     else:
         _, actual = as_classes(where, pred, target, classes)

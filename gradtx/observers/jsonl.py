@@ -72,6 +72,7 @@ def jsonl(
         metrics.rewind(report.state)
         if gap := metrics.gap(report.state):
             say(f"Warning: {gap}.")
+            metrics.path.touch()  # so that a run with nothing left to do has all its files
         try:
             times.rewind(report.state)
         except MetricsError as error:

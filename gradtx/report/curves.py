@@ -156,12 +156,18 @@ def _any(line: Line) -> bool:
     return bool(np.isfinite(line[1]).any())
 
 
-def best_row(history: History, names: Sequence[str]) -> dict[str, Any] | None:
-    """The epoch with the greatest accuracy, if that is one of `names`, else the least valid_loss.
+def best_by(names: Sequence[str]) -> tuple[str, bool]:
+    """What says which epoch is the best, and whether the greatest is: accuracy, else valid_loss.
 
     Of other metrics it is not known whether a better one is greater.
     """
-    key, sign = ("accuracy", 1) if "accuracy" in names else ("valid_loss", -1)
+    return ("accuracy", True) if "accuracy" in names else ("valid_loss", False)
+
+
+def best_row(history: History, names: Sequence[str]) -> dict[str, Any] | None:
+    """The epoch that is best by `best_by`, of equals the first."""
+    key, most = best_by(names)
+    sign = 1 if most else -1
     finite = lambda x: isinstance(x, int | float) and np.isfinite(x)
     rows = [row for row in history.rows if finite(row.get(key))]
     return max(rows, key=lambda row: sign * row[key]) if rows else None

@@ -7,7 +7,7 @@ from gradtx.drawing.markup import Markup, element
 from gradtx.files import as_path, write_atomically
 from gradtx.kinds import checked
 from gradtx.output import counted
-from gradtx.report.curves import best_row, metrics_of
+from gradtx.report.curves import best_by, best_row, metrics_of
 from gradtx.report.html import chips, page
 from gradtx.report.run import Run, read_run
 from gradtx.report.sections.classes import by_class, logged_by_class
@@ -150,4 +150,6 @@ def _summary(run: Run) -> str:
         return f"{what}; no epoch has ended with finite figures yet."
     figures = ", ".join(f"{name} {number(best.get(name))}" for name in ("valid_loss", *metrics))
     what += f", {counted(len(run.history.rows), 'epoch')}"
-    return f"{what}. Best, epoch {best.get('epoch', '-')}: {figures}."
+    key, most = best_by(metrics)
+    by = f"by the {'greatest' if most else 'least'} {key}"
+    return f"{what}. Best epoch, {by}, is {best.get('epoch', '-')}: {figures}."

@@ -153,7 +153,7 @@ def _missing(there: set[str], history: History) -> tuple[str, ...]:
     told = {name: MISSING[name] for name in names if MISSING[name] and name not in there}
     without = [f"No {name}: {lacks}." for name, lacks in told.items()]
     if METRICS in there and not history.rows and not len(history.steps):
-        return (f"{METRICS} is empty: no curves yet.", *without)
+        return (f"{METRICS} is empty: no curves.", *without)
     return tuple(without)
 
 

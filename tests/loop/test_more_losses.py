@@ -235,3 +235,16 @@ def test_bad_input():
         )
         state = loop.init(jnp.ones(()))
         train_step(loop, state, {"x": jnp.ones(3), "y": jnp.ones(3)})
+
+
+def test_what_is_no_probability_no_class_and_no_weight_is_found():
+    two = {"label": jnp.array([[0, 2], [1, 1]])}
+    assert np.isnan(binary_cross_entropy(jnp.zeros((2, 2)), two)).tolist() == [True, False]
+    batch = {"label": jnp.array([0])}
+    for loss in (cross_entropy, focal_loss):
+        with pytest.raises(ValueError, match=r"no weight of a class may be negative; got -1"):
+            jax.jit(lambda pred, loss=loss: loss(pred, batch, class_weights=[1.0, -1.0]))(
+                jnp.zeros((1, 2))
+            )
+        with pytest.raises(ValueError, match=r"`pred` must have at least two classes; got float32"):
+            loss(jnp.zeros((1, 1)), batch)

@@ -53,10 +53,52 @@ def test_soft_labels_low_precision_places_and_parts_give_the_same(name):
     )
 
 
-@pytest.mark.parametrize("name", ["f1", "confusion_matrix"])
+@pytest.mark.parametrize("name", ["f1", "confusion_matrix", "accuracy", "top_2"])
 def test_a_label_that_is_no_class_makes_the_value_nan(name):
     for label in (LABEL.at[0].set(3), LABEL.at[0].set(-1)):
         assert np.isnan(value(OF_CLASSES[name], PRED, label)).all()
+        idle = jnp.ones(6).at[0].set(0)
+        assert np.isfinite(value(OF_CLASSES[name], PRED, label, idle)).all()
+
+
+def test_marks_other_than_0_and_1_make_the_value_nan():
+    for metric in (
+        metrics.f1(classes=3, multilabel=True),
+        metrics.roc_auc(classes=3, multilabel=True),
+    ):
+        marks = jnp.array(RNG.integers(0, 2, (6, 3))).at[:2].set([[0, 1, 0], [1, 0, 1]])
+        assert np.isfinite(value(metric, PRED, marks)), "0 and 1"
+        assert np.isnan(value(metric, PRED, 2 * marks - 1)), "-1 and 1"
+
+
+def test_one_score_is_that_of_a_yes():
+    yes, score = LABEL == 1, PRED[:, :1]
+    want = np.mean((np.asarray(score[:, 0]) > 0) == np.asarray(yes))
+    for metric in (metrics.accuracy(), metrics.f1(classes=2, average="micro")):
+        with pytest.raises(ValueError, match=r"Select the only score with `.at\(lambda pred: pred"):
+            value(metric, score, yes)
+        assert value(metric.at(lambda pred: pred[..., 0]), score, yes) == pytest.approx(want)
+        assert value(metric, score, yes[:, None]) == pytest.approx(want)
+
+
+def test_whole_numbers_may_be_floats():
+    for metric in (
+        metrics.recall(classes=3.0),  # pyright: ignore[reportArgumentType]
+        metrics.confusion_matrix(classes=3.0),  # pyright: ignore[reportArgumentType]
+        metrics.roc_auc(classes=3.0, bins=8.0),  # pyright: ignore[reportArgumentType]
+        metrics.top_k(2.0),  # pyright: ignore[reportArgumentType]
+    ):
+        assert np.isfinite(value(metric, PRED, LABEL)).all()
+    pearson = metrics.pearson(outputs=3.0)  # pyright: ignore[reportArgumentType]
+    assert np.isfinite(value(pearson, PRED, PRED + 1))
+
+
+def test_what_is_no_array_or_has_other_weights_is_named():
+    metric, batch = metrics.accuracy(), {"label": LABEL}
+    with pytest.raises(TypeError, match=r"accuracy: `pred` must be an array; got {'logits': flo"):
+        metric.update(metric.init(), {"logits": PRED}, batch)
+    with pytest.raises(ValueError, match=r"Metric.update: `weight` must be float\[6\], one"):
+        metric.update(metric.init(), PRED, batch, jnp.ones(5))
 
 
 def test_a_prediction_with_a_nan_is_wrong():

@@ -203,6 +203,8 @@ BAD = {
         r"recall: `pred` must be float\[B, ..., 4\] .* got float32\[8, 3\] and int32\[8\]",
     ),
     "its name": (lambda: {"train_m": metrics.accuracy()}, "names that begin with 'train_' are"),
+    "no name": (lambda: {3: metrics.accuracy()}, "names in `metrics` must be text; got 3"),
+    "uncalled": (lambda: {"m": metrics.recall}, r"call it, .* got recall\(\*, classes, average="),
     "a column": (lambda: {"valid_loss": metrics.accuracy()}, "must not have the name of a column"),
 }
 
@@ -219,6 +221,18 @@ def test_what_is_no_metric_is_refused_before_the_fit(case):
         ):
             loop = make(metrics={}, train_metrics=given())
             jax.eval_shape(lambda s: train_step(loop, s, VALID[0]), loop.init(PARAMS))
+
+
+def test_a_state_of_a_loop_with_other_metrics_is_refused():
+    loop, other = make(), make(metrics={"accuracy": metrics.accuracy()}, train_metrics={})
+    with pytest.raises(ValueError, match=r"a loop with the same metrics, \['accuracy'\] and in tr"):
+        fit(other, loop.init(PARAMS), batches, VALID, epochs=1)
+
+
+def test_a_loss_of_the_validation_is_named_where_it_is_wrong():
+    loop = make(metrics={}, train_metrics={}, valid_loss=lambda pred, batch: jnp.mean(pred))
+    with pytest.raises(ValueError, match=r"; `valid_loss` got shape \(\)"):
+        fit(loop, loop.init(PARAMS), batches, VALID, epochs=1)
 
 
 def test_factories_refuse_what_cannot_be():

@@ -111,7 +111,8 @@ def test_a_run_that_lacks_all_but_its_metrics(tmp_path):
         if path.name != "metrics.jsonl":
             path.unlink()
     page = page_of(run)
-    assert "A run, 2 epochs. Best, epoch 1" in page.text and "Not known." in page.text
+    assert "A run, 2 epochs. Best epoch, by the greatest accuracy, is 1" in page.text
+    assert "Not known." in page.text
     found = read_run(run)
     assert found.foreign is None and "learning rate" in run_curves(found)
 
@@ -123,6 +124,18 @@ def test_runs_of_several_kinds_are_compared(run, tmp_path):
     page = Page(write_comparison([own, run], tmp_path / "x.html").read_text())
     assert "Some runs' curves are over step instead." in page.text
     assert "theirs" not in page.text and "run: No config.json" in page.text.replace("\u2068", "")
+
+
+def test_an_option_and_a_field_of_one_name_are_not_mixed_up(tmp_path):
+    runs = [tmp_path / "a", tmp_path / "b"]
+    for k, path in enumerate(runs):
+        path.mkdir()
+        lines = [{"step": s, "lr": 10.0**-k * s, "x": 7, "val/loss": 3 + k + s} for s in range(3)]
+        (path / "metrics.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
+        (path / "config.json").write_text(json.dumps({"lr": 10.0**-k, "width": 8}))
+    page = Page(write_comparison(runs, tmp_path / "x.html").read_text())
+    assert "a: lr 1, val/loss 5, x 7" in page.text  # not the lr of the last step; x tells nothing
+    assert "1 option with one value in all runs" in page.text
 
 
 def test_neither_metrics_nor_a_search_is_one_line(tmp_path, capsys):

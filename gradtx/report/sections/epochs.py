@@ -41,7 +41,8 @@ def last_epochs(runs: Mapping[str, Run]) -> Markup:
     rows = []
     for i, (name, run) in enumerate(runs.items()):
         numbers = [number(last[name].get(column)) for column in columns]
-        cells = (run_name(name, i), len(run.history.rows), *numbers, run.config.get("data", "-"))
+        count = len(run.history.rows) if run.foreign is None else "-"  # its epochs may be no lines
+        cells = (run_name(name, i), count, *numbers, run.config.get("data", "-"))
         rows.append([element("td", cell, data_run=i) for cell in cells])
     return section("After the last epoch", table(("run", "epochs", *columns, "data"), rows))
 

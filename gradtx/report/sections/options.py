@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from gradtx.drawing.markup import Markup, element, table
+from gradtx.output import counted
 from gradtx.report.run import Run
 from gradtx.report.sections.epochs import run_name
 from gradtx.report.sections.frame import folded, note, section, text
@@ -38,7 +39,8 @@ def differing(runs: Mapping[str, Run]) -> Markup:
         parts = [note("The runs have the same options, as far as they are known.")]
     if same := [(name, values[name][0]) for name in names if name not in different]:
         shown = table(("option", "value"), same, class_="config")
-        parts.append(folded(f"{len(same)} options are the same", shown))
+        folded_away = f"{counted(len(same), 'option')} with one value in all runs"
+        parts.append(folded(folded_away, shown))
     return section("Options that differ", *parts)
 
 

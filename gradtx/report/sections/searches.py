@@ -53,7 +53,10 @@ def by_options(runs: Mapping[str, Run]) -> list[Markup]:
     columns = {name: columns[name] for name in options[:OPTIONS]}
     last = [last_figures(run) for run in runs.values()]
     figures = dict.fromkeys(name for found in last for name in found)
-    shown = [name for name in figures if name not in ("train_loss", "train_loss_mean")][:FIGURES]
+    # A figure may have the name of an option, as `lr`, whose axis is that of what was chosen.
+    others = [x for x in figures if x not in ("train_loss", "train_loss_mean", *options)]
+    same = lambda name: len({found.get(name) for found in last}) < 2
+    shown = sorted(others, key=same)[:FIGURES]  # first those that tell the runs apart
     columns |= {name: [found.get(name) for found in last] for name in shown}
     if len(runs) < 2 or len(columns) < 2:
         return []
