@@ -14,10 +14,11 @@ from gradtx.core.sizes import REST, Size, size_of, state_sizes
 from gradtx.core.tree import shape_of
 from gradtx.drawing.notebook import fragment, grid
 from gradtx.kinds import checked
+from gradtx.loop.calls import call_apply
 from gradtx.loop.loop import Loop
 from gradtx.loop.prepared import prepared
 from gradtx.loop.program import Program, form_of, step_program
-from gradtx.loop.state import TrainState
+from gradtx.loop.state import TrainState, context_of
 
 
 @dataclass(frozen=True)
@@ -152,8 +153,7 @@ def _called(loop: Loop, state: TrainState, batch: Any) -> dict[str, tuple[str, s
 
     def run(state: TrainState, batch: Any) -> Any:
         batch = prepared(loop, state, batch, training=True)
-        how: Any = {"key": state.key, "training": True}
-        return loop.apply(state.params, state.model_state, batch, **how)
+        return call_apply(loop, context_of(state, training=True, batch=batch))
 
     watching: AbstractContextManager[Any] = nullcontext()
     if nn is not None:

@@ -318,6 +318,7 @@ def test_an_optimizer_of_another_loop_is_refused():
         small.start(loop)
 
 
+@pytest.mark.thorough  # docs/hooks.md has a smaller one
 def test_sown_activations_are_measured():
     """Units that are dead by a bias far below zero; against NumPy's mean and deviation."""
     from flax import linen as nn
