@@ -43,8 +43,8 @@ def predict(
     Args:
         cls: the dataclass of the run's options.
         models: what makes a model, by the names of `--model`: see `image_model`.
-        argv: the words of the command line: RUN IMAGE... [--top K] [--tta N] [--csv FILE]; an IMAGE
-            may be a folder of them.
+        argv: the words of the command line, `RUN IMAGE... [--top K] [--tta N] [--csv FILE]`; an
+            IMAGE may be a folder of them.
 
     Raises:
         SystemExit: for words that do not parse, and for `--help`.
