@@ -1,5 +1,6 @@
 """Only what agrees with the gradient."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -16,23 +17,15 @@ from gradtx.core.transformation import (
 from gradtx.core.tree import PyTree, as_dtype, cast_like, compute_dtype, is_none, real_of
 from gradtx.kinds import checked
 
-# What follows the gradient: a chain of these alone takes no step down.
+# What keeps the direction of the gradient: a chain of these alone takes no step down.
 ASCENDING = {
-    f"scale_by_{name}"
-    for name in (
-        *(
-            "adadelta",
-            "adam",
-            "adamax",
-            "ademamix",
-            "adopt",
-            "amsgrad",
-            "belief",
-            "lion",
-            "momentum",
-        ),
-        *("muon", "qhadam", "radam", "rms", "rss", "shape", "sign", "soap", "stddev"),
-    )
+    *("add_decayed_weights", "add_l2", "adaptive_grad_clip", "centralize", "clip"),
+    *("clip_by_block_norm", "clip_by_block_rms", "clip_by_global_norm", "ema", "identity"),
+    *("scale_by_adadelta", "scale_by_adam", "scale_by_adamax", "scale_by_ademamix"),
+    *("scale_by_adopt", "scale_by_amsgrad", "scale_by_belief", "scale_by_lion"),
+    *("scale_by_momentum", "scale_by_muon", "scale_by_qhadam", "scale_by_radam", "scale_by_rms"),
+    *("scale_by_rss", "scale_by_shape", "scale_by_sign", "scale_by_soap"),
+    *("scale_by_larc", "scale_by_trust_ratio"),
 }
 
 
@@ -104,14 +97,15 @@ def cautious(
     )
 
 
-def _names(tx: Any) -> list[str]:
-    """The names of the parts of a chain, "" for one that is not gradtx's."""
+def _names(tx: Any) -> Iterator[str]:
+    """The names of the innermost parts, "" for one that is not gradtx's."""
     structure = structure_of(tx)
-    if structure is None:
-        return [""]
-    if structure.name != "chain":
-        return [structure.name]
-    return [name for part in structure.parts for name in _names(part)]
+    parts = [] if structure is None else [*structure.parts, structure.after]
+    inside = [part for part in parts if part is not None]
+    if not inside:
+        yield "" if structure is None else structure.name
+    for part in inside:
+        yield from _names(part)
 
 
 def _sifted(g: jax.Array, u: jax.Array, xi: jax.Array, descent: bool) -> jax.Array:

@@ -60,7 +60,13 @@ def test_parts_without_a_learning_rate_are_told_from_optimizers():
     part = gradtx.chain(gradtx.scale_by_adam(), gradtx.scale_by_sign())
     with pytest.raises(ValueError, match=r"got scale_by_adam, scale_by_sign\. Pass descent=False"):
         gradtx.cautious(part)
+    inside = gradtx.quantize_moments(gradtx.chain(gradtx.clip(1.0), gradtx.scale_by_adam()))
+    with pytest.raises(ValueError, match=r"got clip, scale_by_adam\. Pass descent=False"):
+        gradtx.cautious(inside)
     gradtx.cautious(gradtx.chain(part, gradtx.scale(-0.1)))
+    gradtx.cautious(gradtx.muon(0.1))
+    gradtx.cautious(gradtx.freeze(gradtx.adam(0.1), "*bias"))
+    gradtx.cautious(optax.adam(0.1))
     with pytest.raises(ValueError, match=r"`xi` must be in \[0, inf\); got -1"):
         gradtx.cautious(gradtx.sgd(0.1), -1.0)
 
