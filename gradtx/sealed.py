@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,10 +64,24 @@ def read_text(path: Path, errors: str = "strict") -> str:
     Raises:
         Damaged: if it is not there, is no file, can't be read or is no UTF-8.
     """
+    return "".join(text_lines(path, errors))
+
+
+def text_lines(path: Path, errors: str = "strict") -> Iterator[str]:
+    """The lines of a file, one at a time, each but perhaps the last with its end.
+
+    Args:
+        path: the file.
+        errors: as for `read_text`.
+
+    Raises:
+        Damaged: as `read_text`.
+    """
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for
             raise Damaged("no file")
-        return path.read_text("utf-8", errors)
+        with path.open(encoding="utf-8", errors=errors) as file:
+            yield from file
     except FileNotFoundError:
         raise Damaged("none") from None
     except OSError as error:
@@ -93,7 +107,7 @@ def parse_object(text: str) -> dict[str, Any]:
         raise Damaged("what is no JSON" if text.strip() else "an empty file") from error
     if not isinstance(found, dict):
         raise Damaged("JSON that is no object")
-    if _is_deep(found):
+    if text.count("{") + text.count("[") > DEEPEST and _is_deep(found):
         raise Damaged("JSON that is nested too deep")
     return found
 

@@ -11,7 +11,7 @@ import numpy as np
 from gradtx.files import as_path
 from gradtx.kinds import checked
 from gradtx.loop import History, Observer, Report, never
-from gradtx.observers.metrics_file import MetricsError, MetricsFile, intact, read
+from gradtx.observers.metrics_file import MetricsError, MetricsFile, each, intact
 from gradtx.observers.step_logs import StepLogs, map_values
 from gradtx.observers.throttle import Throttle
 from gradtx.output import lossy
@@ -128,7 +128,7 @@ def read_jsonl(path: str | Path) -> History:
     number = lambda x: math.nan if x is None else x
     path = as_path(path)
     path.stat()
-    records = [map_values(number, record) for record in read(path)]
+    records = [map_values(number, record) for record in each(path)]
     without = lambda record, *names: {k: v for k, v in record.items() if k not in names}
     rows = [without(r, "kind") for r in records if r["kind"] == "epoch"]
     steps = [without(r, "kind") for r in records if r["kind"] == "step"]

@@ -1,17 +1,16 @@
 """A file of metrics: lines that are a chain of digests, read, cut short, and appended to."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from gradtx.files import Appending, write_atomically
 from gradtx.loop import Level, TrainState
 from gradtx.observers.step_logs import map_values
-from gradtx.sealed import DIGEST, Chain, Damaged, parse_object, read_text
+from gradtx.sealed import DIGEST, Chain, Damaged, parse_object, read_text, text_lines
 
 OPENING = '{"kind": '
 MOST = 2**63  # below which whole numbers are those of NumPy
@@ -32,22 +31,26 @@ class MetricsFile:
     def __post_init__(self) -> None:
         self.file = Appending(self.path)
 
-    def rewind(self, state: TrainState, records: list[dict[str, Any]] | None = None) -> None:
+    def rewind(self, state: TrainState, records: Iterable[dict[str, Any]] | None = None) -> None:
         """Drop what a fit that goes on from `state` will write (again)."""
         self.file.waiting, self.chain, self.last = [], Chain(), {}
+        there, kept, ended = self.path.exists(), bytearray(), False
         if records is None:
-            records = read(self.path) if self.path.exists() else []
+            records = each(self.path) if there else []
         step, inside = int(state.step), int(state.level) > Level.FIT
 
         def past(record: dict[str, Any]) -> bool:
             # The epoch's line comes after its last step: inside an epoch it is still to be written.
-            ended = record["kind"] == "epoch" and not inside
-            return record["step"] < step or (ended and record["step"] == step)
+            closing = record["kind"] == "epoch" and not inside
+            return record["step"] < step or (closing and record["step"] == step)
 
-        kept = [*takewhile(past, records)]
-        if kept or self.path.exists():
-            write_atomically(self.path, b"".join(map(self._seal, kept)))
-        self.last = kept[-1] if kept else {}
+        for record in records:  # to the end, since damage there is an error too
+            ended = ended or not past(record)
+            if not ended:
+                kept += self._seal(record)
+                self.last = record
+        if kept or there:
+            write_atomically(self.path, bytes(kept))
 
     def gap(self, state: TrainState) -> str:
         """What is missing between the last line and a fit that goes on from `state`."""
@@ -73,39 +76,43 @@ class MetricsFile:
         return self.chain.seal(map_values(finite, record))
 
 
-def read(path: Path) -> list[dict[str, Any]]:
-    """The lines of a file; what a killed process left of the last one is not among them.
+def each(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a file, one at a time; what a killed process left of the last is none of them.
 
     Raises:
-        MetricsError: naming the first line that is not as it was written.
+        MetricsError: at the first line that is not as it was written, naming it.
     """
-    try:
-        # A byte that is no text becomes an escape, which is no JSON: the line is refused, shown.
-        lines = read_text(path, "backslashreplace").split("\n")
-    except Damaged as damage:
-        raise _error(path, str(damage)) from damage
-    # A process that is killed leaves part of a line.
-    if OPENING.startswith(lines[-1][: len(OPENING)]):
-        lines.pop()
-    records, chain = [], Chain()
-    for number, line in enumerate(lines, 1):
+    chain, before, number = Chain(), None, 0
+    # A byte that is no text becomes an escape, which is no JSON: the line is refused, shown.
+    lines = text_lines(path, "backslashreplace")
+    while True:
+        try:
+            line = next(lines, "")
+        except Damaged as damage:
+            raise _error(path, str(damage)) from damage
+        # A process that is killed leaves part of a line.
+        if not line.endswith("\n") and OPENING.startswith(line[: len(OPENING)]):
+            return
+        number += 1
         record = _parse(line)
         if record is None:
             raise _error(path, f"{line.strip()[:60]!r} in line {number}")
         sealed = DIGEST in record or bool(chain.last)
         if not chain.follows(record) and sealed:
             raise _error(path, f"line {number} that was altered, or stood elsewhere")
-        if records and not _is_later(record, records[-1]):
+        if before is not None and not _is_later(record, before):
             raise _error(path, f"line {number} out of its order")
-        records.append(record)
-    return records
+        yield record
+        before = record
 
 
 def end_of(path: Path) -> str:
     """The digest of the last line of a file, which is one of all lines; "" if it has none."""
+    last = ""
     with suppress(Damaged):
-        lines = read_text(path, "backslashreplace").split("\n")
-        return str(parse_object(lines[-2]).get(DIGEST, "")) if len(lines) > 1 else ""
+        for line in text_lines(path, "backslashreplace"):
+            last = line if line.endswith("\n") else last
+        return str(parse_object(last).get(DIGEST, "")) if last else ""
     return ""
 
 
@@ -151,6 +158,8 @@ def _are_numbers(values: dict[str, Any]) -> bool:
 
 
 def _is_number(value: Any) -> bool:
+    if type(value) is float:  # most are
+        return True
     if isinstance(value, list):
         return all(map(_is_number, value))
     whole = isinstance(value, int) and -MOST <= value < MOST

@@ -14,7 +14,7 @@ from gradtx.kinds import checked
 from gradtx.loop import History
 from gradtx.loop.state import SMOOTHING
 from gradtx.observers.jsonl import read_jsonl
-from gradtx.observers.metrics_file import MetricsError, read
+from gradtx.observers.metrics_file import MetricsError, each
 from gradtx.report.faults import METRICS, read_faults
 from gradtx.report.records import Foreign, is_sealed, read_foreign
 from gradtx.report.searches import is_lineage, is_sweep
@@ -177,7 +177,7 @@ def _metrics(path: Path) -> tuple[History, Foreign | None]:
 def _times(path: Path) -> tuple[tuple[Mapping[str, Any], ...], tuple[str, ...]]:
     """What the epochs took, and what is wrong with the file: times are no part of the training."""
     try:
-        return tuple(read(path)), ()
+        return tuple(each(path)), ()
     except MetricsError:
         return (), (f"{path.name} is damaged: how long the epochs took is not known.",)
 

@@ -235,6 +235,14 @@ def test_missing_lines_are_said(tmp_path, left):
     read_jsonl(path)
 
 
+def test_a_file_that_is_gone_is_there_again_though_no_step_is_left(tmp_path):
+    path, said = tmp_path / "m.jsonl", []
+    loop, state = interrupted(path, event="after_epoch", step=9)
+    path.unlink()
+    fit(loop, state, BATCHES, epochs=3, observers=[jsonl(path, say=said.append)])
+    assert path.read_text() == "" and "has no lines from step 0 to step 9" in said[0]
+
+
 def test_lines_without_digests_are_taken_as_they_are(tmp_path):
     """Of an earlier version; from then on they have them."""
     path = tmp_path / "metrics.jsonl"
