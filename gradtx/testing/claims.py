@@ -14,7 +14,7 @@ class Claims:
     """The claims that `check_transformation` knows, and what holds if nothing is claimed.
 
     Those that are bools are claims of behavior, each checked by the law of the same name; the last
-    five weaken laws that otherwise apply to all.
+    six weaken laws that otherwise apply to all.
 
     Args:
         needs_params: True if `update` raises without params, False if it gives the same without.
@@ -23,6 +23,8 @@ class Claims:
         scale_invariant: whether u(a g) = u(g) for a > 0.
         translation_equivariant: whether updates do not depend on where the parameters are.
         leafwise: whether a leaf's update depends on that leaf alone.
+        elementwise: whether an element's update depends on that element alone, so that how
+            parameters are split into leaves means nothing.
         leaf_permutation_equivariant: whether leaves that change places change their updates.
         zero_is_fixed_point: whether nothing moves without gradients.
         bias_corrected: whether a constant gradient gives a constant update.
@@ -35,12 +37,18 @@ class Claims:
         hyperparams: arguments of the factory by name, which it also takes as JAX scalars.
         scheduled: those of `hyperparams` that may be schedules; all of them by default.
         proportional_to: the one of `scheduled` that multiplies the update.
+        units: for a hyperparameter its powers of the units of parameters and of the loss, such as
+            {"learning_rate": (2, -1)} of SGD and (1, 0) of Adam; {} if all are plain numbers.
+        converges: r, where on a convex quadratic with curvatures from 1/4 to 1 the distance from
+            the minimum falls as r^t.
+        state_bytes: bytes of the state for each float32 parameter of a matrix.
         equals: a transformation that gives the same updates.
         oracle: (init(p), step(g, memory, p, t) -> (u, memory)) that gives the same updates on
             float64 NumPy arrays, one leaf at a time.
         finite: False if finite gradients may give updates that are not.
         low_precision: False if bfloat16 and float16 are not supported.
         mixed_precision: False if gradients of another dtype than the parameters are not supported.
+        keeps_sharding: False if the state of a sharded parameter need not lie as it does.
         deterministic: False if two runs may differ, by noise that isn't from the state.
         tolerance: largest relative difference that is rounding, for float32.
     """
@@ -51,6 +59,7 @@ class Claims:
     scale_invariant: bool = False
     translation_equivariant: bool = False
     leafwise: bool = False
+    elementwise: bool = False
     leaf_permutation_equivariant: bool = False
     zero_is_fixed_point: bool = False
     bias_corrected: bool = False
@@ -63,11 +72,15 @@ class Claims:
     hyperparams: Mapping[str, float] = field(default_factory=dict)
     scheduled: Sequence[str] | None = None
     proportional_to: str | None = None
+    units: Mapping[str, tuple[float, float]] | None = None
+    converges: float | None = None
+    state_bytes: float | None = None
     equals: Any = None
     oracle: tuple[Callable, Callable] | None = None
     finite: bool = True
     low_precision: bool = True
     mixed_precision: bool = True
+    keeps_sharding: bool = True
     deterministic: bool = True
     tolerance: float = 1e-5
 

@@ -119,6 +119,7 @@ def check_loop(
     params: PyTree = None,
     model_state: PyTree = None,
     batches: Sequence[PyTree] | None = None,
+    order_free: bool = False,
     profile: str = "quick",
     seed: int | None = 0,
     promotion: str | None = None,
@@ -135,6 +136,8 @@ def check_loop(
         params: the parameters to start from.
         model_state: the model state to start from.
         batches: at least two training batches.
+        order_free: whether it claims that the order of the examples in a batch means nothing, as
+            where nothing is drawn for each of them.
         profile: "quick" (seconds) or "thorough" (minutes).
         seed: seed of the search; `None` looks at new examples every time.
         promotion: "standard" or "strict", the JAX rules for mixed dtypes and ranks to run under;
@@ -151,6 +154,8 @@ def check_loop(
     passed, failures = [], []
     with rules(promotion):
         for law in LOOP_LAWS.values():
+            if not law.when({"order_free": order_free}):
+                continue
             attempt = lambda case, law=law: law.check(fixture, **case)
             found = search(attempt, cases, settings, seed, cost=law.cost)
             if found is None:

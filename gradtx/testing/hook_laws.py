@@ -312,6 +312,26 @@ def loop_resumes(fixture: Fixture, script: Script) -> None:
     same_state(fit(through_bytes), fit(lambda state: state), 0.0, ("resumed", "uninterrupted"))
 
 
+@law(registry=LOOP_LAWS, when=lambda claims: claims["order_free"], cost=3)
+def order_of_examples_is_free(fixture: Fixture, script: Script) -> None:
+    """The order of the examples in a batch means nothing, but for rounding.
+
+        fit(batch_1, ..) = fit(batch_1[::-1], ..)
+
+    Every array of a batch is turned round along its first axis.
+
+    Args:
+        fixture: the fit to try it in: see `gradtx.testing.fixture`.
+        script: the requests to make, a list of (event, occurrence, request).
+    """
+    turn = lambda batch: jax.tree.map(lambda x: jnp.flip(x, 0) if jnp.ndim(x) else x, batch)
+    turned = replace(fixture, batches=[turn(batch) for batch in fixture.batches])
+    fits = (x.fit([REQUESTS], scripts={"requests": script}) for x in (turned, fixture))
+    # Both halves of the state that training leaves: what a hook saw of the batches may differ.
+    got, want = (x.replace(hooks={}) for x in fits)
+    same_state(got, want, 1e-4, ("turned round", "as given"))
+
+
 @law(registry=LOOP_LAWS)
 def skipped_batch_leaves_no_trace(fixture: Fixture, script: Script) -> None:
     """A batch that is skipped as it begins leaves parameters and optimizer alone.

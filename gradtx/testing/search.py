@@ -41,6 +41,9 @@ class Profile:
 SCALARS: dict[str, st.SearchStrategy] = {
     "factor": st.sampled_from((2.0, 0.5, 3.0, 8.0)),
     "other_factor": st.sampled_from((1.0, -2.0, 0.5, 3.0)),
+    "loss_scale": st.sampled_from((2.0**16, 2.0**10)),
+    "length": st.sampled_from((2.0, 0.25)),
+    "energy": st.sampled_from((1.0, 8.0, 0.5)),
     "place": st.integers(0, 2),
     "bad": st.sampled_from((np.nan, np.inf, -np.inf)),
 }

@@ -736,3 +736,71 @@ also(
     spreads=True,
     **PLAIN,
 )
+
+
+@caught_by("loss_scale", scale_invariant=True, **PLAIN)
+def clips_far_out():
+    """a clip at 1e4 in what is called invariant to scale"""
+
+    def direction(g):
+        g = jnp.clip(g, -1e4, 1e4)
+        return -RATE * g / (jnp.max(jnp.abs(g), initial=0.0) + 1e-20)
+
+    return stateless(lambda g, p: direction(g))
+
+
+UNITS = {"hyperparams": {"learning_rate": 0.1, "weight_decay": 0.01}, "scheduled": (), **PLAIN}
+
+
+@caught_by("units", units={"learning_rate": (2, -1), "weight_decay": (-2, 1)}, **UNITS)
+def rate_squared(learning_rate, weight_decay):
+    """weight decay that the learning rate multiplies twice"""
+    rate, decay = learning_rate, learning_rate**2 * weight_decay
+    return stateless(lambda g, p: -rate * g - decay * p)
+
+
+@caught_by("units", units={"learning_rate": (2, -1), "weight_decay": (-2, 1)}, **UNITS)
+def decay_past_the_rate(learning_rate, weight_decay):
+    """weight decay that the learning rate does not multiply"""
+    return stateless(lambda g, p: -learning_rate * g - weight_decay * p)
+
+
+also(
+    "a norm by leaf in what is called elementwise",
+    partial(optax.clip_by_block_rms, 1.0),
+    "elementwise",
+    elementwise=True,
+    **PLAIN,
+)
+also(
+    "a step past twice the inverse of the largest curvature",
+    partial(optax.sgd, 2.1),
+    "converges",
+    converges=0.975,
+    **PLAIN,
+)
+also(
+    "momentum that slows the descent down",
+    partial(optax.sgd, 0.1, momentum=0.99),
+    "converges",
+    converges=0.975,
+    **PLAIN,
+)
+
+
+@caught_by("state_bytes", state_bytes=8, **PLAIN)
+def a_slot_too_many():
+    """a third slot beside the two that are claimed"""
+    update = lambda g, state, params=None, **extra: (g, state)
+    return tx(lambda params: [zeros(params) for _ in range(3)], update)
+
+
+@caught_by("sharding_is_kept", **PLAIN)
+def gathered():
+    """an average whose every element is on every device"""
+
+    def update(updates, state, params=None, **extra):
+        average = lambda v, g: 0.9 * v + jnp.broadcast_to(jnp.mean(g), g.shape)
+        return updates, jax.tree.map(average, state, updates)
+
+    return tx(lambda params: jax.tree.map(lambda p: jnp.zeros(p.shape, p.dtype), params), update)

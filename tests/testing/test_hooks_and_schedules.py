@@ -143,7 +143,16 @@ def test_bad_hooks_are_caught(law, hook, claims):
 
 
 def test_loop_keeps_the_laws_under_scripts_of_requests():
-    assert set(check_loop().passed) == set(LOOP_LAWS)
+    assert set(check_loop(order_free=True).passed) == set(LOOP_LAWS)
+
+
+def test_examples_that_count_by_their_place_are_caught():
+    fixture = default_fixture()
+    first = lambda pred, batch: jnp.square(pred - batch["y"]) * jnp.array([2.0, 1.0, 1.0, 1.0])
+    loop = Loop(fixture.loop.apply, first, fixture.loop.tx)
+    given = {"params": fixture.params, "batches": fixture.batches}
+    with pytest.raises(AssertionError, match=r"breaks 1 of \d+ laws.*\n\n1. order_of_examples"):
+        check_loop(loop, **given, order_free=True)
 
 
 def test_undeclared_order_is_caught():

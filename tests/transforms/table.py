@@ -15,6 +15,10 @@ name:
     leaf_permutation_equivariant    swapping two leaves swaps their updates (leafwise implies it)
     zero_is_fixed_point             zero gradients from the start give zero updates
     bias_corrected                  under a constant gradient every update equals the first
+    elementwise                     each element's update is that of the element alone
+    units={"x": (i, j)}             the powers of parameters' and loss' units that x has
+    converges=r                     |p_t - minimum| ~ r^t on a convex quadratic
+    state_bytes=n                   bytes of the state for each float32 parameter
     decoupled_weight_decay=c        u(g, p) = u(g, 0) - c p, whatever g was
     masks=f, frozen=f               u = g, u = 0 where f(params) (a tree of bools) is False
     skips_nonfinite                 a gradient with NaN or inf gives u = 0 and leaves no trace
@@ -64,6 +68,8 @@ MACHINERY = (
     "scan_equals_loop",
     "vmap_equals_loop",
     "sharded_equals_single",
+    "sharding_is_kept",
+    "elementwise",
     "constant_schedule_equals_number",
     "schedule_starts_at_zero",
     "set_equals_constant",
@@ -106,6 +112,9 @@ JOINT = {
     "needs_params": False,
 }
 RATE = {"proportional_to": "learning_rate"}
+# Units of a learning rate: of SGD a length of parameters squared over a loss, of Adam a length.
+SGD = {"units": {"learning_rate": (2, -1)}, "elementwise": True}
+ADAM = {"units": {"learning_rate": (1, 0)}, "elementwise": True}
 
 
 def row(name: str, factory: Callable[..., Any], *, represents: str = "", **claims: Any) -> Row:
@@ -139,8 +148,18 @@ TRANSFORMS = [
         hyperparams={"learning_rate": 0.1},
         **LINEAR,
         **RATE,
+        state_bytes=0,
+        **SGD,
     ),
-    row("scale_by_momentum", gradtx.scale_by_momentum, hyperparams={"momentum": 0.9}, **LINEAR),
+    row(
+        "scale_by_momentum",
+        gradtx.scale_by_momentum,
+        hyperparams={"momentum": 0.9},
+        **LINEAR,
+        state_bytes=4,
+        units={},
+        elementwise=True,
+    ),
     row(
         "scale_by_momentum, nesterov",
         partial(gradtx.scale_by_momentum, nesterov=True),
@@ -153,7 +172,14 @@ TRANSFORMS = [
         hyperparams={"momentum": 0.9},
         **LINEAR,
     ),
-    row("scale_by_rms", gradtx.scale_by_rms, hyperparams={"decay": 0.9, "eps": 1e-16}, **ADAPTIVE),
+    row(
+        "scale_by_rms",
+        gradtx.scale_by_rms,
+        hyperparams={"decay": 0.9, "eps": 1e-16},
+        **ADAPTIVE,
+        elementwise=True,
+        state_bytes=4,
+    ),
     row(
         "scale_by_rms, bias_correction",
         partial(gradtx.scale_by_rms, bias_correction=True),
@@ -174,6 +200,8 @@ TRANSFORMS = [
         hyperparams={"b1": 0.9, "b2": 0.999, "eps": 1e-8},
         bias_corrected=True,
         **ADAPTIVE,
+        state_bytes=8,
+        elementwise=True,
     ),
     row(
         "scale_by_adam, nesterov",
@@ -190,13 +218,24 @@ TRANSFORMS = [
         decoupled_weight_decay=-0.01,
     ),
     row("add_l2", gradtx.add_l2, hyperparams={"l2": 0.01}, needs_params=True, leafwise=True),
-    row("sgd", gradtx.sgd, hyperparams={"learning_rate": 0.1}, **LINEAR, **RATE),
+    row(
+        "sgd",
+        gradtx.sgd,
+        hyperparams={"learning_rate": 0.1},
+        **LINEAR,
+        **RATE,
+        state_bytes=0,
+        converges=0.975,
+        **SGD,
+    ),
     row(
         "sgd, nesterov",
         partial(gradtx.sgd, nesterov=True),
         hyperparams={"learning_rate": 0.1, "momentum": 0.9},
         **LINEAR,
         **RATE,
+        state_bytes=4,
+        **SGD,
     ),
     row(
         "sgd, weight_decay",
@@ -206,6 +245,8 @@ TRANSFORMS = [
         leafwise=True,
         decoupled_weight_decay=0.1 * 0.01,
         **RATE,
+        units={"learning_rate": (2, -1), "weight_decay": (-2, 1)},
+        elementwise=True,
     ),
     row(
         "sgd, l2",
@@ -214,6 +255,8 @@ TRANSFORMS = [
         needs_params=True,
         leafwise=True,
         **RATE,
+        units={"learning_rate": (2, -1), "l2": (-2, 1)},
+        elementwise=True,
     ),
     row(
         "rmsprop",
@@ -235,6 +278,9 @@ TRANSFORMS = [
         bias_corrected=True,
         **ADAPTIVE,
         **RATE,
+        state_bytes=8,
+        converges=0.93,
+        **ADAM,
     ),
     row(
         "adamw",
@@ -245,6 +291,9 @@ TRANSFORMS = [
         leafwise=True,
         decoupled_weight_decay=0.1 * 0.01,
         **RATE,
+        state_bytes=8,
+        units={"learning_rate": (1, 0), "weight_decay": (-1, 0)},
+        elementwise=True,
     ),
     row(
         "scale_by_ademamix",
@@ -301,6 +350,8 @@ TRANSFORMS = [
         gradtx.scale_by_amsgrad,
         hyperparams={"b1": 0.9, "b2": 0.999},
         **ADAPTIVE,
+        state_bytes=12,
+        elementwise=True,
     ),
     row("scale_by_belief", gradtx.scale_by_belief, hyperparams={"b1": 0.9}, leafwise=True),
     row("scale_by_lion", gradtx.scale_by_lion, hyperparams={"b1": 0.9, "b2": 0.99}, leafwise=True),
@@ -320,6 +371,7 @@ TRANSFORMS = [
         represents="a rule of the whole tree",
         hyperparams={"max_norm": 1.0},
         **JOINT,
+        state_bytes=0,
     ),
     row(
         "clip_by_block_norm",
@@ -377,6 +429,8 @@ TRANSFORMS = [
         represents="accumulate",
         linear=True,
         computes_in_float32=False,
+        state_bytes=4,
+        elementwise=True,
     ),
     row(
         "apply_if_finite",

@@ -19,6 +19,7 @@ from gradtx.testing.hook_laws import (
     loop_compiles,
     loop_resumes,
     no_op_changes_nothing,
+    order_of_examples_is_free,
     requests_combine,
     skipped_batch_leaves_no_trace,
 )
@@ -26,6 +27,7 @@ from gradtx.testing.law import LAWS, Law, LawViolation
 from gradtx.testing.laws.algebra import (
     chain_associative,
     chain_identity,
+    elementwise,
     leaf_permutation_equivariant,
     leafwise,
     linear,
@@ -39,6 +41,7 @@ from gradtx.testing.laws.compilation import (
     jit_equals_eager,
     scan_equals_loop,
     sharded_equals_single,
+    sharding_is_kept,
     traced_once,
     vmap_equals_loop,
 )
@@ -62,12 +65,14 @@ from gradtx.testing.laws.memory import (
     pure,
     requires_params,
     resume_equals_uninterrupted,
+    state_bytes,
 )
 from gradtx.testing.laws.pytree import (
     state_survives_none,
     state_takes_any_leaf,
     state_unflattens,
 )
+from gradtx.testing.laws.scaling import converges, loss_scale, units
 from gradtx.testing.laws.structure import (
     empty_tree,
     inputs_untouched,
@@ -109,9 +114,11 @@ __all__ = [
     "chain_identity",
     "computes_in_float32",
     "constant_schedule_equals_number",
+    "converges",
     "counter_saturates",
     "decoupled_weight_decay",
     "donate_safe",
+    "elementwise",
     "empty_tree",
     "equals",
     "events_are_nested",
@@ -136,11 +143,13 @@ __all__ = [
     "linear",
     "loop_compiles",
     "loop_resumes",
+    "loss_scale",
     "masks",
     "no_op_changes_nothing",
     "none_gradients",
     "none_leaves",
     "oracle",
+    "order_of_examples_is_free",
     "params_are_optional",
     "proportional_to",
     "pure",
@@ -163,8 +172,10 @@ __all__ = [
     "schedule_takes_traced_counts",
     "set_equals_constant",
     "sharded_equals_single",
+    "sharding_is_kept",
     "skipped_batch_leaves_no_trace",
     "skips_nonfinite",
+    "state_bytes",
     "state_is_fixed_point",
     "state_is_fixed_point_mixed",
     "state_survives_none",
@@ -173,6 +184,7 @@ __all__ = [
     "traced_equals_constant",
     "traced_once",
     "translation_equivariant",
+    "units",
     "updates_match_gradients",
     "vmap_equals_loop",
     "zero_is_fixed_point",

@@ -205,6 +205,26 @@ def leafwise(tx: Any, params: PyTree, grads: Sequence[PyTree], *, tolerance: flo
         same_updates(got, want, tolerance=tolerance, what=what, again=again)
 
 
+@law(when=lambda c: c.elementwise, arguments=_tolerance)
+def elementwise(tx: Any, params: PyTree, grads: Sequence[PyTree], *, tolerance: float) -> None:
+    """How parameters are split into leaves means nothing: an element's update is its own.
+
+        u(split(g), split(p)) = split(u(g, p))        split(x) = (x_1, [x_2 .. x_n])
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: a tree of gradients like `params` for each update.
+        tolerance: largest relative difference that is rounding.
+    """
+    halves = lambda x: (x.reshape(-1)[:1], x.reshape(-1)[1:])
+    split = lambda tree: jax.tree.map(halves, tree)
+    parts = split(params), [split(g) for g in grads]
+    got, want = run(tx, *parts).updates, [split(u) for u in run(tx, params, grads).updates]
+    what, again = ("in two leaves", "in one"), disturbed(tx, *parts)
+    same_updates(got, want, tolerance=tolerance, what=what, again=again)
+
+
 @law(
     when=lambda c: c.leaf_permutation_equivariant or c.leafwise, trees="pair", arguments=_tolerance
 )

@@ -213,3 +213,31 @@ def sharded_equals_single(
         u, state = compiled(tx)(spread(g), state, params)
         got.append(u)
     same_updates(got, want, tolerance=tolerance, what=("sharded", "single device"), again=again)
+
+
+@law(trees="sharded", steps=(1, 1), when=lambda c: c.keeps_sharding, cost=20)
+def sharding_is_kept(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
+    """Updates lie where their gradients do, and what the state keeps of a parameter where it does.
+
+        shape(s_i) = shape(p_i)  =>  sharding(s_i) = sharding(p_i),  from init and after update
+
+    For arrays of the state that have a parameter's shape. The leading axis is spread over two
+    devices, as in `sharded_equals_single`.
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: a tree of parameters.
+        grads: a tree of gradients like `params` for each update.
+    """
+    split = NamedSharding(Mesh(np.array(jax.devices()[:2]), ("data",)), PartitionSpec("data"))
+    spread = lambda tree: jax.device_put(tree, split)
+    params, g = spread(params), spread(grads[0])
+    state = tx.init(params)
+    updates, after = compiled(tx)(g, state, params)
+    shapes = {leaf.shape for leaf in jax.tree.leaves(params)}
+    for name, tree in {"updates": updates, "init's state": state, "the state": after}.items():
+        for path, x in flat(tree).items():
+            if not isinstance(x, jax.Array) or x.shape not in shapes:
+                continue
+            kept = x.sharding.is_equivalent_to(split, x.ndim)
+            require(kept, f"{path} of {name} is on {x.sharding}, its parameter on {split}")

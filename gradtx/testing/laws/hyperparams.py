@@ -49,7 +49,8 @@ def _make(factory: Callable, values: Mapping[str, Any]) -> Any:
 
 
 @lru_cache(maxsize=16)
-def _traced(factory: Callable) -> tuple[Callable, Callable]:
+def traced_factory(factory: Callable) -> tuple[Callable, Callable]:
+    """`init` and `update` under jit, with the hyperparameters as arguments before theirs."""
     init = lambda values, p: factory(**values).init(p)
     update = lambda values, g, s, p: factory(**values).update(g, s, p)
     return jitted(init), jitted(update)
@@ -80,7 +81,7 @@ def traced_equals_constant(
         hyperparams: the hyperparameters and their values.
         tolerance: largest relative difference that is rounding.
     """
-    init, update = _traced(factory)
+    init, update = traced_factory(factory)
     values = {name: jnp.float32(value) for name, value in hyperparams.items()}
     state, got = init(values, params), []
     for g in grads:

@@ -132,6 +132,35 @@ def counter_saturates(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
             require(x == most, f"{path} goes from {most} to {x}")
 
 
+@law(
+    trees="vector",
+    steps=(1, 1),
+    when=lambda c: c.state_bytes is not None,
+    arguments=lambda s: {"most": s.claims.state_bytes},
+    cost=20,
+)
+def state_bytes(tx: Any, params: PyTree, grads: Sequence[PyTree], *, most: float) -> None:
+    """The state takes as much memory as is claimed, for each parameter of a float32 matrix.
+
+        bytes(init(p)) - bytes(init(q)) = c (n(p) - n(q))        p of 256 rows, q of 128
+
+    Args:
+        tx: the transformation, with `init` and `update`.
+        params: not used.
+        grads: not used.
+        most: c, the claimed bytes for each parameter.
+    """
+    del params, grads
+
+    def size(rows: int) -> int:
+        like = {"kernel": jax.ShapeDtypeStruct((rows, 64), jnp.float32)}
+        leaves = jax.tree.leaves(jax.eval_shape(tx.init, like))
+        return sum(int(np.prod(x.shape)) * x.dtype.itemsize for x in leaves)
+
+    got = (size(256) - size(128)) / (128 * 64)
+    require(abs(got - most) <= 0.01, f"{got:.4g} bytes for each parameter, not {most:.4g}")
+
+
 @law(trees="vector", steps=(1, 1), when=lambda c: c.needs_params is True, cost=20)
 def requires_params(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
     """What needs the parameters says so when they are missing.
