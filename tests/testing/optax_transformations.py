@@ -132,6 +132,7 @@ ROWS = [
         "finite",
         HALF,
         leafwise=True,
+        keeps_sharding=False,  # sums over rows and columns, which have other parameters' shapes
         hyperparams={"learning_rate": 0.1},
         scheduled=(),
     ),

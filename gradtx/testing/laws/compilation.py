@@ -217,7 +217,7 @@ def sharded_equals_single(
 
 @law(trees="sharded", steps=(1, 1), when=lambda c: c.keeps_sharding, cost=20)
 def sharding_is_kept(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
-    """Updates lie where their gradients do, and what the state keeps of a parameter where it does.
+    """What the state keeps of a parameter lies where the parameter does.
 
         shape(s_i) = shape(p_i)  =>  sharding(s_i) = sharding(p_i),  from init and after update
 
@@ -233,9 +233,9 @@ def sharding_is_kept(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
     spread = lambda tree: jax.device_put(tree, split)
     params, g = spread(params), spread(grads[0])
     state = tx.init(params)
-    updates, after = compiled(tx)(g, state, params)
+    _, after = compiled(tx)(g, state, params)
     shapes = {leaf.shape for leaf in jax.tree.leaves(params)}
-    for name, tree in {"updates": updates, "init's state": state, "the state": after}.items():
+    for name, tree in {"init's state": state, "the state": after}.items():
         for path, x in flat(tree).items():
             if not isinstance(x, jax.Array) or x.shape not in shapes:
                 continue
