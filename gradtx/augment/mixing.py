@@ -100,6 +100,7 @@ def _check_alpha(where: str, alpha: Any) -> None:
 
 def _mixing(where: str, mix: Callable[..., Any], classes: int, inputs: str, label: str) -> Prepare:
     """An augmentation by `mix(x, other, key) -> (x', share of x in it)`, a function of examples."""
+    classes = int(classes)
 
     def prepare(batch: Batch, key: jax.Array | None) -> Batch:
         require_images(where, batch, inputs=inputs)

@@ -43,7 +43,7 @@ def rand_augment(operations: Count = 2, strength: float = 0.3, *, inputs: str = 
 
     def change(image: jax.Array, key: jax.Array) -> jax.Array:
         image, s = image.astype(jnp.float32), jnp.asarray(strength, jnp.float32)
-        for each in jax.random.split(key, operations):
+        for each in jax.random.split(key, int(operations)):
             of_kind, of_sign = jax.random.split(each)
             kind = jax.random.randint(of_kind, (), 0, len(COLORS) + len(SHAPES))
             sign = jax.random.rademacher(of_sign, (2,), jnp.float32)

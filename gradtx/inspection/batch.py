@@ -68,10 +68,10 @@ def show_batch(
     if prepare is not None:
         batch = prepare(batch, jax.random.key(seed))
     images, rows = images_of("show_batch", batch, inputs), counted_rows(batch)
-    chosen = subject.pixels(images[rows][:count])
+    chosen = subject.pixels(images[rows][: int(count)])
     try:
         labels = np.asarray(entry("show_batch", batch, label, "", place=1))[rows]
     except ValueError:
         labels = None
-    titles = [""] * len(chosen) if labels is None else map(subject.describe, labels[:count])
+    titles = [""] * len(chosen) if labels is None else map(subject.describe, labels[: int(count)])
     return draw_images(chosen, [*titles])

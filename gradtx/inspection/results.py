@@ -52,7 +52,7 @@ def show_results(
         found.append(batch)
         if sum(len(each.labels) for each in found) >= count:
             break
-    return _drawn(subject, _first(_joined(found), np.arange(count)), losses=False)
+    return _drawn(subject, _first(_joined(found), np.arange(int(count))), losses=False)
 
 
 @checked
@@ -93,7 +93,7 @@ def top_losses(
     for batch in judged(subject, loop, state, inputs):
         both = batch if worst is None else _joined([worst, batch])
         losses = np.where(np.isnan(both.losses), np.inf, both.losses)
-        worst = _first(both, np.argsort(-losses, kind="stable")[:count])
+        worst = _first(both, np.argsort(-losses, kind="stable")[: int(count)])
     assert worst is not None, "`judged` refuses a source without examples"
     return _drawn(subject, worst, losses=True)
 

@@ -123,7 +123,7 @@ class Subject:
         x = x.astype(np.float32)
         if self.mean is not None and self.std is not None:
             x = x * self._channels("std", x.shape[-1]) + self._channels("mean", x.shape[-1])
-        elif np.nanmin(x) < -0.01 or np.nanmax(x) > 1.01:
+        elif (x < -0.01).any() or (x > 1.01).any():  # NaN is neither
             raise ValueError(
                 f"{self.where}: images of floats must be in [0, 1], or their normalization known;"
                 f" got values from {np.nanmin(x):.3g} to {np.nanmax(x):.3g}. Pass the `mean` and"

@@ -154,7 +154,7 @@ def predict_images(
         raise ValueError("predict_images: `images` must have one at least; got none. Pass some.")
     if tta:
         rows.setdefault("id", np.arange(count, dtype=np.int32))
-    size = min(batch_size, count)
+    size = min(int(batch_size), count)
     found = []
     for start in range(0, count, size):
         chosen = np.minimum(np.arange(start, start + size), count - 1)

@@ -76,8 +76,8 @@ def reason(rates: np.ndarray, losses: np.ndarray) -> str:
     start, place, end = valley_of(losses)
     return (
         f"The smooth loss falls longest from the rate {rates[start]:.2g} to {rates[end]:.2g}, from"
-        f" {losses[start]:.3g} to {losses[end]:.3g}. Half way through that valley it still falls,"
-        f" with a margin: only {rates[end] / rates[place]:.0f} times this rate is at its end."
+        f" {losses[start]:.3g} to {losses[end]:.3g}. This rate is in the middle of that fall;"
+        f" a rate {rates[end] / rates[place]:.3g} times as large is at its end."
     )
 
 

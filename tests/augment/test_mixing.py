@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gradtx.augment import cutmix, mixup
+from gradtx.augment import cutmix, mixup, rand_augment
 from gradtx.loop import cross_entropy
 
 KEY = jax.random.key(0)
@@ -105,3 +105,11 @@ def test_whole_numbers_are_refused_and_alpha_may_be_traced(make):
 
     slope = jax.jit(jax.grad(kept))(0.8)
     assert np.isfinite(slope) and (slope != 0 or make is cutmix)
+
+
+def test_whole_numbers_may_be_floats():
+    batch = {"image": jnp.ones((2, 4, 4, 3)), "label": jnp.array([0, 1])}
+    mixed = mixup(classes=2.0)(batch, jax.random.key(0))  # pyright: ignore
+    assert mixed["label"].shape == (2, 2)
+    some = rand_augment(2.0)  # pyright: ignore
+    assert some({"image": jnp.zeros((2, 4, 4, 3), jnp.uint8)}, jax.random.key(0))

@@ -204,3 +204,12 @@ def test_photos_of_a_data_set_are_shown_by_their_middle(tmp_path):
         np.testing.assert_allclose(
             pixels[5, 5], (255 * (title == "red"), 0, 255 * (title == "blue"))
         )
+
+
+def test_images_of_nothing_but_nan_are_black_and_a_count_may_be_a_float():
+    nan = [{"image": np.full((4, 2, 2, 1), np.nan, np.float32), "label": LABELS[:4]}]
+    figure = show_batch(nan, count=3.0)  # pyright: ignore[reportArgumentType]
+    assert [int(pixels.max()) for _, pixels in drawn(figure)] == [0, 0, 0]
+    how = {**KNOWN, "count": 2.0}
+    for show in (show_results, top_losses):
+        assert len(drawn(show(*looked(), batches(), **how))) == 2
