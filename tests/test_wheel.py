@@ -36,7 +36,8 @@ def test_every_file_of_the_package_is_in_it(names):
 
 
 def test_nothing_else_is_in_it(names):
-    assert {name.split("/")[0].split("-")[0] for name in names} == {"gradtx"}
+    plugin = "gradtx_pytest.py"  # outside the package: pytest loads it without JAX
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"gradtx", plugin}
     assert not [name for name in names if name.endswith(".pyc")]
 
 
@@ -58,14 +59,15 @@ def test_it_says_its_version_and_has_the_command(wheel):
     info = f"gradtx-{gradtx.__version__}.dist-info"
     assert f"\nVersion: {gradtx.__version__}\n" in wheel.read(f"{info}/METADATA").decode()
     entry = wheel.read(f"{info}/entry_points.txt").decode()
-    assert entry.split() == ["[console_scripts]", "gradtx", "=", "gradtx.__main__:main"]
+    command = ["[console_scripts]", "gradtx", "=", "gradtx.__main__:main"]
+    assert entry.split() == [*command, "[pytest11]", "gradtx", "=", "gradtx_pytest"]
 
 
 def test_the_source_archive_has_all_that_is_needed_to_test_it(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     made = hatchling.build.build_sdist(str(tmp_path))
     parts = {name.split("/", 1)[1] for name in tarfile.open(tmp_path / made).getnames()}
-    for folder in ("gradtx", "models", "tests", "benchmarks", "docs"):
+    for folder in ("gradtx", "models", "tests", "benchmarks", "docs", "tools"):
         tracked = {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*.py")}
         assert tracked <= parts
-    assert {"README.md", "LICENSE", "pyproject.toml", "train.py", "mkdocs.yml"} <= parts
+    assert {"README.md", "LICENSE", "pyproject.toml", "train.py", "mkdocs.yml", "gradtx_pytest.py"} <= parts
