@@ -70,4 +70,11 @@ def test_the_source_archive_has_all_that_is_needed_to_test_it(tmp_path, monkeypa
     for folder in ("gradtx", "models", "tests", "benchmarks", "docs", "tools"):
         tracked = {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*.py")}
         assert tracked <= parts
-    assert {"README.md", "LICENSE", "pyproject.toml", "train.py", "mkdocs.yml", "gradtx_pytest.py"} <= parts
+    assert {
+        "README.md",
+        "LICENSE",
+        "pyproject.toml",
+        "train.py",
+        "mkdocs.yml",
+        "gradtx_pytest.py",
+    } <= parts
