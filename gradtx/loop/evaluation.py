@@ -65,6 +65,6 @@ def at_training_point(opt_state: PyTree) -> bool:
     """
     names = {state.name for _, state in states_in(opt_state)}
     found: list[str] = []
-    look = lambda node: found.append(type(node).__name__)  # None, so that what is inside is seen
+    look = lambda node: bool(found.append(type(node).__name__))  # and what is inside is seen too
     jax.tree.leaves(opt_state, is_leaf=look)
     return bool({*names, *found} & {*AVERAGING})

@@ -122,12 +122,13 @@ def hook_only_raises_the_request(hook: Hook, fixture: Fixture) -> None:
         return on
 
     start = lambda state: (hook.init(state), {event: jnp.array(True) for event in hook.on})
+    sampled = hook.sampled
     told: dict[str, Any] = {
         "log": lambda state: hook.log(state[0]),
         "faults": lambda state: hook.faults(state[0]),
         "failed": lambda state: hook.failed(state[0]),
         "reason": lambda state: hook.reason(state[0]),
-        "sampled": hook.sampled and (lambda state: hook.sampled(state[0])),
+        "sampled": sampled and (lambda state: sampled(state[0])),
     }
     watch = replace(hook, on={event: watched(event) for event in hook.on}, init=start, **told)
     asks = requesting(run_before=(hook.name,))
