@@ -11,7 +11,7 @@ from gradtx.loop.begin import check_watched
 from gradtx.loop.loop import Loop
 from gradtx.loop.looped import looped
 from gradtx.loop.phases import close_epoch, close_fit, close_train, epoch_row, open_epoch, open_fit
-from gradtx.loop.rows import take
+from gradtx.loop.rows import check_order, take
 from gradtx.loop.state import PyTree, TrainState
 from gradtx.loop.step import eval_step, train_step
 
@@ -73,9 +73,10 @@ def compiled_epoch(
 
     Raises:
         ValueError: if `valid` and `valid_order` are not together, or a hook watches what is not
-            there.
+            there, or an order has other axes or indices than it must.
     """
     validated = _check_validation(loop, state, valid, valid_order)
+    check_order("compiled_epoch", "order", order, train, axes="steps, B")
     state = open_epoch(loop, state)
     body = lambda state, rows: _train_step(loop, state, take(train, rows))
     state, logs = jax.lax.scan(_again_if(remat, body), state, order)
@@ -100,6 +101,8 @@ def _check_validation(loop: Loop, state: TrainState, valid: PyTree, order: Any) 
             "compiled_epoch: `valid_order` must have one batch at least; got none. Pass None for"
             " both if there is no validation set."
         )
+    if order is not None:
+        check_order("compiled_epoch", "valid_order", order, valid, axes="valid_steps, B")
     check_watched("compiled_epoch", loop, state, validated=valid is not None)
     return valid is not None
 
@@ -136,6 +139,7 @@ def compiled_fit(
     Raises:
         ValueError: as `compiled_epoch`.
     """
+    check_order("compiled_fit", "orders", orders, train, axes="epochs, steps, B")
     state = open_fit(loop, state)
 
     def epoch(state: TrainState, order: jax.Array):

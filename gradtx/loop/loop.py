@@ -11,7 +11,7 @@ import optax
 from gradtx.core.runtime_hyperparams import hyperparams
 from gradtx.core.transformation import as_transformation
 from gradtx.core.tree import cast_like, path_name
-from gradtx.kinds import Count, check_kind, checked, is_array
+from gradtx.kinds import Whole, check_kind, checked, is_array
 from gradtx.loop.again import first_state
 from gradtx.loop.evaluation import (
     AT_TRAINING,
@@ -112,7 +112,7 @@ class Loop:
         check_metrics(self.metrics, self.train_metrics)
         check_kind("Loop", "examples", str | None, self.examples, None)
         check_kind("Loop", "label", str | int | None, self.label, None)
-        check_kind("Loop", "microbatches", Count, self.microbatches, 1)
+        check_kind("Loop", "microbatches", Whole, self.microbatches, 1)
         check_kind("Loop", "remat", bool | Callable[..., Any], self.remat, False)
         tx = as_transformation("Loop", "`tx`", self.tx)
         hooks = compose(self.hooks)

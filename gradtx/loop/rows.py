@@ -5,6 +5,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
 from gradtx.core.examples import count_examples, has_rows
 
@@ -25,6 +27,43 @@ def take(data: PyTree, indices: jax.Array) -> PyTree:
     count = count_examples(data)
     # Of NumPy too: its arrays take no traced indices.
     return jax.tree.map(lambda x: jnp.asarray(x)[indices] if has_rows(x, count) else x, data)
+
+
+def check_order(where: str, name: str, order: Any, data: PyTree, *, axes: str) -> None:
+    """Require rows of indices into `data`, which JAX would move to the nearest one there is.
+
+    Args:
+        where: the function that was called.
+        name: of its argument.
+        order: what was given, or a sequence of such. Traced numbers have no values to look at.
+        data: a pytree of arrays with a leading axis of examples.
+        axes: the names of the axes that it must have, such as "steps, B".
+
+    Raises:
+        ValueError: if it has other axes, is of no integer type, or names an example that is not
+            there.
+    """
+    if isinstance(order, list | tuple):
+        for each in order:
+            check_order(where, name, each, data, axes=axes.partition(", ")[2])
+        return
+    dtype, shape = jnp.result_type(order), np.shape(order)
+    if len(shape) != len(axes.split(", ")) or not jnp.issubdtype(dtype, jnp.integer):
+        raise ValueError(
+            f"{where}: `{name}` must be int32[{axes}], rows of indices; got"
+            f" {dtype.name}[{', '.join(map(str, shape))}]. Make an epoch's by epoch_order."
+        )
+    count = count_examples(data)
+    far = isinstance(order, Tracer) or not getattr(order, "is_fully_addressable", True)
+    if far or count is None or not np.size(order):
+        return
+    values = np.asarray(order)  # NumPy's, since jnp's are traced where something is
+    low, high = int(values.min()), int(values.max())
+    if low < -count or high >= count:
+        raise ValueError(
+            f"{where}: `{name}` must be indices of the {count} examples; got"
+            f" {high if high >= count else low}. Make them of as many examples as the data has."
+        )
 
 
 @jax.tree_util.register_dataclass

@@ -17,6 +17,7 @@ FLAT = {
     "stop_gradient": "it is told to have no derivative",
     "convert_element_type": "an integer does not change with the number that it is made of",
 }
+HOST = ("pure_callback", "io_callback")
 OWN = ("custom_jvp_call", "custom_vjp_call")  # with a rule of its own, whatever is inside
 
 
@@ -45,7 +46,8 @@ def obstacles(function: Callable[..., Any], *args: Any) -> list[Obstacle]:
     An empty list means that `jax.grad` and `jax.jvp` see all of the function, but for choices by
     comparison: a clipped norm or a skipped batch is differentiated as what was chosen. What is
     listed either has the derivative 0 though the function changes (the sign in `lion`), or makes
-    JAX refuse (a loop without a number of steps, backwards). The function is traced, not run.
+    JAX refuse (a loop without a number of steps, backwards; a function on the host). The function
+    is traced, not run.
 
     >>> import optax
     >>> tx = optax.sign_sgd(0.1)
@@ -142,6 +144,9 @@ def _through(
         if name != "convert_element_type" or _is_whole(equation.outvars[0].aval):
             add(FLAT[name], "forward", "reverse")
         return [False]
+    if name in HOST:
+        add("it is computed by a function on the host, which JAX refuses", "forward", "reverse")
+        return [False] * len(floats)
     if name == "while":
         add("the number of steps of this loop is not known beforehand", "reverse")
         before = parameters["cond_nconsts"]

@@ -13,6 +13,7 @@ from gradtx.kinds import checked
 from gradtx.loop import Loop
 from gradtx.loop.jitted import KEPT
 from gradtx.loop.likeness import LoopKey
+from gradtx.loop.rows import check_order
 from gradtx.tuning.search import Search
 from gradtx.tuning.search_round import AXIS, PyTree, automatic, check_round, search_round
 from gradtx.tuning.search_state import SearchState
@@ -49,7 +50,8 @@ def run_search(
             whose buffers go to the next round.
 
     Raises:
-        ValueError: as `search_round`; unless there are as many orders as rounds.
+        ValueError: as `search_round`; unless there are as many orders as rounds, of indices that
+            the data has.
     """
     if len(orders) != searching.lineage.rounds:
         raise ValueError(
@@ -57,6 +59,9 @@ def run_search(
             f" got {len(orders)}. Pass int32[rounds, steps, B]."
         )
     check_round(search, searching, 0, valid, how, mesh)
+    check_order("run_search", "orders", orders, train, axes="rounds, steps, B")
+    if valid_order is not None:
+        check_order("run_search", "valid_order", valid_order, valid, axes="valid_steps, B")
     data = train, valid, valid_order
     if mesh is not None:
         searching = jax.device_put(searching, _shardings(searching, mesh))

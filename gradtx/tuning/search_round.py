@@ -10,6 +10,7 @@ from jax.sharding import AxisType, Mesh, PartitionSpec
 
 from gradtx.kinds import checked
 from gradtx.loop import Loop, TrainState, compiled_epoch
+from gradtx.loop.rows import check_order
 from gradtx.loop.state import is_of_training
 from gradtx.tuning.lineage import ANEW, Lineage
 from gradtx.tuning.search import Next, Search
@@ -195,6 +196,7 @@ def compiled_search(
     """
 
     check_round(search, searching, len(orders), valid, how, mesh)
+    check_order("compiled_search", "orders", orders, train, axes="rounds, steps, B")
 
     def one(searching: SearchState, order: jax.Array) -> tuple[SearchState, None]:
         data = train, order, valid, valid_order

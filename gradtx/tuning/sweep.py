@@ -17,6 +17,7 @@ from gradtx.loop import Loop, TrainState, compiled_epoch, with_nan
 from gradtx.loop.jitted import KEPT
 from gradtx.loop.likeness import LoopKey
 from gradtx.loop.phases import close_fit, open_fit
+from gradtx.loop.rows import check_order
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -144,6 +145,9 @@ def sweep(
         raise ValueError(f'sweep: `how` must be "map" or "vmap"; got {how!r}. Choose one.')
     if not len(orders):
         raise ValueError("sweep: `orders` must have an epoch at least; got none. Add some.")
+    check_order("sweep", "orders", orders, train, axes="epochs, steps, B")
+    if valid_order is not None:
+        check_order("sweep", "valid_order", valid_order, valid, axes="valid_steps, B")
     run = _programs(LoopKey(loop), how)
     states, rows = run.open_fit(spread(state, **hyperparams)), []
     for order in orders:

@@ -24,7 +24,7 @@ from gradtx.core.tree import (
     path_name,
     shape_of,
 )
-from gradtx.kinds import Count, checked
+from gradtx.kinds import Whole, checked
 from gradtx.wrappers.blockwise import blocks_that_differ, dequantize, quantize, spread
 
 # What moments are called in the states of gradtx and of Optax.
@@ -38,8 +38,8 @@ MOMENTS = (
 def quantize_moments(
     inner: optax.GradientTransformation,
     *,
-    block_size: Count = 256,
-    min_size: Count = 4096,
+    block_size: Whole = 256,
+    min_size: Whole = 4096,
     moments: Sequence[str] = MOMENTS,
 ) -> GradientTransformationExtraArgs:
     """Keep the moments of an optimizer in 8 bits a number, and let it work on them in float32.

@@ -52,6 +52,32 @@ def test_host_compiled_fit_and_a_member_of_a_population_are_bit_identical(cases)
                 np.testing.assert_array_equal(np.float32(row[name]), np.float32(values[i]))
 
 
+@pytest.mark.parametrize(
+    "change, got",
+    [
+        (lambda order: order + 1000, "orders` must be indices of the"),
+        (lambda order: order - 1000, "orders` must be indices of the"),
+        (lambda order: order.astype(jnp.float32), "orders` must be int32.epochs, steps, B."),
+        (lambda order: order[0], "orders` must be int32.epochs, steps, B."),
+    ],
+    ids=["above", "below", "floats", "axes"],
+)
+def test_an_order_of_what_is_not_there_is_refused(change, got):
+    loop, orders = small.make(), change(small.orders(2))
+    states = jax.tree.map(lambda x: x[None], small.start(loop))
+    with pytest.raises(ValueError, match=f"compiled_fit: `{got}"):
+        compiled_fit(loop, small.start(loop), small.DATA, orders)
+    with pytest.raises(ValueError, match=f"compiled_fit: `{got}"):  # where all else is traced
+        population(loop, states, small.DATA, orders)
+
+
+def test_a_validation_order_of_what_is_not_there_is_refused():
+    loop, orders = small.make(), small.orders(1)
+    with pytest.raises(ValueError, match="`valid_order` must be indices of the"):
+        far = small.VALID_ORDER + 1000
+        compiled_fit(loop, small.start(loop), small.DATA, orders, small.DATA, far)
+
+
 READY = {
     "terminate_on_nan": hooks.terminate_on_nan,
     "skip_nonfinite": hooks.skip_nonfinite,

@@ -168,3 +168,8 @@ def test_parts_and_remat_take_less_memory():
 def test_what_can_not_be_is_refused(settings, message):
     with pytest.raises((ValueError, TypeError), match=message):
         stepped(**settings)
+
+
+def test_parts_are_counted_by_a_whole_number():
+    with pytest.raises(TypeError, match="`microbatches` must be a whole number; got float"):
+        Loop(apply=apply, loss=cross_entropy, tx=gradtx.sgd(0.5), microbatches=2.0)

@@ -249,6 +249,8 @@ def test_what_the_optimizer_has_not_or_does_not_keep_live_is_refused():
 def test_what_makes_no_round_is_refused():
     search, searching = MADE["pbt"], begun(MADE["pbt"])
     run = partial(run_search, search, LOOP, searching, small.DATA)
+    with pytest.raises(ValueError, match="run_search: `orders` must be indices of the"):
+        run(ORDERS + 1000, *VALID)
     with pytest.raises(ValueError, match=r"run_search: `orders` must have one for each of the 5"):
         run(ORDERS[:2], *VALID)
     with pytest.raises(ValueError, match=r"the metric 'valid_loss' needs validation"):

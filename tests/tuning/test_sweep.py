@@ -35,6 +35,17 @@ def test_each_copy_is_a_fit_of_its_own(swept):
             np.testing.assert_array_equal(result.rows[name][i], values)
 
 
+def test_an_order_of_what_is_not_there_is_refused():
+    loop = small.make()
+    state, orders = small.start(loop), np.asarray(small.orders(2))
+    with pytest.raises(ValueError, match="sweep: `orders` must be indices of the"):
+        sweep(loop, state, small.DATA, orders + 1000, learning_rate=RATES)
+    with pytest.raises(ValueError, match="sweep: `orders` must be indices of the"):
+        sweep(loop, state, small.DATA, list(orders + 1000), learning_rate=RATES)
+    with pytest.raises(ValueError, match="sweep: `valid_order` must be indices of the"):
+        sweep(loop, state, *DATA[:3], small.VALID_ORDER + 1000, learning_rate=RATES)
+
+
 def test_rows_are_by_copy_and_epoch(swept):
     rows = swept[1].rows
     assert {values.shape for values in rows.values()} == {(3, 2)}
