@@ -100,7 +100,7 @@ OUR_FLAT |= dict.fromkeys(("sign_sgd", "signum", "scale_by_sign"), "learning_rat
 
 @pytest.mark.parametrize("row", TRANSFORMS, ids=lambda row: row.name)
 def test_of_our_transformations_those_with_a_sign_have_one(row):
-    tx = row.factory(**row.claims.get("hyperparams", {}))
+    tx = optax.with_extra_args_support(row.factory(**row.claims.get("hyperparams", {})))
     params = {"w": jnp.ones((3, 4)), "b": jnp.ones(4)}
     state = tx.init(params)
     update = lambda grads: tx.update(grads, state, params, value=jnp.float32(1))[0]
