@@ -113,6 +113,7 @@ CALLS = {
     "data.on_canvas": lambda p: [photos(p), data.on_canvas(data.folder(p), size=8, cache=p + "y")],
     "data.read_images": lambda p: [images(p + ".png"), data.read_images([p + ".png"], SPEC)],
     "observers.checkpoint": write,
+    "observers.csv": lambda p: observe(observers.csv(p)),
     "observers.jsonl": history,
     "observers.profile": lambda p: observe(observers.profile(p, 1, after=1), steps=3),
     "observers.read_jsonl": lambda p: [history(p), observers.read_jsonl(p)],
@@ -129,6 +130,9 @@ CALLS = {
     "report.write_validation": validation,
     "run.RunOptions": lambda p: take(run.RunOptions(out=Path(p))),
     "run.TrainOptions": lambda p: take(run.TrainOptions(out=Path(p))),
+    "run.export": lambda p: refused(run.export, p),
+    "run.load_exported": lambda p: refused(run.load_exported, p),
+    "run.predict_files": lambda p: refused(run.predict_files, p, [p + ".png"]),
     "run.read_config": lambda p: refused(run.read_config, run.RunOptions, Path(p)),
     "run.restore_model": lambda p: refused(
         run.restore_model, run.Model(None, lambda key: (STATE, {})), Path(p)
@@ -143,6 +147,8 @@ OTHERS = {
         "checkpoint.Entry.hidden",
     ),
     *("checkpoint.Restored", "observers.Interrupted"),
+    # As `csv`; their clients are not there to be tried.
+    *("observers.mlflow", "observers.trackio", "observers.wandb"),
 }
 
 

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from gradtx.kinds import checked
 from gradtx.loop.jitted import prepare
@@ -98,6 +99,6 @@ def form_of(tree: Any) -> Any:
 
     def of(x: Any) -> Any:
         sharding = x.sharding if isinstance(x, jax.Array) and x.committed else None
-        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
+        return jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x), sharding=sharding)
 
     return jax.tree.map(of, tree)

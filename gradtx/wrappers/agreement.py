@@ -55,7 +55,7 @@ def cautious(
     >>> tx = cautious(gradtx.sgd(1.0, momentum=0.9), 0.0)
     >>> _, state = tx.update(jnp.array([1.0, 1.0]), tx.init(jnp.zeros(2)))
     >>> u, _ = tx.update(jnp.array([1.0, -0.5]), state)  # momentum still moves the second down
-    >>> u.round(4).tolist()
+    >>> [round(float(x), 4) for x in u + 0.0]
     [-3.8, 0.0]
 
     Args:

@@ -157,7 +157,6 @@ TRANSFORMS = [
         hyperparams={"momentum": 0.9},
         **LINEAR,
         state_bytes=4,
-        units={},
         elementwise=True,
     ),
     row(
