@@ -60,7 +60,7 @@ def batch_of(sizes, outside=0):
     }
 
 
-@pytest.mark.parametrize("side", [24, 64])
+@pytest.mark.parametrize("side", [24, pytest.param(64, marks=pytest.mark.thorough)])
 def test_crops_are_pillows_within_two_levels(side):
     sizes = SIZES * 6
     batch, key = batch_of(sizes), jax.random.key(1)

@@ -9,6 +9,7 @@ from PIL import Image
 from benchmarks import input as benchmark
 
 
+@pytest.mark.thorough
 def test_tiny_run_writes_its_json(tmp_path):
     out = tmp_path / "input.json"
     benchmark.main(["--tiny", "--repeats", "1", "--only", "photos", "--out", str(out)])

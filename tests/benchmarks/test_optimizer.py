@@ -8,6 +8,7 @@ import pytest
 from benchmarks import optimizer
 
 
+@pytest.mark.thorough
 def test_tiny_run_writes_its_json(tmp_path):
     out = tmp_path / "optimizer.json"
     argv = ["--tiny", "--repeats", "1", "--steps", "2", "--out", str(out)]

@@ -8,6 +8,7 @@ import pytest
 from benchmarks import train_step
 
 
+@pytest.mark.thorough
 def test_tiny_run_writes_its_json(tmp_path, capsys):
     out = tmp_path / "results" / "train_step.json"
     jobs = ["flax", "ours", "ours_scan"]

@@ -166,6 +166,7 @@ def train(kind, *argv):
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.thorough
 def test_train_py_terminated_and_killed_ends_as_if_it_had_not_been(tmp_path, capsys):
     """In the second epoch by SIGTERM, and while the third is saved by SIGKILL."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
