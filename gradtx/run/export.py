@@ -72,10 +72,6 @@ def export(
             f"export: `run` must be a training on images; got {run}, which is another kind. Name"
             " another run."
         )
-    if models is None:
-        from gradtx.models import IMAGE_MODELS
-
-        models = IMAGE_MODELS
     spec = ImageSpec.read(run / "data.json")
     module = _native(image_module(options, spec, models))
     model = linen_model(module, spec.example, precision=options.precision)

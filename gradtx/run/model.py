@@ -50,7 +50,7 @@ def linen_model(
 
 @checked
 def image_model(
-    options: TrainOptions, spec: ImageSpec, models: Mapping[str, Callable[..., Any]]
+    options: TrainOptions, spec: ImageSpec, models: Mapping[str, Callable[..., Any]] | None = None
 ) -> Model:
     """The network that `--model` names, for images as `spec` says.
 
@@ -58,14 +58,15 @@ def image_model(
         options: the options of the run; `model`, `head` and `precision` decide.
         spec: the classes, the size and the channels of the images.
         models: for each name of `--model`, a function or class that makes the Flax module from
-            `num_classes`, `dtype` and, unless the model ignores it, `head`.
+            `num_classes`, `dtype` and, unless the model ignores it, `head`; None:
+            `gradtx.models.IMAGE_MODELS`.
     """
     module = image_module(options, spec, models)
     return linen_model(module, spec.example, precision=options.precision)
 
 
 def image_module(
-    options: TrainOptions, spec: ImageSpec, models: Mapping[str, Callable[..., Any]]
+    options: TrainOptions, spec: ImageSpec, models: Mapping[str, Callable[..., Any]] | None = None
 ) -> Any:
     """The Flax module of `image_model`.
 
@@ -74,6 +75,10 @@ def image_module(
         spec: as there.
         models: as there.
     """
+    if models is None:
+        from gradtx.models import IMAGE_MODELS
+
+        models = IMAGE_MODELS
     name = str(options.model)
     head = {} if "head" in IGNORED[name] else {"head": options.head}
     dtype = Policy.of(options.precision).compute

@@ -25,10 +25,10 @@ from gradtx.run.directory import read_config, search_in
 from gradtx.run.errors import FAILED, fail, out_of_memory
 from gradtx.run.interrupt import INTERRUPTED, LAST_WORD
 from gradtx.run.model import Model, image_model
-from gradtx.run.probabilities import predict_images, top, with_copies
+from gradtx.run.probabilities import by_batches, predictor, top, with_copies
 from gradtx.run.train_options import TrainOptions
 
-AT_ONCE = 256  # images in memory
+AT_ONCE, BATCH_SIZE = 256, 32  # images in memory, and in a program
 
 
 @lossy_output()
@@ -131,10 +131,6 @@ def predict_files(
         DataError: naming the first file that cannot be read, or a folder without images.
         CheckpointError: if no checkpoint is intact, or it is of another model.
     """
-    if models is None:
-        from gradtx.models import IMAGE_MODELS
-
-        models = IMAGE_MODELS
     cls, run = options, as_path(run)
     made = read_config(cls, run)
     if made.is_search:
@@ -147,11 +143,7 @@ def predict_files(
     paths = image_paths(images)
     model = image_model(made, spec, models)
     found = restore_model(model, run)
-    parts = [
-        _shares(model, found.state, spec, paths[start : start + AT_ONCE], tta, start)
-        for start in range(0, len(paths), AT_ONCE)
-    ]
-    shares = np.concatenate(parts)
+    shares = _shares(model, found.state, spec, paths, tta)
     if unknown := [i for i, row in enumerate(shares) if not np.isfinite(row).all()]:
         raise ValueError(
             f"{cls.PROG}: the model's probabilities must be finite; got NaN for"
@@ -185,16 +177,22 @@ def _show(
 
 
 def _shares(
-    model: Model, state: Any, spec: ImageSpec, paths: Sequence[Path], tta: int, first: int
+    model: Model, state: Any, spec: ImageSpec, paths: Sequence[Path], tta: int
 ) -> np.ndarray:
     """The probabilities of images of any shapes, float32[n, C], as `predict_images` has them."""
     prepare = jax.jit(lambda row, key: spec.prepare(row, key)["image"])  # a program for each shape
+    predict = predictor(model.apply, **state)
     keys = [None, *(jax.random.fold_in(jax.random.key(0), i) for i in range(tta))]
-    rows = [read_rows(path, spec) for path in paths]
-    numbered = [row | {"id": np.array([i], np.int32)} for i, row in enumerate(rows, first)]
-    images = np.concatenate([np.asarray(prepare(row, key)) for row in numbered for key in keys])
-    found = predict_images(model.apply, **state, images=images).reshape(len(rows), len(keys), -1)
-    return with_copies(found[:, 0], found[:, 1:].mean(1)) if tta else found[:, 0]
+
+    def of(first: int) -> np.ndarray:
+        rows = [read_rows(path, spec) for path in paths[first : first + AT_ONCE]]
+        numbered = [row | {"id": np.array([i], np.int32)} for i, row in enumerate(rows, first)]
+        images = np.concatenate([np.asarray(prepare(row, key)) for row in numbered for key in keys])
+        found = by_batches(predict, {"image": images}, batch_size=BATCH_SIZE)
+        found = found.reshape(len(rows), len(keys), -1)
+        return with_copies(found[:, 0], found[:, 1:].mean(1)) if tta else found[:, 0]
+
+    return np.concatenate([of(first) for first in range(0, len(paths), AT_ONCE)])
 
 
 def _augmenting(prog: str, spec: ImageSpec, tta: int, run: Path) -> ImageSpec:

@@ -154,7 +154,26 @@ def predict_images(
         raise ValueError("predict_images: `images` must have one at least; got none. Pass some.")
     if tta:
         rows.setdefault("id", np.arange(count, dtype=np.int32))
-    size = min(int(batch_size), count)
+    return by_batches(predict, rows, batch_size=int(batch_size))
+
+
+def by_batches(
+    predict: Callable[[Mapping[str, Any]], jax.Array],
+    rows: Mapping[str, np.ndarray],
+    *,
+    batch_size: int,
+) -> np.ndarray:
+    """The probabilities of the rows of a batch, float32[n, C], some at a time.
+
+    The last are filled up with copies of the last row, so one program serves all.
+
+    Args:
+        predict: as `predictor` makes it; one that has been used for this size compiles no more.
+        rows: a batch with an entry "image", of one row at least.
+        batch_size: how many at a time.
+    """
+    count = len(rows["image"])
+    size = min(batch_size, count)
     found = []
     for start in range(0, count, size):
         chosen = np.minimum(np.arange(start, start + size), count - 1)
