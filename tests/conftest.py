@@ -17,12 +17,17 @@ os.environ["GRADTX_THOROUGH"] = os.environ.get("GRADTX_THOROUGH", str("--thoroug
 # XLA compiles a small program up to ten times faster so, and a test compiles far more than it runs.
 # --thorough compiles as users do.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(os.environ["GRADTX_THOROUGH"] == "False")
-# Flags of one version alone, since a process ends at a flag that its XLA does not know.
-IN_A_HURRY = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
-hurried = os.environ["GRADTX_THOROUGH"] == "False" and version("jaxlib").startswith("0.10.")
-# Eight devices on one CPU, for the tests of sharding; other tests use the first.
-flags = [os.environ.get("XLA_FLAGS", ""), "--xla_force_host_platform_device_count=8"]
-os.environ["XLA_FLAGS"] = " ".join([*flags, IN_A_HURRY] if hurried else flags)
+# Eight devices on one CPU, for the tests of sharding; other tests use the first. The other flags
+# are for one version alone, since a process ends at a flag that its XLA does not know.
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "")
+    + " --xla_force_host_platform_device_count=8"
+    + (
+        " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+        if os.environ["GRADTX_THOROUGH"] == "False" and version("jaxlib").startswith("0.10.")
+        else ""
+    )
+)
 
 import jax
 import pytest
