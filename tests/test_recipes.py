@@ -290,7 +290,8 @@ def make_deep(rate=None, hooks=()):
 
 
 def test_fine_tune_trains_the_head_alone_and_then_all():
-    loop, state = make_deep()
+    counts = Hook("counts", {}, sampled=lambda state: (True, {"counts": jnp.ones(2)}))
+    loop, state = make_deep(hooks=[counts])
     seen = []
     watch = Observer({"after_epoch": lambda r: seen.append(jax.tree.map(np.array, r.state.params))})
     after, history = fine_tune(
@@ -312,7 +313,8 @@ def test_fine_tune_trains_the_head_alone_and_then_all():
     values = gradtx.hyperparams(after.opt_state)["learning_rate"]
     assert {group: float(x) for group, x in values.items()} == {"body": 0.5, "head": 0.5}
     # The second part began with the moments that were given: none.
-    assert int(after.opt_state.count) == 12 and after.hooks == {}
+    assert int(after.opt_state.count) == 12 and after.hooks == {"counts": ()}
+    assert [*history.samples["counts"]] == [*range(18)]  # of both parts
 
 
 def test_fine_tune_can_freeze_norms_too():

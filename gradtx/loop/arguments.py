@@ -1,6 +1,6 @@
 """The arguments of `fit`: what is found wrong before anything is run."""
 
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Collection, Iterator, Sized
 from numbers import Integral
 from typing import Any
 
@@ -32,7 +32,8 @@ def check_kinds(loop: Any, state: Any, train: Any, valid: Any, epochs: Any, obse
         TypeError: naming the argument that is of another kind.
     """
     batches = lambda x: callable(x) or are_several(x)
-    observed = isinstance(observers, Iterable) and all(isinstance(o, Observer) for o in observers)
+    # Not any iterable: to look into an iterator would use it up.
+    observed = isinstance(observers, Collection) and all(isinstance(o, Observer) for o in observers)
     _require(isinstance(loop, Loop), "loop", loop, "a Loop", "Pass gradtx.loop.Loop(...)")
     is_state = isinstance(state, TrainState)
     _require(is_state, "state", state, "a TrainState", "Pass loop.init(params)")
@@ -41,7 +42,7 @@ def check_kinds(loop: Any, state: Any, train: Any, valid: Any, epochs: Any, obse
     _require(valid is None or batches(valid), "valid", valid, "batches", f"{a_list} ()")
     whole = isinstance(epochs, Integral) and not isinstance(epochs, bool)
     _require(whole, "epochs", epochs, "a whole number", "Pass for example 5")
-    call = "Call the factory: progress()"
+    call = "Call the factories: [progress()]"
     _require(observed, "observers", observers, "a list of Observers", call)
 
 

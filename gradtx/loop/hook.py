@@ -69,31 +69,30 @@ class Hook:
             check_kind(where, constraint, str | Iterable[str], getattr(self, constraint), ())
         if not isinstance(self.on, Mapping):
             raise TypeError(
-                f"Hook {self.name!r}: `on` must be a dict, event -> function; got {self.on!r}. Pass"
+                f"{where}: `on` must be a dict, event -> function; got {self.on!r}. Pass"
                 " for example {'after_loss': lambda state, context: (state, context)}."
             )
         for event, function in self.on.items():
             if event not in EVENTS:
                 raise ValueError(
-                    f"Hook {self.name!r}: `on` must have events of the loop; got {event!r}. Use one"
+                    f"{where}: `on` must have events of the loop; got {event!r}. Use one"
                     f" of: {', '.join(EVENTS)}."
                 )
             if not callable(function):
                 raise TypeError(
-                    f"Hook {self.name!r}: `on[{event!r}]` must be a function (hook_state, context)"
-                    f" -> (hook_state, context); got {function!r}. Pass the function."
+                    f"{where}: `on[{event!r}]` must be a function (hook_state, context) ->"
+                    f" (hook_state, context); got {function!r}. Pass the function."
                 )
-            where = f"Hook {self.name!r}: `on[{event!r}]`"
-            check_signature(where, function, "(hook_state, context)", 0, 0)
+            form = "(hook_state, context)"
+            check_signature(f"{where}: `on[{event!r}]`", function, form, 0, 0)
         sometimes = () if self.sampled is None else ("sampled",)
         for name in ("init", "log", *sometimes, "faults", "failed", "reason"):
             if not callable(getattr(self, name)):
                 raise TypeError(
-                    f"Hook {self.name!r}: `{name}` must be a function of the state; got"
+                    f"{where}: `{name}` must be a function of the state; got"
                     f" {getattr(self, name)!r}. Leave it out if there is nothing to do."
                 )
-            where = f"Hook {self.name!r}: `{name}`"
-            check_signature(where, getattr(self, name), "the state", 0)
+            check_signature(f"{where}: `{name}`", getattr(self, name), "the state", 0)
         for constraint in ("run_before", "run_after"):
             names = getattr(self, constraint)
             names = (names,) if isinstance(names, str) else tuple(names)
@@ -126,6 +125,7 @@ def compose(hooks: Sequence[Hook]) -> tuple[Hook, ...]:
     """
     if not isinstance(hooks, Iterable) or is_array(hooks):
         raise TypeError(f"compose: hooks must be a list of Hooks; got {hooks!r}. Write [hook].")
+    hooks = tuple(hooks)  # an iterator can be read only once
     for hook in hooks:
         if not isinstance(hook, Hook):
             raise TypeError(

@@ -158,4 +158,6 @@ def _joined(first: History, second: History) -> History:
     join = lambda a, b: np.concatenate([a, b])
     both = first.steps and second.steps
     steps = jax.tree.map(join, first.steps, second.steps) if both else first.steps or second.steps
-    return History(first.rows + second.rows, steps)
+    names = first.samples | second.samples
+    samples = {n: first.samples.get(n, {}) | second.samples.get(n, {}) for n in names}
+    return History(first.rows + second.rows, steps, samples)

@@ -37,6 +37,7 @@ FITS = [
     ({"epochs": 1.5}, r"`epochs` must be a whole number; got 1\.5\. Pass"),
     ({"observers": [3]}, r"`observers` must be a list of Observers; got \[3\]\. Call"),
     ({"observers": 3}, r"`observers` must be a list of Observers; got 3\. Call"),
+    ({"observers": iter([])}, r"`observers` must be a list of Observers; got <list_iterator"),
 ]
 
 

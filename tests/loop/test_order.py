@@ -75,6 +75,10 @@ def test_the_order_is_stable_and_keeps_every_constraint(chosen, data):
     assert compose([*shuffled, last])[-1] == last
 
 
+def test_hooks_may_come_from_an_iterator():
+    assert [hook.name for hook in compose(Hook(name, {}) for name in "ab")] == ["a", "b"]
+
+
 def test_bad_lists_are_refused():
     with pytest.raises(ValueError, match=r"compose: .* different names; got 'a' twice"):
         compose([Hook("a", {}), Hook("a", {})])
