@@ -10,11 +10,10 @@ import jax.numpy as jnp
 from gradtx.core.apply import apply_updates
 from gradtx.core.parts import Passed, pass_through
 from gradtx.core.root import root
-from gradtx.core.tree import as_dtype, compute_dtype, global_norm, is_none, path_name
+from gradtx.core.tree import PyTree, as_dtype, compute_dtype, global_norm, is_none, path_name
 from gradtx.loop.again import with_those_it_takes
 from gradtx.loop.sown import STATISTICS
 
-PyTree = Any
 # The hooks that change gradients or updates: what is measured is what they leave.
 EARLIER = ("loss_scaling", "accumulate_gradients", "clip_gradients", "skip_nonfinite", "freeze")
 

@@ -11,13 +11,14 @@ from gradtx.core.examples import count_examples, has_rows
 from gradtx.core.tree import path_name
 from gradtx.kinds import checked
 from gradtx.loop.calls import call_apply
+from gradtx.loop.linen import BATCH_STATS
 from gradtx.loop.loop import Loop
 from gradtx.loop.prepared import prepared
+from gradtx.loop.rows import gathered
 from gradtx.loop.sources import are_several, of_epoch, of_validation
 from gradtx.loop.state import PyTree, TrainState, context_of
 from gradtx.loop.weights import batch_weight, has_weights
 
-LINEN = "batch_stats"  # the collection that Flax linen keeps them in
 DIGITS = 6  # of a momentum: what float32 has for sure
 FAR = 1024.0
 
@@ -75,7 +76,7 @@ def reestimate_batch_stats(
     mean, total, zeroed = [], 0.0, state.model_state
     run = jax.jit(lambda at, batch, model_state: _run(loop, at, batch, model_state))
     given = of_epoch(batches, 0, 0) if callable(batches) else of_validation(batches)
-    for i, batch in enumerate(map(_that_count, given)):
+    for i, batch in enumerate(map(_that_count, map(gathered, given))):
         at_i = at.replace(step=at.step + i)  # each batch has random numbers of its own
         if not momenta:
             momenta = _momenta(loop, at_i, batch, looked_at)
@@ -104,7 +105,7 @@ def _looked_at(model_state: PyTree, stats: Any) -> list[bool]:
     """Which leaves of the model's state are looked at."""
     where, named = "reestimate_batch_stats", isinstance(model_state, Mapping)
     if stats is None:
-        stats = LINEN if named and LINEN in model_state else ""
+        stats = BATCH_STATS if named and BATCH_STATS in model_state else ""
     floating = [jnp.issubdtype(x.dtype, jnp.floating) for x in jax.tree.leaves(model_state)]
     if callable(stats):
         chosen = jax.tree.leaves(stats(model_state))

@@ -70,7 +70,7 @@ def blocks(
     held: list[Any] = []
     length, form = 1, None
     for batch in batches:
-        if form != (form := form_of(batch)):
+        if form != (form := _form(batch)):
             if held:
                 yield Block(held, length, False)
             held, length = [], longest(batch, steps_per_execution)
@@ -83,12 +83,8 @@ def blocks(
         yield Block(held, length, False)
 
 
-def form_of(batch: PyTree) -> Any:
-    """Structure, shapes and dtypes: what a program is compiled for.
-
-    Args:
-        batch: any pytree of arrays.
-    """
+def _form(batch: PyTree) -> Any:
+    """Structure, shapes and dtypes: what a program is compiled for."""
     leaves, structure = jax.tree.flatten(batch)
     return structure, [(np.shape(leaf), getattr(leaf, "dtype", type(leaf))) for leaf in leaves]
 

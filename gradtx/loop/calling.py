@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from gradtx.loop.form import entry
-from gradtx.loop.signature import check_signature
+from gradtx.loop.signature import check_signature, signature_of
 
 Entry = str | int
 DO = "Pass the name of the model's input as `inputs`, or its place in a tuple"
@@ -31,10 +31,8 @@ def parameters_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     Args:
         function: anything that can be called.
     """
-    try:
-        return dict(inspect.signature(function).parameters)
-    except (TypeError, ValueError):
-        return {}
+    signature = signature_of(function)
+    return {} if signature is None else dict(signature.parameters)
 
 
 def mode_of(function: Callable[..., Any], *, by_default: str = "train") -> dict[str, bool]:

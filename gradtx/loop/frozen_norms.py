@@ -13,6 +13,7 @@ from gradtx.core.groups import labels_of
 from gradtx.core.partition import Mask, labels_of_mask
 from gradtx.kinds import checked
 from gradtx.loop.calling import MODES, parameters_of, told
+from gradtx.loop.linen import BATCH_STATS
 from gradtx.loop.state import PyTree
 
 WHERE = "freeze_norms"
@@ -93,7 +94,7 @@ def _in_linen(now: _Frozen, model_state: PyTree) -> Iterator[None]:
 
     A norm is known by statistics of its own in the collection "batch_stats".
     """
-    stats = model_state.get("batch_stats") if isinstance(model_state, Mapping) else None
+    stats = model_state.get(BATCH_STATS) if isinstance(model_state, Mapping) else None
     if not stats:
         yield
         return

@@ -8,13 +8,13 @@ import numpy as np
 
 from gradtx.drawing.lines import Line, draw
 from gradtx.drawing.notebook import fragment, grid, picture
-from gradtx.loop.state import is_of_training
+from gradtx.loop.state import TRAIN, is_of_training
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 EACH, SMOOTH, VALID = "train, each step", "train, smooth", "validation"
-TRAIN = "train"
+TRAINING = "train"
 # Of a row, what is no figure of its own panel.
 OTHER = ("epoch", "step", "train_loss", "train_loss_mean", "valid_loss", "time")
 
@@ -57,7 +57,7 @@ class History:
                 "History.figure: the history must have steps or epochs; got neither. Train for an"
                 " epoch first."
             )
-        look: Any = {"faint": [EACH], "marked": [VALID, TRAIN], "points": None}
+        look: Any = {"faint": [EACH], "marked": [VALID, TRAINING], "points": None}
         return draw(panels, **look)
 
     def _metrics(self) -> dict[str, dict[str, Line]]:
@@ -67,9 +67,9 @@ class History:
             values: list[Any] = [row.get(name, np.nan) for row in self.rows]
             if name not in OTHER and all(np.shape(v) == () for v in values):
                 of_training = is_of_training(name)
-                own = name.removeprefix("train_") if of_training else name
+                own = name.removeprefix(TRAIN) if of_training else name
                 line = ends(self), np.array(values, float)
-                found.setdefault(own, {})[TRAIN if of_training else VALID] = line
+                found.setdefault(own, {})[TRAINING if of_training else VALID] = line
         return found
 
     def _by_group(self, values: Any) -> dict[str, Line]:

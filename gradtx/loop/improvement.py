@@ -20,7 +20,7 @@ class Improvement:
     A figure without a value, as after a validation that was cut short, is never better, nor is NaN.
 
     Args:
-        where: the hook, for messages.
+        where: the hook or the search, for messages.
         metric: a column of the epoch table.
         mode: "min" or "max"; None will do for a loss, which is better when it is smaller.
         min_delta: by how much a better value must be better, not negative.
@@ -31,7 +31,7 @@ class Improvement:
 
     where: str
     metric: str
-    mode: str | None  # None for a loss
+    mode: str | None
     min_delta: float
 
     def __post_init__(self) -> None:

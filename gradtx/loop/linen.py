@@ -11,6 +11,8 @@ from gradtx.loop.calling import Entry, check_call, inputs_of, mode_of, predictio
 from gradtx.loop.sown import statistics_of
 from gradtx.loop.state import PyTree
 
+BATCH_STATS = "batch_stats"  # the collection in which batch norms keep running statistics
+
 
 @checked
 def from_linen(

@@ -35,7 +35,7 @@ def named(where: str, given: str = "", *, unless: str = "", own: bool = False) -
         said = str(error).partition("\n")[0]
         if said.startswith((where, unless or where)) or (own and _is_own(error)):
             raise
-        kind = next((own for known, own in KINDS.items() if isinstance(error, known)), RuntimeError)
+        kind = next((new for old, new in KINDS.items() if isinstance(error, old)), RuntimeError)
         do = "Correct it"
         if isinstance(error, TRACED):
             do = "It is traced by jit: use jax.numpy, and jnp.where in place of `if`"

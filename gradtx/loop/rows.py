@@ -9,8 +9,7 @@ import numpy as np
 from jax.core import Tracer
 
 from gradtx.core.examples import count_examples, has_rows
-
-PyTree = Any
+from gradtx.core.tree import PyTree
 
 
 def take(data: PyTree, indices: jax.Array) -> PyTree:

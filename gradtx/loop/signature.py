@@ -36,7 +36,7 @@ def accepts(function: Callable[..., Any], *args: Any, **kwargs: Any) -> bool:
         args: as many positional arguments as it will get.
         kwargs: the names of those that it will get by name.
     """
-    signature = _signature(function)
+    signature = signature_of(function)
     try:
         return signature is None or bool(signature.bind(*args, **kwargs) or True)
     except TypeError:
@@ -49,7 +49,7 @@ def required(function: Callable[..., Any]) -> int | None:
     Args:
         function: that will be called.
     """
-    signature = _signature(function)
+    signature = signature_of(function)
     if signature is None:
         return None
     parameters = signature.parameters.values()
@@ -66,7 +66,12 @@ def _plain(function: Callable[..., Any]) -> inspect.Signature:
     return inspect.Signature(parameters)
 
 
-def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
+def signature_of(function: Callable[..., Any]) -> inspect.Signature | None:
+    """What a function takes; None if it does not say.
+
+    Args:
+        function: anything that can be called.
+    """
     try:
         return inspect.signature(function)
     except (TypeError, ValueError):

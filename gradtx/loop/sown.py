@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from gradtx.core.tree import PyTree
 from gradtx.kinds import checked
+from gradtx.loop.rows import gathered
 
 # What `activation_statistics` returns, in this order.
 STATISTICS = ("activation_mean", "activation_std", "dead", "saturated")
@@ -75,7 +76,7 @@ def with_sown(
     """
     state = {**(model_state or {}), sown: {}}
     run = lambda params, state, batch: apply(
-        params, state, batch, key=jax.random.key(0), training=True
+        params, state, gathered(batch), key=jax.random.key(0), training=True
     )
     found = jax.eval_shape(run, params, state, batch)[1].get(sown)
     if not jax.tree.leaves(found):

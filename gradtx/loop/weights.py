@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from gradtx.core.examples import count_examples, has_rows
-
-PyTree = Any
+from gradtx.core.tree import PyTree
 
 
 def has_weights(batch: Any) -> bool:

@@ -44,9 +44,9 @@ def progress(
     stream = lossy(file or sys.stdout)
     display = _Bar(stream) if stream.isatty() else _Plain(stream, every)
     total = steps_per_epoch
-    paces = [Pace(*rate)] if rate else []
-    paces += [Pace(ideal, MFU)] if ideal else []
-    lines = Lines(tuple(pace.name for pace in paces))
+    throughputs = [Throughput(*rate)] if rate else []
+    throughputs += [Throughput(ideal, MFU)] if ideal else []
+    lines = Lines(tuple(each.name for each in throughputs))
 
     compiles = True  # before the first step of this process
 
@@ -59,25 +59,25 @@ def progress(
         nonlocal compiles
         display.begin(report.epoch, report.batch, total, compiles=compiles)
         compiles = False
-        for pace in paces:
-            pace.begin(report.batch)
+        for each in throughputs:
+            each.begin(report.batch)
 
     def after_batch(report: Report) -> None:
         if display.throttle.due():
-            shown = ", ".join(pace.shown(report.batch) for pace in paces)
+            shown = ", ".join(each.shown(report.batch) for each in throughputs)
             display.advance(report.batch, float((report.log or {})["train_loss"]), shown)
 
     def before_validate(report: Report) -> None:
-        for pace in paces:
-            pace.end(report.batch)
+        for each in throughputs:
+            each.end(report.batch)
         display.validate(report.batch)
 
     def after_epoch(report: Report) -> None:
         nonlocal total
         total = steps_per_epoch or report.batch
         row = dict(report.row or {})
-        for pace in paces:
-            row[pace.name] = pace.end(report.batch)
+        for each in throughputs:
+            row[each.name] = each.end(report.batch)
         for line in lines.of(row):
             display.line(line)
 
@@ -101,7 +101,7 @@ def progress(
     )
 
 
-class Pace:
+class Throughput:
     """How fast the training of an epoch is."""
 
     def __init__(self, each: float, name: str) -> None:

@@ -32,9 +32,9 @@ class LrFind:
         steps: how many the sweep was to have; None: as many as it has.
     """
 
-    learning_rates: np.ndarray  # float64[n]
-    losses: np.ndarray  # float64[n]
-    raw_losses: np.ndarray  # float64[n]
+    learning_rates: np.ndarray
+    losses: np.ndarray
+    raw_losses: np.ndarray
     suggestions: dict[str, float | None]
     steps: int | None = None
 

@@ -9,13 +9,14 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from gradtx.core.tree import PyTree
 from gradtx.kinds import checked
 from gradtx.loop import Loop
 from gradtx.loop.jitted import KEPT
 from gradtx.loop.likeness import LoopKey
 from gradtx.loop.rows import check_order
 from gradtx.tuning.search import Search
-from gradtx.tuning.search_round import AXIS, PyTree, automatic, check_round, search_round
+from gradtx.tuning.search_round import AXIS, automatic, check_round, search_round
 from gradtx.tuning.search_state import SearchState
 
 

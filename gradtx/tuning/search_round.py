@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jax.sharding import AxisType, Mesh, PartitionSpec
 
+from gradtx.core.tree import PyTree
 from gradtx.kinds import checked
 from gradtx.loop import Loop, TrainState, compiled_epoch
 from gradtx.loop.rows import check_order
@@ -17,7 +18,6 @@ from gradtx.tuning.search import Next, Search
 from gradtx.tuning.search_state import SearchState
 
 AXIS = "members"  # of a mesh, that the members are split over
-PyTree = Any
 
 
 @checked

@@ -17,6 +17,7 @@ from gradtx.loop import (
     Hook,
     Loop,
     Observer,
+    Rows,
     activation_statistics,
     compiled_fit,
     fit,
@@ -333,7 +334,7 @@ def test_sown_activations_are_measured():
     apply = from_linen(Net(), inputs="x", sown="intermediates")
     params = Net().init(jax.random.key(0), BATCHES[0]["x"])["params"]
     params["first"]["bias"] = jnp.array([-1e3, -1e3, -1e3, -1e3]).at[0].set(0)
-    state = with_sown(apply, params, None, BATCHES[0])
+    state = with_sown(apply, params, None, Rows(BATCHES[0], jnp.arange(small.BATCH)))
     tx = gradtx.sgd(1e-3)
     loop = Loop(apply, small.loss, tx, hooks=[layer_health(tx, every=1)])
     logs, end, _ = told(loop, loop.init(params, state), 1)

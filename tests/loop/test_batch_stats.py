@@ -11,7 +11,7 @@ import pytest
 from flax import nnx
 
 import gradtx
-from gradtx.loop import Loop, from_linen, from_nnx, reestimate_batch_stats, train_step
+from gradtx.loop import Loop, Rows, from_linen, from_nnx, reestimate_batch_stats, train_step
 from gradtx.transforms import averaged_params, ema_params
 from models.norm import BatchNorm
 
@@ -94,6 +94,9 @@ def test_examples_of_weight_0_count_nothing():
     parts = [x[w > 0] for x, w in zip(*(np.split(v, [8, 16]) for v in (X, weight)), strict=True)]
     want = expected(state.params, parts, [len(x) for x in parts])
     assert_close(new.model_state["batch_stats"], want)
+    cuts = np.split(np.arange(22), [8, 16])
+    rows = [Rows({"image": X, "label": Y}, jnp.array(i), {"weight": weight[i]}) for i in cuts]
+    assert_close(reestimate_batch_stats(loop, state, rows).model_state["batch_stats"], want)
 
 
 def test_stochastic_weight_averaging():
