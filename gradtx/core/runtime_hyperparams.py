@@ -58,7 +58,9 @@ def set_hyperparams(state: Any, **values: Any) -> Any:
     if values and next(states_in(state), None) is None:
         raise ValueError(
             f"set_hyperparams: `state` must hold a state of a gradtx transformation; got"
-            f" {type(state).__name__}, which holds none. Pass what `init` or `update` returned."
+            f" {type(state).__name__}, which holds none. Pass what `init` or `update` returned, of"
+            " an optimizer of gradtx's, such as gradtx.adamw for optax.adamw; it needs no"
+            " inject_hyperparams."
         )
     named = named_hyperparams(state)
     new: dict[tuple, jax.Array] = {}

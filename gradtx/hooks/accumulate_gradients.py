@@ -29,9 +29,8 @@ def accumulate_gradients(examples: Count) -> Hook:
     `n` is the sum of the batch's "weight", or its number of examples as the loop counts them. So
     the step is that of one large batch, also where batches differ in size or `examples` is no
     multiple of it. Batch statistics are updated by every batch. What is left at the end of an epoch
-    goes into the next;
-    what is left at the end of the fit is dropped. A batch whose step another hook has skipped
-    doesn't count. The total is kept in at least float32.
+    goes into the next; what is left at the end of the fit is dropped. A batch whose step another
+    hook has skipped doesn't count. The total is kept in at least float32.
 
     Args:
         examples: for one step, at least 1; a sum of weights where batches have them.

@@ -36,8 +36,8 @@ def early_stopping(
         metric: a column of the epoch table: train_loss, train_loss_mean, valid_loss or a metric.
         patience: epochs without a better value, at least 1.
         min_delta: by how much a value must be better than the best, not negative.
-        mode: "min" if a better value is smaller, "max" if it is greater; it may be left out for
-            train_loss and valid_loss.
+        mode: "min" if a better value is smaller, "max" if it is greater; it may be left out for the
+            losses.
 
     Raises:
         ValueError: if `patience` is below 1 or another argument is out of range; when the training

@@ -12,7 +12,6 @@ from gradtx.core.parts import Passed, pass_through
 from gradtx.core.root import root
 from gradtx.core.tree import PyTree, as_dtype, compute_dtype, global_norm, is_none, path_name
 from gradtx.loop.again import with_those_it_takes
-from gradtx.loop.sown import STATISTICS
 
 # The hooks that change gradients or updates: what is measured is what they leave.
 EARLIER = ("loss_scaling", "accumulate_gradients", "clip_gradients", "skip_nonfinite", "freeze")
@@ -118,17 +117,6 @@ def _less(after: PyTree, before: PyTree) -> PyTree:
     return jax.tree.map(
         lambda a, b: None if a is None else less(a, b), after, before, is_leaf=is_none
     )
-
-
-def by_statistic(rows: jax.Array, names: Sequence[str]) -> dict[tuple[str, ...], jax.Array]:
-    """The sown statistics as `Hook.sampled` takes them.
-
-    Args:
-        rows: float32[sown, 4].
-        names: of what was sown.
-    """
-    columns = zip(STATISTICS, rows.T, strict=True)
-    return {tuple(f"health/{what}/{name}" for name in names): x for what, x in columns}
 
 
 def said(

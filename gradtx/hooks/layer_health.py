@@ -12,7 +12,6 @@ import numpy as np
 from gradtx.core.zeros import never_moves
 from gradtx.hooks.health_measures import (
     EARLIER,
-    by_statistic,
     have_moved,
     names_of,
     norms_of,
@@ -121,8 +120,8 @@ def layer_health(
 
     Args:
         tx: the loop's optimizer, whose parts are measured; None: no shares and factors, and all
-            parameters should move. An
-            optimizer that asks for the loss at other parameters can't be taken apart.
+            parameters should move. An optimizer that asks for the loss at other parameters can't be
+            taken apart.
         every: optimizer's steps from one measurement to the next, the first one included.
         sown: the collection in the model's state with what the model has sown.
         too_large: the ratio |u| / |p| from which on there is a warning.
@@ -212,7 +211,8 @@ def layer_health(
             values[named("share", state.parts)] = state.shares
             values[named("factor", state.parts)] = state.factors
         if state.sown:
-            values |= by_statistic(state.activations, state.sown)
+            columns = zip(STATISTICS, state.activations.T, strict=True)
+            values |= {named(what, state.sown): column for what, column in columns}
         return state.taken, values
 
     def faults(state: HealthState) -> dict[str, int]:

@@ -45,8 +45,8 @@ def reduce_on_plateau(
         factor: of the learning rate, in (0, 1).
         patience: epochs without a better value, at least 1.
         min_delta: by how much a value must be better than the best, not negative.
-        mode: "min" if a better value is smaller, "max" if it is greater; it may be left out for
-            train_loss and valid_loss.
+        mode: "min" if a better value is smaller, "max" if it is greater; it may be left out for the
+            losses.
         min_learning_rate: what no rate falls below, not negative.
 
     Raises:

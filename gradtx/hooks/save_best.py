@@ -33,16 +33,16 @@ def save_best(
 
         after_validate:  if better:  params_best, model_state_best = params, model_state
 
-    What is kept is what was validated, so with `ema_params` it is the average, with
-    `Loop(eval_params=...)` what that gives; for
-    `metric="train_loss"` it is what the epoch ended with. `best_params` reads it. The copy is in
-    the state, on the device, and is saved with every checkpoint. A fit starts anew.
+    What is kept is what was validated, so with `ema_params` it is the average, and with
+    `Loop(eval_params=...)` what that gives. For a figure of the training it is what the epoch ended
+    with: after_epoch in place of after_validate. `best_params` reads it. The copy is in the state,
+    on the device, and is saved with every checkpoint. A fit starts anew.
 
     Args:
         metric: a column of the epoch table: train_loss, train_loss_mean, valid_loss or a metric.
         min_delta: by how much a value must be better than the best, not negative.
-        mode: "min" if a better value is smaller, "max" if it is greater; it may be left out for
-            train_loss and valid_loss.
+        mode: "min" if a better value is smaller, "max" if it is greater; it may be left out for the
+            losses.
         restore: whether the best are put back after the fit.
 
     Raises:

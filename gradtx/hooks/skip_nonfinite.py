@@ -23,8 +23,8 @@ class SkipState(NamedTuple):
 def skip_nonfinite(*, max_in_a_row: Natural = 5) -> Hook:
     """Skip a training batch whose loss or gradient is NaN or infinite; give up after too many.
 
-        after_loss, after_backward:  SKIP_BATCH if not finite, and END_FIT if in_a_row' =
-        max_in_a_row
+        after_loss, after_backward:  in_a_row' = in_a_row + 1 if not finite else 0
+                                     SKIP_BATCH if not finite, END_FIT if in_a_row' = max_in_a_row
 
     A skipped batch leaves parameters, optimizer and batch statistics as they were. A fit begins
     with none in a row. The hook counts skipped batches among the loop's faults, and the fit has

@@ -36,7 +36,7 @@ def terminate_on_nan(*, gradients: bool = True) -> Hook:
         "after_loss": lambda step, context: check(step, context, jnp.isfinite(context.objective)),
     }
     if gradients:
-        on["after_backward"] = lambda step, m: check(step, m, all_finite(m.grads))
+        on["after_backward"] = lambda step, context: check(step, context, all_finite(context.grads))
     return Hook(
         "terminate_on_nan",
         on,

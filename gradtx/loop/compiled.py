@@ -11,7 +11,7 @@ from gradtx.loop.begin import check_watched
 from gradtx.loop.loop import Loop
 from gradtx.loop.looped import looped
 from gradtx.loop.phases import close_epoch, close_fit, close_train, epoch_row, open_epoch, open_fit
-from gradtx.loop.rows import check_order, take
+from gradtx.loop.rows import check_order, check_validation, take
 from gradtx.loop.state import PyTree, TrainState
 from gradtx.loop.step import eval_step, train_step
 
@@ -75,8 +75,10 @@ def compiled_epoch(
         ValueError: if `valid` and `valid_order` are not together, or a hook watches what is not
             there, or an order has other axes or indices than it must.
     """
-    validated = _check_validation(loop, state, valid, valid_order)
-    check_order("compiled_epoch", "order", order, train, axes="steps, B")
+    where, validated = "compiled_epoch", valid is not None
+    check_validation(where, valid, valid_order)
+    check_watched(where, loop, state, validated=validated)
+    check_order(where, "order", order, train, axes="steps, B")
     state = open_epoch(loop, state)
     body = lambda state, rows: _train_step(loop, state, take(train, rows))
     state, logs = jax.lax.scan(_again_if(remat, body), state, order)
@@ -86,25 +88,6 @@ def compiled_epoch(
         state, _ = jax.lax.scan(_again_if(remat, check), state, valid_order)
     row = epoch_row(state)
     return close_epoch(loop, state), logs, row
-
-
-def _check_validation(loop: Loop, state: TrainState, valid: PyTree, order: Any) -> bool:
-    """Whether there is a validation set."""
-    if (valid is None) != (order is None):
-        given = "valid_order" if valid is None else "valid"
-        raise ValueError(
-            f"compiled_epoch: `valid` and `valid_order` go together; got `{given}` alone. Pass"
-            " both, for example from gradtx.tuning.padded_order."
-        )
-    if order is not None and not len(order):
-        raise ValueError(
-            "compiled_epoch: `valid_order` must have one batch at least; got none. Pass None for"
-            " both if there is no validation set."
-        )
-    if order is not None:
-        check_order("compiled_epoch", "valid_order", order, valid, axes="valid_steps, B")
-    check_watched("compiled_epoch", loop, state, validated=valid is not None)
-    return valid is not None
 
 
 @checked
@@ -177,7 +160,30 @@ def population(
     Raises:
         ValueError: if `how` is neither.
     """
+    check_how("population", how)
+    return for_each(lambda state: compiled_fit(loop, state, *data), states, how=how)
+
+
+def check_how(where: str, how: Any) -> None:
+    """Require one of the ways in which many states are trained.
+
+    Args:
+        where: the function that was called.
+        how: as for `population`.
+
+    Raises:
+        ValueError: if it is neither.
+    """
     if how not in ("map", "vmap"):
-        raise ValueError(f'population: `how` must be "map" or "vmap"; got {how!r}. Choose one.')
-    run = lambda state: compiled_fit(loop, state, *data)
+        raise ValueError(f'{where}: `how` must be "map" or "vmap"; got {how!r}. Choose one.')
+
+
+def for_each(run: Callable[[TrainState], Any], states: TrainState, *, how: str) -> Any:
+    """`run` of each of many states, one after another or side by side.
+
+    Args:
+        run: function of one state.
+        states: with a leading axis [n]; so has all that comes back.
+        how: as for `population`.
+    """
     return jax.lax.map(run, states) if how == "map" else jax.vmap(run)(states)

@@ -25,6 +25,7 @@ from gradtx.loop.hook_logs import hook_logs
 from gradtx.loop.measured import begin_metrics, check_metrics
 from gradtx.loop.metric import Metric
 from gradtx.loop.naming import named
+from gradtx.loop.seed import key_of
 from gradtx.loop.signature import check_signature
 from gradtx.loop.state import PyTree, TrainState
 
@@ -146,7 +147,7 @@ class Loop:
             batch=zero(),
             level=zero(),
             requested=zero(),
-            key=_key(seed),
+            key=key_of("Loop.init", seed),
             params=params,
             model_state={} if model_state is None else _own(model_state),
             opt_state=_own(first_state(self.tx, params)),
@@ -262,24 +263,6 @@ def _check_functions(functions: Mapping[str, Any]) -> None:
         else:
             form = FORMS.get(name, "(pred, batch)")
             check_signature(f"Loop: `{name}`", function, form, 0, 0)
-
-
-def _key(seed: Any) -> jax.Array:
-    if isinstance(seed, jax.Array) and jnp.issubdtype(seed.dtype, jax.dtypes.prng_key):
-        return seed
-    dtype = getattr(seed, "dtype", type(seed))
-    is_whole = isinstance(seed, int) or jnp.issubdtype(dtype, jnp.integer)
-    if not is_whole or jnp.ndim(seed) != 0:
-        raise TypeError(
-            f"Loop.init: `seed` must be an integer or a typed key; got {seed!r}. Pass for example"
-            " seed=0 or jax.random.key(0)."
-        )
-    if isinstance(seed, int) and not -(2**63) <= seed < 2**63:
-        raise ValueError(
-            f"Loop.init: `seed` must be an integer of 64 bits; got one of {seed.bit_length()}. Pass"
-            " for example seed=0."
-        )
-    return jax.random.key(seed)
 
 
 def _check_params(params: PyTree) -> None:

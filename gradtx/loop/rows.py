@@ -65,6 +65,34 @@ def check_order(where: str, name: str, order: Any, data: PyTree, *, axes: str) -
         )
 
 
+def check_validation(where: str, valid: PyTree, order: Any) -> None:
+    """Require a validation set with an order, or neither.
+
+    Args:
+        where: the function that was called.
+        valid: the validation set, or None.
+        order: `valid_order`: rows of indices into it, or None.
+
+    Raises:
+        ValueError: if one is alone, or the order has no batch, other axes, or examples that are
+            not there.
+    """
+    if (valid is None) != (order is None):
+        given = "valid_order" if valid is None else "valid"
+        raise ValueError(
+            f"{where}: `valid` and `valid_order` go together; got `{given}` alone. Pass both, for"
+            " example from gradtx.tuning.padded_order."
+        )
+    if order is None:
+        return
+    if not len(order):
+        raise ValueError(
+            f"{where}: `valid_order` must have one batch at least; got none. Pass None for both if"
+            " there is no validation set."
+        )
+    check_order(where, "valid_order", order, valid, axes="valid_steps, B")
+
+
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
 class Rows:

@@ -30,7 +30,7 @@ def average_precision(
         least = sum_i (p_i - N_i log(1 + p_i / (P_i - p_i + N_i))) / sum p
         most = sum_i (p_i / sum p) P_i / (P_i + N_i - n_i)
 
-    and `bound=True` gives how far the value is from the farther one.
+    and `bound=True` gives how far the value is from the farther one. NaN as `roc_auc`.
 
     Args:
         classes: as for `roc_auc`.
@@ -40,10 +40,8 @@ def average_precision(
         multilabel: as for `roc_auc`.
         label: as for `gradtx.metrics.precision`.
 
-    NaN as `roc_auc`.
-
     Raises:
-        ValueError: in training, if shapes or dtypes do not fit together.
+        ValueError: as `roc_auc`.
 
     Source: scikit-learn's `average_precision_score`, checked against it.
     """
@@ -63,11 +61,11 @@ def _area(positive: jax.Array, negative: jax.Array) -> jax.Array:
 
 
 def _bound(positive: jax.Array, negative: jax.Array) -> jax.Array:
+    value = _area(positive, negative)
     hits, misses = _from_above(positive), _from_above(negative)
     share = ratio(positive, positive.sum(), 0.0)
     before = jnp.clip(hits - positive, 0)
     lost = misses * jnp.log1p(ratio(positive, before + misses, 0.0))
     least = jnp.sum(ratio(positive - lost, positive.sum(), 0.0))
     most = jnp.sum(share * ratio(hits, hits + jnp.clip(misses - negative, 0), 0.0))
-    value = jnp.sum(share * ratio(hits, hits + misses, 0.0))
-    return known(positive, negative, jnp.maximum(value - least, most - value))
+    return jnp.maximum(value - least, most - value)

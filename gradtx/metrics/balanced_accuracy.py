@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from gradtx.kinds import Count, checked
 from gradtx.loop.metric import Metric
-from gradtx.metrics.counts import Counts, check_average, counted
+from gradtx.metrics.counts import Counts, at_least_two, counted
 from gradtx.metrics.examples import ratio
 
 
@@ -20,11 +20,12 @@ def balanced_accuracy(*, classes: Count, label: str | int | None = None) -> Metr
         label: as for `gradtx.metrics.precision`.
 
     Raises:
-        ValueError: in training, if shapes or dtypes do not fit together.
+        ValueError: if there are not two classes at least; in training, if shapes or dtypes do not
+            fit together.
 
     Source: scikit-learn's `balanced_accuracy_score`, checked against it.
     """
-    check_average("balanced_accuracy", None, classes, False)
+    at_least_two("balanced_accuracy", classes)
     return counted("balanced_accuracy", _balanced, classes=classes, label=label)
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from gradtx.kinds import Count, checked
 from gradtx.loop.metric import Metric
 from gradtx.metrics.classes import as_classes, spread
-from gradtx.metrics.counts import check_average
+from gradtx.metrics.counts import at_least_two
 from gradtx.metrics.examples import labelled, ratio
 
 Share = Literal["label", "prediction", "all"]
@@ -32,11 +32,12 @@ def confusion_matrix(
         label: as for `gradtx.metrics.precision`; one outside 0..C-1 makes all entries NaN.
 
     Raises:
-        ValueError: in training, if shapes or dtypes do not fit together.
+        ValueError: if there are not two classes at least; in training, if shapes or dtypes do not
+            fit together.
 
     Source: scikit-learn's `confusion_matrix`, checked against it.
     """
-    check_average("confusion_matrix", None, classes, False)
+    at_least_two("confusion_matrix", classes)
     classes = int(classes)
     init = lambda: jnp.zeros((classes, classes), jnp.float32)
     add, compute = partial(_add, classes), partial(_shares, share)

@@ -150,8 +150,22 @@ def averaged(
     return ratio(jnp.sum(by * each), jnp.sum(by), empty)
 
 
+def at_least_two(where: str, classes: int) -> None:
+    """Require two classes at least, for what tells one from another.
+
+    Args:
+        where: the metric, for the message.
+        classes: C.
+
+    Raises:
+        ValueError: if there are fewer.
+    """
+    if classes < 2:
+        raise ValueError(f"{where}: `classes` must be at least 2; got {classes}. Count both.")
+
+
 def check_average(where: str, average: Any, classes: int, multilabel: bool) -> None:
-    """Require two classes, exclusive ones, for "binary".
+    """Require two classes at least that exclude each other, and for "binary" just two.
 
     Args:
         where: the metric, for the message.
@@ -162,8 +176,8 @@ def check_average(where: str, average: Any, classes: int, multilabel: bool) -> N
     Raises:
         ValueError: if there are others.
     """
-    if classes < 2 and not multilabel:
-        raise ValueError(f"{where}: `classes` must be at least 2; got {classes}. Count both.")
+    if not multilabel:
+        at_least_two(where, classes)
     if average == "binary" and (classes != 2 or multilabel):
         raise ValueError(
             f'{where}: `average="binary"` is of two classes, the second of which counts; got'

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from gradtx.kinds import Count, checked
 from gradtx.loop.metric import Metric
-from gradtx.metrics.counts import Counts, check_average, counted
+from gradtx.metrics.counts import Counts, at_least_two, counted
 from gradtx.metrics.examples import ratio
 
 NONE = 1e-5  # of the whole: the least share that is not rounding
@@ -25,12 +25,13 @@ def mcc(*, classes: Count, label: str | int | None = None) -> Metric:
         label: as for `gradtx.metrics.precision`.
 
     Raises:
-        ValueError: in training, if shapes or dtypes do not fit together.
+        ValueError: if there are not two classes at least; in training, if shapes or dtypes do not
+            fit together.
 
     Source: Gorodkin (2004), "Comparing two K-category assignments by a K-category correlation
     coefficient"; scikit-learn's `matthews_corrcoef`, checked against it.
     """
-    check_average("mcc", None, classes, False)
+    at_least_two("mcc", classes)
     return counted("mcc", _mcc, classes=classes, label=label)
 
 

@@ -35,8 +35,8 @@ def precision(
             entry counts. One outside 0..C-1 makes the value NaN, unless it weighs 0.
 
     Raises:
-        ValueError: if the average is one of two classes and there are others; in training, if
-            shapes or dtypes do not fit together.
+        ValueError: if there are not two classes at least, or the average is one of two classes and
+            there are others; in training, if shapes or dtypes do not fit together.
 
     Source: scikit-learn's `precision_score`, checked against it.
     """

@@ -29,7 +29,8 @@ def roc_auc(
 
         bound = sum_i p_i n_i / (2 sum p  sum n)
 
-    which `bound=True` gives in its place; it falls as the number of bins rises.
+    which `bound=True` gives in its place; it falls as the number of bins rises. NaN where all
+    examples are of the class, or none is, or a score is NaN.
 
     >>> batch = {"label": jnp.array([1, 0, 0, 1])}
     >>> state = (metric := roc_auc()).update(metric.init(), jnp.array([2.0, -1, 0.5, 0.1]), batch)
@@ -48,10 +49,9 @@ def roc_auc(
             ranked by its logit.
         label: as for `gradtx.metrics.precision`.
 
-    NaN where all examples are of the class, or none is, or a score is NaN.
-
     Raises:
-        ValueError: in training, if shapes or dtypes do not fit together.
+        ValueError: if there are not two classes and two bins at least; in training, if shapes or
+            dtypes do not fit together.
 
     Source: scikit-learn's `roc_auc_score`, one against the rest; checked against it.
     """

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from gradtx.loop.metric import Metric
 from gradtx.metrics.classes import as_classes, spread
-from gradtx.metrics.counts import as_marks, check_average
+from gradtx.metrics.counts import as_marks, at_least_two
 from gradtx.metrics.examples import labelled, ratio, zeros
 
 Average = Literal["macro", "weighted"]
@@ -50,7 +50,8 @@ def ranked(
         multilabel: whether an example has any number of the classes.
         label: as for `labelled`.
     """
-    check_average(where, None, classes, multilabel)
+    if not multilabel:
+        at_least_two(where, classes)
     classes, bins = int(classes), int(bins)
     if bins < 2:
         raise ValueError(f"{where}: `bins` must be at least 2; got {bins}. Choose about 1000.")

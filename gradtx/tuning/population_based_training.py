@@ -139,7 +139,7 @@ def _whole(draw: jax.Array, below: Any) -> jax.Array:
 def replaced_of(fraction: float, members: int) -> int:
     """How many members a round replaces if all have scores.
 
-    k = round(fraction n), at least 1 and at most n / 2; 0 for a fraction of 0
+        k = round(fraction n), at least 1 and at most n / 2; 0 for a fraction of 0
 
     >>> [replaced_of(0.2, n) for n in (1, 2, 4, 10, 32)]
     [0, 1, 1, 2, 6]

@@ -14,7 +14,7 @@ from gradtx.kinds import checked
 from gradtx.loop import Loop
 from gradtx.loop.jitted import KEPT
 from gradtx.loop.likeness import LoopKey
-from gradtx.loop.rows import check_order
+from gradtx.loop.rows import check_order, check_validation
 from gradtx.tuning.search import Search
 from gradtx.tuning.search_round import AXIS, automatic, check_round, search_round
 from gradtx.tuning.search_state import SearchState
@@ -61,8 +61,7 @@ def run_search(
         )
     check_round(search, searching, 0, valid, how, mesh)
     check_order("run_search", "orders", orders, train, axes="rounds, steps, B")
-    if valid_order is not None:
-        check_order("run_search", "valid_order", valid_order, valid, axes="valid_steps, B")
+    check_validation("run_search", valid, valid_order)
     data = train, valid, valid_order
     if mesh is not None:
         searching = jax.device_put(searching, _shardings(searching, mesh))

@@ -11,6 +11,7 @@ from jax.sharding import AxisType, Mesh, PartitionSpec
 from gradtx.core.tree import PyTree
 from gradtx.kinds import checked
 from gradtx.loop import Loop, TrainState, compiled_epoch
+from gradtx.loop.compiled import check_how, for_each
 from gradtx.loop.rows import check_order
 from gradtx.loop.state import is_of_training
 from gradtx.tuning.lineage import ANEW, Lineage
@@ -57,8 +58,8 @@ def search_round(
 
     Raises:
         ValueError: as `compiled_epoch`; if `searching` is of another search or at its end, if `how`
-            is neither, if the metric needs validation, or if
-            the mesh has no such axis or one that does not divide the members.
+            is neither, if the metric needs validation, or if the mesh has no such axis or one that
+            does not divide the members.
     """
     check_round(search, searching, 1, valid, how, mesh)
     lineage, begun = searching.lineage, searching.round > 0
@@ -72,7 +73,7 @@ def search_round(
             state, _, row = compiled_epoch(loop, state, *data)
             return state, row
 
-        return jax.lax.map(run, states) if how == "map" else jax.vmap(run)(states)
+        return for_each(run, states, how=how)
 
     if mesh is not None:
         split, whole = PartitionSpec(AXIS), PartitionSpec()
@@ -128,8 +129,7 @@ def check_round(
             f"search_round: `searching` must have rounds to come; got {done} done of"
             f" {lineage.rounds}, and {more} more. Begin a search of more rounds."
         )
-    if how not in ("map", "vmap"):
-        raise ValueError(f'search_round: `how` must be "map" or "vmap"; got {how!r}. Choose one.')
+    check_how("search_round", how)
     if not is_of_training(metric) and valid is None:
         raise ValueError(
             f"{where}: the metric {metric!r} needs validation; got no `valid`. Pass it, or let"

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from gradtx.kinds import Whole, checked
 from gradtx.loop import Loop, TrainState
 from gradtx.loop.phases import open_fit
+from gradtx.loop.seed import key_of
 from gradtx.tuning.lineage import Lineage, empty_lineage
 from gradtx.tuning.search import Search
 
@@ -56,8 +57,8 @@ def begin_search(
 
     Raises:
         ValueError: if the space has a hyperparameter that the optimizer lacks, that a schedule
-            decides or that can't take its values; if there is no such metric; or if there are not
-            as many states as members.
+            decides or that can't take its values; if there is no such metric; if there are not as
+            many states as members; or if `seed` is an integer of more than 64 bits.
         TypeError: if `seed` is neither an integer nor a typed key.
     """
     where, n = search.watch.where, search.members
@@ -75,21 +76,7 @@ def begin_search(
     return SearchState(
         states=states,
         first=states if search.begins_anew else None,
-        key=_key(where, seed),
+        key=key_of(where, seed),
         round=jnp.zeros((), jnp.int32),
         lineage=empty_lineage(search.space.labels, rounds=rounds, members=n),
     )
-
-
-def _key(where: str, seed: Any) -> jax.Array:
-    """A typed key, of an integer or as it is given."""
-    dtype = getattr(seed, "dtype", type(seed))
-    if isinstance(seed, jax.Array) and jnp.issubdtype(dtype, jax.dtypes.prng_key):
-        return seed
-    whole = isinstance(seed, int) or jnp.issubdtype(dtype, jnp.integer)
-    if not whole or jnp.ndim(seed) or not -(2**63) <= int(seed) < 2**63:
-        raise TypeError(
-            f"{where}: `seed` must be an integer of 64 bits or a typed key; got {seed!r:.60}. Pass"
-            " for example seed=0 or jax.random.key(0)."
-        )
-    return jax.random.key(seed)

@@ -14,10 +14,11 @@ from gradtx.core.runtime_hyperparams import hyperparams, set_hyperparams
 from gradtx.drawing import draw, fragment, grid, picture
 from gradtx.kinds import checked
 from gradtx.loop import Loop, TrainState, compiled_epoch, with_nan
+from gradtx.loop.compiled import check_how, for_each
 from gradtx.loop.jitted import KEPT
 from gradtx.loop.likeness import LoopKey
 from gradtx.loop.phases import close_fit, open_fit
-from gradtx.loop.rows import check_order
+from gradtx.loop.rows import check_order, check_validation
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -135,19 +136,11 @@ def sweep(
     Raises:
         ValueError: as `spread` and `population`, or if `valid` and `valid_order` are not together.
     """
-    if (valid is None) != (valid_order is None):
-        given = "valid_order" if valid is None else "valid"
-        raise ValueError(
-            f"sweep: `valid` and `valid_order` go together; got `{given}` alone. Pass both, for"
-            " example from padded_order."
-        )
-    if how not in ("map", "vmap"):
-        raise ValueError(f'sweep: `how` must be "map" or "vmap"; got {how!r}. Choose one.')
+    check_validation("sweep", valid, valid_order)
+    check_how("sweep", how)
     if not len(orders):
         raise ValueError("sweep: `orders` must have an epoch at least; got none. Add some.")
     check_order("sweep", "orders", orders, train, axes="epochs, steps, B")
-    if valid_order is not None:
-        check_order("sweep", "valid_order", valid_order, valid, axes="valid_steps, B")
     run = _programs(LoopKey(loop), how)
     states, rows = run.open_fit(spread(state, **hyperparams)), []
     for order in orders:
@@ -179,7 +172,7 @@ def _programs(key: LoopKey, how: str) -> _Programs:
             state, _, row = compiled_epoch(key.loop, state, *data)
             return state, row
 
-        return jax.lax.map(run, states) if how == "map" else jax.vmap(run)(states)
+        return for_each(run, states, how=how)
 
     each = lambda part: jax.vmap(partial(part, key.loop))
     parts = each(open_fit), epoch, each(close_fit)

@@ -5,6 +5,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import gradtx
@@ -231,6 +232,9 @@ def test_what_the_optimizer_has_not_or_does_not_keep_live_is_refused():
     raises(r"`space`: `b1` must be in \[0, 1\); got 1\.", over(b1=[0.5, 1 - 1e-9]))  # as float32
     moving = small.make(tx=gradtx.adamw(lambda step: 0.1))
     raises("`space`: `learning_rate` follows a schedule", over(learning_rate=[1.0]), moving)
+    optax_s = small.make(tx=optax.inject_hyperparams(optax.sgd)(0.1))
+    said = "`space`: .* of an optimizer of gradtx's, .* it needs no inject_hyperparams"
+    raises(said, over(learning_rate=[1.0]), optax_s)
     hook = small.make(schedule_hyperparams(learning_rate=lambda step: 0.1))
     said = "`space` must have live hyperparameters; got 'learning_rate', which the hook"
     raises(said, over(learning_rate=[1.0]), hook)
@@ -257,6 +261,8 @@ def test_what_makes_no_round_is_refused():
         run(ORDERS)
     with pytest.raises(ValueError, match=r'`how` must be "map" or "vmap"; got \'scan\''):
         run(ORDERS, *VALID, how="scan")
+    with pytest.raises(ValueError, match=r"run_search: `valid` and .*; got `valid` alone"):
+        run(ORDERS, small.DATA)
     mesh = jax.make_mesh((3,), ("members",), devices=jax.devices()[:3])
     with pytest.raises(ValueError, match=r"`mesh` must have an axis 'members' that divides the 4"):
         run(ORDERS, *VALID, mesh=mesh)
