@@ -12,10 +12,14 @@ from tests.markdown import ROOT, blocks
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^([ \t]*)```(.*)$", re.M)
-MARKS = {  # each is read by a test: in test_pages.py, test_fastai.py or test_torch.py
+MARKS = {  # each is read by a test: in test_pages.py, or in the one of its name
     "fastai.md": {
         *("fastai", "fastai schedules", "fastai learner", "fastai values", "fastai requests"),
         *("fastai order", "fastai callbacks"),
+    },
+    "keras.md": {
+        *("keras", "keras schedules", "keras fit", "keras values", "keras callbacks"),
+        "keras scale",
     },
     "optax.md": {"optax", "schedules"},
     "pytorch.md": {"torch", "torch schedules", "torch steps", "torch changes", "torch hooks"},
@@ -53,8 +57,8 @@ def test_every_table_for_newcomers_is_run(page):
     marks = re.findall(r"^<!-- same: (.*) -->\n\|", text, re.M)
     assert set(marks) == MARKS[page]
     tables = len(re.findall(r"^\|---", text, re.M))
-    # What is different is told; and tests/test_optax_in_place.py runs what of Optax's tests fails.
-    assert tables - len(marks) == {"optax.md": 2, "fastai.md": 2}.get(page, 0)
+    # What is different, or where it is, is told; tests/test_optax_in_place.py runs what fails.
+    assert tables - len(marks) == {"optax.md": 2, "fastai.md": 2, "keras.md": 3}.get(page, 0)
 
 
 def test_each_difference_from_optax_is_shown_below_the_table():
