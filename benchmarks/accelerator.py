@@ -11,14 +11,14 @@ left, costs only itself; what has been found is written after each.
 import argparse
 import json
 import os
-import shlex
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from benchmarks.record import ROOT, command, row, write
+
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 # name -> (the most seconds that it may take, XLA flags beside those of the environment). What
 # matters most comes first, in case that the time is short.
@@ -37,7 +37,7 @@ SECTIONS = {
     "torch": (150, ""),
     "compile": (90, ""),
 }
-WANTED = {  # figure -> relation, target
+TARGETS = {  # figure -> relation, target
     "loop: fit, ms a step": ("<=", 0.1),
     "step: time through fit / plain Flax, a call a step": ("<=", 0.92),
     "step_large: images/s, compiled epoch": (">=", 33000),
@@ -51,7 +51,6 @@ WANTED = {  # figure -> relation, target
     "compile: first compile of the step, s": ("<=", 15),
     "compile: warnings": ("<=", 0),
 }
-RELATIONS = {"<=": lambda a, b: a <= b, ">=": lambda a, b: a >= b}
 
 
 def parse(argv=None):
@@ -66,8 +65,8 @@ def parse(argv=None):
 def run_section(name, seconds, flags, folder, tiny):
     """What one section has found, or why it has not; it ends after so many seconds."""
     out = folder / f"{name}.json"
-    command = [sys.executable, "-m", "benchmarks.sections", name, str(out)]
-    command += ["--tiny"] if tiny else []
+    words = [sys.executable, "-m", "benchmarks.sections", name, str(out)]
+    words += ["--tiny"] if tiny else []
     cache = folder / f"cache-{name}" if name == "compile" else folder / "cache"
     env = {
         "JAX_COMPILATION_CACHE_DIR": str(cache),
@@ -80,7 +79,7 @@ def run_section(name, seconds, flags, folder, tiny):
     with (folder / f"{name}.log").open("w+") as log:
         try:
             subprocess.run(
-                command, cwd=ROOT, env=env, timeout=seconds, check=True, stdout=log, stderr=log
+                words, cwd=ROOT, env=env, timeout=seconds, check=True, stdout=log, stderr=log
             )
             found = {"status": "ok"}
         except subprocess.TimeoutExpired:
@@ -117,29 +116,11 @@ def rows_of(sections):
     rows = []
     for name, found in sections.items():
         for what, reached in found.get("figures", {}).items():
-            relation, target = WANTED.get(f"{name}: {what}", ("", None))
-            met = None if target is None else bool(RELATIONS[relation](reached, target))
-            rows.append(
-                {
-                    "item": name,
-                    "what": what,
-                    "target": None if target is None else f"{relation} {target:g}",
-                    "reached": f"{reached:,.0f}" if abs(reached) >= 1000 else f"{reached:.3g}",
-                    "met": met,
-                    "note": "",
-                }
-            )
+            relation, target = TARGETS.get(f"{name}: {what}", ("", None))
+            rows.append({"section": name} | row(what, relation, target, reached))
         if found["status"] != "ok":
-            rows.append(
-                {
-                    "item": name,
-                    "what": "the section",
-                    "target": None,
-                    "reached": found["status"],
-                    "met": None,
-                    "note": "",
-                }
-            )
+            said = {"what": "the section", "target": None, "reached": found["status"], "met": None}
+            rows.append({"section": name} | said)
     return rows
 
 
@@ -147,11 +128,7 @@ def main(argv=None):
     args = parse(argv)
     until = time.monotonic() + 60 * args.minutes
     sections = {}
-    words = sys.argv[1:] if argv is None else list(map(str, argv))
-    result = {
-        "benchmark": "accelerator",
-        "command": shlex.join(["python", "-m", "benchmarks.accelerator", *words]),
-    }
+    result = {"benchmark": "accelerator", "command": command("accelerator", argv)}
     with tempfile.TemporaryDirectory() as name:
         for section in args.only:
             most, flags = SECTIONS[section]
@@ -167,12 +144,12 @@ def main(argv=None):
                 print(f"    {what}: {figure:.4g}", flush=True)
             complete(sections)
             result |= {"rows": rows_of(sections), "sections": sections}
-            if args.out:
-                args.out.parent.mkdir(parents=True, exist_ok=True)
-                args.out.write_text(json.dumps(result, indent=1) + "\n")
+            write(result, args.out)
     for line in result["rows"]:
         if line["met"] is False:
-            print(f"Not met: {line['item']}: {line['what']}: {line['reached']}, {line['target']}")
+            print(
+                f"Not met: {line['section']}: {line['what']}: {line['reached']}, {line['target']}"
+            )
     return result
 
 

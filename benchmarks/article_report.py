@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from benchmarks.measure import environment
+from benchmarks.record import environment
 from gradtx.drawing import draw
 from gradtx.report.plots import write_png
 

@@ -1,13 +1,14 @@
 """Images a second from the host side of the input, and what feeding costs a training step.
 
-    python -m benchmarks.input --repeats 5
+    python -m benchmarks.input --repeats 8
 
 Photos: a folder of JPEG files of about 160 px, decoded once into the cache that train.py makes, and
 read from there as canvases of uint8; they are cropped, resized, mirrored and normalized on the
-device, in the step. Small images: the embedded data at 28 px. Each round has some training steps on
-one batch that stays, an epoch of the host side alone (the second or a later one, so the cache is in
-memory), and both together, as `fit` has them: the step takes its batches from the host side, whose
-threads then share the processor with it. The bytes of a batch must not depend on the threads.
+device, in the step. Small images: the embedded data at 28 px. In every round some training steps on
+one batch that stays, an epoch of the host side alone (its cache is in memory by then), and both
+together take their turn, in an order that turns round. Both together is as `fit` has them: the step
+takes its batches from the host side, whose threads share the processor with it and have a few
+batches ready, as in the midst of an epoch. The bytes of a batch must not depend on the threads.
 """
 
 import argparse
@@ -23,7 +24,8 @@ import numpy as np
 from PIL import Image
 
 import gradtx
-from benchmarks.measure import finish, least_ratio, medians, on_huge_pages, ratio, row
+from benchmarks.measure import least_ratio, medians, ratio, rounds
+from benchmarks.record import finish, on_huge_pages, row
 from gradtx import data, models
 from gradtx.augment import Augmentation
 from gradtx.loop import Loop, from_linen
@@ -36,8 +38,8 @@ def parse(argv=None):
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--photos", type=int, default=3200, help="JPEG files to make")
     parser.add_argument("--photo-size", type=int, default=128, help="pixels to train photos at")
-    parser.add_argument("--steps", type=int, default=2, help="training steps in a round")
-    parser.add_argument("--repeats", type=int, default=5, help="timed rounds")
+    parser.add_argument("--steps", type=int, default=4, help="training steps in a round")
+    parser.add_argument("--repeats", type=int, default=8, help="timed rounds")
     parser.add_argument("--only", nargs="+", choices=("photos", "embedded"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tiny", action="store_true", help="a small model, for the tests")
@@ -110,28 +112,19 @@ def contest(dataset, model, size, args):
     step = make_step(model, spec, args)
     stream = endless(batches)
     fixed = next(stream)
-    seconds = {"step": [], "host": [], "both": []}
-    cpu = {name: [] for name in seconds}
-
-    def timed(name, run, count):
-        start = time.perf_counter(), time.process_time()
-        run(count)
-        seconds[name].append((time.perf_counter() - start[0]) / count)
-        cpu[name].append((time.process_time() - start[1]) / count)
-
-    def host(count):
-        made = sum(1 for _ in batches(epoch=1))  # all that is read ahead is counted too
-        assert made == count
-
-    steps = lambda count: jax.block_until_ready([step(fixed) for _ in range(count)][-1])
-    both = lambda count: jax.block_until_ready([step(next(stream)) for _ in range(count)][-1])
-    steps(1)
-    host(data.steps_per_epoch(dataset, args.batch_size))  # the first epoch reads the disk
-    for _ in range(args.repeats):
-        timed("step", steps, args.steps)
-        timed("host", host, data.steps_per_epoch(dataset, args.batch_size))
-        timed("both", both, args.steps)
+    runs = {
+        "step": lambda: [step(fixed) for _ in range(args.steps)][-1],
+        "host": lambda: sum(1 for _ in batches(epoch=1)),  # what is read ahead is counted too
+        "both": lambda: [step(next(stream)) for _ in range(args.steps)][-1],
+    }
+    times = rounds(runs, args.repeats, keep=False)
     stream.close()
+    made = {
+        **dict.fromkeys(runs, args.steps),
+        "host": data.steps_per_epoch(dataset, args.batch_size),
+    }
+    each = lambda took: {name: [s / made[name] for s in values] for name, values in took.items()}
+    seconds, cpu = each(times.wall), each(times.cpu)
     return {
         "batch_size": args.batch_size,
         "size": size,
@@ -159,12 +152,12 @@ def rows_of(results):
         best, processor = (result["batch_size"] / min(seconds) for seconds in timed)
         note = f"{best:,.0f} in the least time, {processor:,.0f} a second of processor time"
         note += f"; a step takes {rate['step']:,.0f}"
-        rows.append(row("4", what, *target, rate["host"], note=note))
+        rows.append(row(what, *target, rate["host"], note=note))
         target = ("<=", 1.03) if name == "photos" else ("", None)
         what = f"training step fed by the host, {name}: time / on a batch that stays"
         note = f"of the least times {ratios['least both/step']:.3f}"
         note += f", of processor time {ratios['processor both/step']:.3f}"
-        rows.append(row("4", what, *target, ratios["both/step"], note=note))
+        rows.append(row(what, *target, ratios["both/step"], note=note))
     return rows
 
 

@@ -1,26 +1,11 @@
-"""What the benchmarks share: rounds, ratios, comparisons, and the record of a run.
+"""How contestants are timed and compared: rounds, ratios within a round, differences of arrays."""
 
-A result is a dict for JSON. Its `rows` are lines of the table in README.md, each with an item of
-the list of targets, the target, and what was reached.
-"""
-
-import contextlib
-import importlib.metadata
-import importlib.util
-import json
-import os
-import platform
-import shlex
 import statistics
-import sys
 import time
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import numpy as np
-
-RELATIONS = {"<=": lambda a, b: a <= b, ">=": lambda a, b: a >= b, "": lambda a, b: None}
 
 
 class Rounds(NamedTuple):
@@ -100,69 +85,6 @@ def check_close(where, found, expected, *, tolerance):
                 f" got {difference:.3g}."
             )
     return difference
-
-
-def row(item, what, relation, target, reached, *, unit="", note=""):
-    """One line of the table; `relation` is "<=", ">=" or, without a target, ""."""
-    met = RELATIONS[relation](reached, target)
-    return {
-        "item": item,
-        "what": what,
-        "target": None if target is None else f"{relation} {target:g}{unit}",
-        "reached": f"{reached:.3g}{unit}",
-        "met": met,
-        "note": note,
-    }
-
-
-def on_huge_pages():
-    """Start this process again as train.py does, for memory in huge pages; see there."""
-    if sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
-        os.environ["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"
-        with contextlib.suppress(OSError):
-            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
-
-
-def environment():
-    """What a figure depends on beside the code."""
-    names = ["jax", "jaxlib", "flax", "optax", "numpy", "torch"]
-    found = [name for name in names if importlib.util.find_spec(name)]
-    return {
-        "versions": {"python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in found},
-        "device": str(jax.devices()[0].device_kind),
-        "cpu": cpu_model(),
-        "cpus": os.cpu_count(),
-        "load_average": os.getloadavg(),
-        "settings": {
-            name: os.environ[name] for name in ("GLIBC_TUNABLES", "XLA_FLAGS") if name in os.environ
-        },
-    }
-
-
-def cpu_model(path="/proc/cpuinfo"):
-    try:
-        lines = Path(path).read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((x.split(":", 1)[1].strip() for x in lines if x.startswith("model name")), "")
-
-
-def finish(module, argv, out, result):
-    """Complete a result with what it was made by, print its rows, and write it.
-
-    `module` is the benchmark's name, `argv` its command line, or None for the process's own.
-    """
-    words = sys.argv[1:] if argv is None else list(map(str, argv))
-    command = shlex.join(["python", "-m", f"benchmarks.{module}", *words])
-    result = {"benchmark": module, "command": command} | environment() | result
-    for line in result["rows"]:
-        target = f" (target {line['target']})" if line["target"] else ""
-        print(f"{line['what']}: {line['reached']}{target} {line['note']}".rstrip())
-    if out:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(result, indent=1) + "\n")
-    return result
 
 
 def random_images(args):

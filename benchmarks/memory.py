@@ -17,7 +17,7 @@ import optax
 
 import gradtx
 from benchmarks import plain_flax_resnet
-from benchmarks.measure import finish, on_huge_pages, row
+from benchmarks.record import finish, on_huge_pages, row
 from gradtx import models
 
 RATE, DECAY = 1e-4, 1e-2
@@ -84,7 +84,7 @@ def main(argv=None):
     for name in list(found)[1:]:
         note = f"{found[name]['peak'] / 1e6:,.0f} MB against {base['peak'] / 1e6:,.0f}"
         what = f"peak memory of a training step, {name}: bytes / plain Flax's and Optax's"
-        rows.append(row("6", what, "", None, found[name]["peak"] / base["peak"], note=note))
+        rows.append(row(what, "", None, found[name]["peak"] / base["peak"], note=note))
     result = {
         "model": "tiny" if args.tiny else "resnet34",
         "batch_size": args.batch_size,

@@ -37,22 +37,18 @@ def table(columns, rows):
 
 
 def targets(results):
-    """All rows of all results, by item of the list of targets."""
-    rows = [(row, result) for result in results for row in result["rows"]]
-    rows.sort(key=lambda pair: pair[0]["item"])  # stable: else in the order they were written
+    """All rows of all results."""
     cells = [
-        [
-            row["item"],
-            row["what"],
-            row["target"] or "",
-            row["reached"],
-            VERDICT[row["met"]],
-            row["note"],
-            result["benchmark"],
-        ]
-        for row, result in rows
+        [result["benchmark"], *figure(row), row["note"]]
+        for result in results
+        for row in result["rows"]
     ]
-    return table(["item", "what", "target", "reached", "met", "beside it", "benchmark"], cells)
+    return table(["benchmark", "what", "target", "reached", "met", "beside it"], cells)
+
+
+def figure(row):
+    """What was measured, the target, what was reached, and whether that is enough."""
+    return [row["what"], row["target"] or "", row["reached"], VERDICT[row["met"]]]
 
 
 def commands(results):
@@ -66,27 +62,25 @@ def commands(results):
             [
                 result["benchmark"],
                 f"`{result['command']}`",
+                result.get("commit", ""),
                 f"{result['cpu']}, {result['cpus']} cores{device}; load {load}",
                 ", ".join(f"{k} {v}" for k, v in result["versions"].items() if k != "jaxlib"),
                 settings,
             ]
         )
-    return table(["benchmark", "command", "machine", "versions", "settings"], cells)
+    return table(["benchmark", "command", "commit", "machine", "versions", "settings"], cells)
 
 
 def accelerators(results):
     """A table for each device that `benchmarks.accelerator` has run on."""
     parts = ["## Accelerators"]
     for result in results:
-        cells = [
-            [row["item"], row["what"], row["target"] or "", row["reached"], VERDICT[row["met"]]]
-            for row in result["rows"]
-        ]
+        cells = [[row["section"], *figure(row)] for row in result["rows"]]
         versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
         parts += [
             f"### {result['device']}",
-            table(["section", "what", "wanted", "reached", "met"], cells),
-            f"`{result['command']}`; {versions}.",
+            table(["section", "what", "target", "reached", "met"], cells),
+            f"`{result['command']}`; commit {result.get('commit', '')}; {versions}.",
         ]
     return "\n\n".join(parts) if results else "No accelerator has been measured by this command."
 

@@ -25,6 +25,8 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks.record import command, write
+
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4, "s64": 8,
          "u64": 8, "f64": 8}  # fmt: skip
@@ -150,6 +152,7 @@ def compile_step(args, text):
     from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
     import gradtx
+    from benchmarks.record import environment
     from gradtx import models
     from gradtx.loop import Loop, from_linen, train_step
     from gradtx.loop.losses import cross_entropy
@@ -194,7 +197,7 @@ def compile_step(args, text):
         "expected": expected(params, **sizes),
         "arguments": program.memory_analysis().argument_size_in_bytes,
         "compile_s": time.perf_counter() - began,
-        "jax": jax.__version__,
+        "environment": environment(),
     }
 
 
@@ -224,11 +227,11 @@ def in_a_process(args, devices, text):
         "TPU_SKIP_MDS_QUERY": "1",
         "TPU_WORKER_HOSTNAMES": "localhost",
     }
-    command = [sys.executable, "-m", "benchmarks.scaling", "--platform", args.platform]
-    command += ["--model", args.model, "--size", str(args.size), "--mesh", text]
+    words = [sys.executable, "-m", "benchmarks.scaling", "--platform", args.platform]
+    words += ["--model", args.model, "--size", str(args.size), "--mesh", text]
     try:
         done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=args.timeout
+            words, env=environment, capture_output=True, text=True, timeout=args.timeout
         )
     except subprocess.TimeoutExpired:
         return {"mesh": text, "error": f"not compiled within {args.timeout} s"}
@@ -269,11 +272,11 @@ def main(argv=None):
         return None
     results = [in_a_process(args, n, text) for n in args.devices for text in meshes(n)]
     print(table(results))
-    if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        about = {"platform": args.platform, "model": args.model, "size": args.size,
-                 "images_per_device": PER_DEVICE, "optimizer": "gradtx.adamw"}  # fmt: skip
-        args.out.write_text(json.dumps(about | {"results": results}, indent=1) + "\n")
+    made_by = [found.pop("environment") for found in results if "environment" in found]
+    about = {"benchmark": "scaling", "command": command("scaling", argv), **dict(*made_by[:1])}
+    about |= {"platform": args.platform, "model": args.model, "size": args.size,
+              "images_per_device": PER_DEVICE, "optimizer": "gradtx.adamw"}  # fmt: skip
+    write(about | {"results": results}, args.out)
     return results
 
 

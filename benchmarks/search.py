@@ -26,7 +26,8 @@ import jax
 import numpy as np
 
 import gradtx
-from benchmarks.measure import finish, on_huge_pages, random_images, row
+from benchmarks.measure import random_images
+from benchmarks.record import finish, on_huge_pages, row
 from gradtx import data, models
 from gradtx.loop import Loop, compiled_epoch, epoch_order, from_linen
 from gradtx.loop.losses import accuracy, cross_entropy
@@ -219,7 +220,6 @@ def rows_of(results):
     """The lines of the table; none of them has a target."""
     return [
         row(
-            "8",
             f"{name}: validation loss reached with the same budget of steps",
             "",
             None,

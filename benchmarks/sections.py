@@ -25,7 +25,7 @@ import optax
 
 import gradtx
 from benchmarks import plain_flax_resnet
-from benchmarks.measure import environment
+from benchmarks.record import environment
 from gradtx import models
 from gradtx.loop import Loop, compiled_fit, fit, from_linen
 from gradtx.loop.losses import cross_entropy

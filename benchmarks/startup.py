@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.measure import finish, row
+from benchmarks.record import finish, row
 
 TRAIN = Path(__file__).resolve().parents[1] / "train.py"
 TARGETS = {"cold": 25.0, "warm": 10.0}
@@ -85,7 +85,6 @@ def main(argv=None):
     reached = {kind: statistics.median(values) for kind, values in seconds.items()}
     rows = [
         row(
-            "7",
             f"`python train.py` ({args.model}) to its first step, {kind} compilation cache",
             "<=",
             TARGETS[kind],

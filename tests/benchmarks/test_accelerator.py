@@ -17,7 +17,7 @@ def test_the_parent_does_not_even_import_jax():
 
 def test_each_section_has_a_function():
     assert sections.RUN.keys() == accelerator.SECTIONS.keys()
-    assert {name.split(":")[0] for name in accelerator.WANTED} <= accelerator.SECTIONS.keys()
+    assert {name.split(":")[0] for name in accelerator.TARGETS} <= accelerator.SECTIONS.keys()
 
 
 def test_a_section_that_fails_or_takes_too_long_costs_only_itself(tmp_path, monkeypatch):
@@ -58,7 +58,7 @@ def test_a_section_that_fails_or_takes_too_long_costs_only_itself(tmp_path, monk
         "deterministic_again",
         "population",
     }
-    rows = {(row["item"], row["what"]): row["met"] for row in result["rows"]}
+    rows = {(row["section"], row["what"]): row["met"] for row in result["rows"]}
     assert rows["step", "time through fit / plain Flax, a call a step"] is False
     assert rows["deterministic", "cost of a step"] is True
     text = report.accelerators([result])

@@ -1,7 +1,5 @@
 """Rounds, ratios and comparisons."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -41,33 +39,3 @@ def test_differences_are_relative_to_the_leaf():
         measure.check_close("here", near, expected, tolerance=1e-4)
     with pytest.raises(AssertionError, match="got nan"):
         measure.check_close("here", {"w": np.array([np.nan])}, {"w": np.ones(1)}, tolerance=1)
-
-
-@pytest.mark.parametrize(
-    ("relation", "target", "reached", "met"),
-    [("<=", 1.0, 0.9, True), ("<=", 1.0, 1.1, False), (">=", 5.0, 4.9, False), ("", None, 1, None)],
-)
-def test_a_row_says_whether_the_target_is_met(relation, target, reached, met):
-    row = measure.row("1", "time", relation, target, reached, unit=" s")
-    assert row["met"] is met
-    assert row["target"] == (None if target is None else f"{relation} {target:g} s")
-    assert row["reached"] == f"{reached:g} s"
-
-
-def test_a_result_says_how_and_where_it_was_made(tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=0")
-    out = tmp_path / "new" / "x.json"
-    rows = [measure.row("1", "time", "<=", 2.0, 1.0, note="a note")]
-    result = measure.finish("x", ["--out", out], out, {"rows": rows})
-    assert capsys.readouterr().out == "time: 1 (target <= 2) a note\n"
-    assert json.loads(json.dumps(result)) == json.loads(out.read_text())
-    assert result["command"] == f"python -m benchmarks.x --out {out}"
-    assert result["settings"]["GLIBC_TUNABLES"] == "glibc.malloc.check=0"
-    assert result["benchmark"] == "x" and {"python", "jax"} <= result["versions"].keys()
-
-
-def test_the_name_of_the_processor(tmp_path):
-    path = tmp_path / "cpuinfo"
-    path.write_text("processor : 0\nmodel name\t: Some CPU: fast\nmodel name\t: other\n")
-    assert measure.cpu_model(path) == "Some CPU: fast"
-    assert isinstance(measure.cpu_model(tmp_path / "none"), str)

@@ -26,7 +26,6 @@ def test_tiny_run_writes_its_json(tmp_path):
     assert 2 * size < memory["adamw gradtx"]["state"] < 2 * size + 200
     assert memory["adamw gradtx"]["state"] - memory["adamw_bf16 gradtx"]["state"] == size
     assert memory["adamw gradtx"]["alias"] >= 3 * size  # donated
-    assert {row["item"] for row in result["rows"]} == {"1", "6"}
 
 
 def test_optimizers_that_differ_are_an_error():

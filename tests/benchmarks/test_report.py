@@ -5,7 +5,7 @@ import json
 import pytest
 
 from benchmarks import report
-from benchmarks.measure import row
+from benchmarks.record import row
 
 RESULT = {
     "benchmark": "x",
@@ -14,29 +14,30 @@ RESULT = {
     "cpus": 2,
     "device": "cpu",
     "load_average": [3.0, 1.2, 2.0],
+    "commit": "abc1234",
     "versions": {"python": "3.11", "jax": "1", "jaxlib": "1"},
     "settings": {"GLIBC_TUNABLES": "a=1"},
     "rows": [
-        row("4", "later", "", None, 1.5),
-        row("1", "fast", "<=", 1.0, 0.5, note="0.1 s | 0.2 s"),
-        row("1", "slow", "<=", 1.0, 2.0),
+        row("fast", "<=", 1.0, 0.5, note="0.1 s | 0.2 s"),
+        row("slow", "<=", 1.0, 2.0),
+        row("free", "", None, 1.5),
     ],
 }
 
 
-def test_rows_stand_by_item_beside_their_targets():
+def test_rows_stand_beside_their_targets():
     assert report.targets([RESULT]).splitlines()[2:] == [
-        r"| 1 | fast | <= 1 | 0.5 | yes | 0.1 s \| 0.2 s | x |",
-        "| 1 | slow | <= 1 | 2 | **no** |  | x |",
-        "| 4 | later |  | 1.5 |  |  | x |",
+        r"| x | fast | <= 1 | 0.5 | yes | 0.1 s \| 0.2 s |",
+        "| x | slow | <= 1 | 2 | **no** |  |",
+        "| x | free |  | 1.5 |  |  |",
     ]
 
 
 def test_how_and_where_a_result_was_made():
     last = report.commands([RESULT]).splitlines()[-1]
     assert last == (
-        "| x | `python -m benchmarks.x` | Some CPU, 2 cores; load 1-3 | python 3.11, jax 1"
-        " | `GLIBC_TUNABLES=a=1` |"
+        "| x | `python -m benchmarks.x` | abc1234 | Some CPU, 2 cores; load 1-3"
+        " | python 3.11, jax 1 | `GLIBC_TUNABLES=a=1` |"
     )
 
 
