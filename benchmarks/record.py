@@ -25,10 +25,11 @@ def row(what, relation, target, reached, *, unit="", note=""):
     >>> row("time of a step", "<=", 0.3, 0.25, unit=" ms")["target"]
     '<= 0.3 ms'
     """
+    number = lambda x: f"{x:,.0f}{unit}" if abs(x) >= 1000 else f"{x:.3g}{unit}"
     return {
         "what": what,
-        "target": None if target is None else f"{relation} {target:g}{unit}",
-        "reached": f"{reached:,.0f}{unit}" if abs(reached) >= 1000 else f"{reached:.3g}{unit}",
+        "target": None if target is None else f"{relation} {number(target)}",
+        "reached": number(reached),
         "met": RELATIONS[relation](reached, target),
         "note": note,
     }

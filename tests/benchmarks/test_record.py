@@ -20,7 +20,8 @@ def test_a_row_says_whether_the_target_is_met(relation, target, reached, met):
 
 
 def test_large_numbers_are_written_out():
-    assert record.row("images/s", ">=", 20000.0, 21234.5)["reached"] == "21,234"
+    row = record.row("images/s", ">=", 20000.0, 21234.5)
+    assert (row["target"], row["reached"]) == (">= 20,000", "21,234")
 
 
 def test_a_result_says_how_and_where_it_was_made(tmp_path, capsys, monkeypatch):
