@@ -8,17 +8,24 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax.tree_util import DictKey, GetAttrKey
 
+from gradtx.core.optax_fields import BY_LABEL, fields_of
 from gradtx.core.state import TransformState, states_in
-from gradtx.core.tree import PyTree, as_dtype, check_like, dtype_of, is_none
+from gradtx.core.tree import PyTree, as_dtype, check_like, dtype_of, is_named_tuple, is_none
 
 # Where a slot of ours is called otherwise in Optax: (transform, slot) -> (field, sign).
 RENAMED = {
     # Optax sums the descending steps, gradtx the ascending ones, which it then turns round.
     ("momentum_of_steps", "velocity"): ("trace", -1),
+    ("schedule_free", "max_learning_rate"): ("max_lr", 1),
 }
-FIELDS = ("mu", "nu", "nu_max", "trace", "ema", "sum_of_squares")
+FIELDS = {
+    *("mu", "nu", "nu_max", "m1", "m2", "trace", "ema", "sum_of_squares", "e_g", "e_x"),
+    *("z", "weight_sum", "max_lr", "b1"),  # of schedule_free
+}
+COUNTERS = {"count": 0, "count_m2": 0, "step_count": 1}  # what they are before any update
 
 
 def from_optax(optax_state: Any, like: Any, *, count: Any = None) -> Any:
@@ -47,7 +54,11 @@ def from_optax(optax_state: Any, like: Any, *, count: Any = None) -> Any:
     """
     theirs = _statistics(optax_state)
     ours = [(path, node) for path, node in states_in(like) if _fields(node)]
-    counts = {int(node.count) for _, node in _named(optax_state) if "count" in node._fields}
+    counts = {
+        int(getattr(node, name)) - COUNTERS[name]
+        for _, node in _named(optax_state)
+        for name in COUNTERS.keys() & node._fields
+    }
     if count is None and len(counts) > 1:
         raise ValueError(
             f"from_optax: the counters of the Optax state must agree; got {sorted(counts)}. Say"
@@ -86,19 +97,16 @@ def to_optax(state: Any, like: Any) -> Any:
             new |= _filled("to_optax", place, source.slots[slot], getattr(node, name), sign)
     count = next((node.count for _, node in states_in(state) if node.count is not None), None)
     for path, node in _named(like):
-        if "count" in node._fields and count is not None:
-            new[*path, GetAttrKey("count")] = as_dtype(count, dtype_of(node.count))
+        for name in COUNTERS.keys() & node._fields if count is not None else ():
+            dtype = dtype_of(getattr(node, name))
+            new[*path, GetAttrKey(name)] = as_dtype(count + COUNTERS[name], dtype)
     return _replaced(like, new)
-
-
-def _is_named(node: Any) -> bool:
-    return isinstance(node, tuple) and hasattr(node, "_fields")
 
 
 def _named(state: Any, path: tuple = ()) -> Iterator[tuple[tuple, Any]]:
     """(path, node) of every NamedTuple in an Optax state, the outer before the inner."""
-    for below, node in jax.tree_util.tree_leaves_with_path(state, is_leaf=_is_named):
-        if _is_named(node):
+    for below, node in jax.tree_util.tree_leaves_with_path(state, is_leaf=is_named_tuple):
+        if is_named_tuple(node):
             here = (*path, *below)
             yield here, node
             for name, child in zip(node._fields, node, strict=True):
@@ -106,13 +114,13 @@ def _named(state: Any, path: tuple = ()) -> Iterator[tuple[tuple, Any]]:
 
 
 def _statistics(state: Any) -> list[tuple[tuple, Any]]:
-    """(path, node) of what in an Optax state holds trees like the parameters."""
-    return [(path, node) for path, node in _named(state) if set(FIELDS) & set(node._fields)]
+    """(path, node) of what in an Optax state holds statistics."""
+    return [(path, node) for path, node in _named(state) if FIELDS & {*node._fields}]
 
 
 def _fields(node: TransformState) -> dict[str, tuple[str, int]]:
     """Slot -> (Optax's field, sign), for the slots of a state that Optax has, too."""
-    if not isinstance(node.slots, dict):
+    if not isinstance(node.slots, dict) or fields_of(node.name, node.slots) is BY_LABEL:
         return {}
     fields = {slot: RENAMED.get((node.name, slot), (slot, 1)) for slot in node.slots}
     return {slot: field for slot, field in fields.items() if field[0] in FIELDS}
@@ -121,7 +129,7 @@ def _fields(node: TransformState) -> dict[str, tuple[str, int]]:
 def _check_pairs(where: str, ours: list[tuple], theirs: list[tuple]) -> None:
     """Require the same statistics in the same order on both sides."""
     wanted = [sorted(name for name, _ in _fields(node).values()) for _, node in ours]
-    offered = [sorted(set(FIELDS) & set(node._fields)) for _, node in theirs]
+    offered = [sorted(FIELDS & {*node._fields}) for _, node in theirs]
     if wanted != offered:
         raise ValueError(
             f"{where}: both states must hold the same statistics in the same order; got"
@@ -134,12 +142,19 @@ def _check_pairs(where: str, ours: list[tuple], theirs: list[tuple]) -> None:
 
 def _filled(where: str, path: tuple, source: PyTree, target: PyTree, sign: int) -> dict[tuple, Any]:
     """`sign * source` in the dtypes of `target`, in new buffers: by the leaves' paths."""
+    source, target = map(_unmasked, (source, target))
     do = "Both states must be for the same parameters."
     check_like(where, "the state given", source, "the state to fill", target, do)
     fresh = lambda x, y: None if x is None else sign * jnp.array(x, dtype_of(y))
     tree = jax.tree.map(fresh, source, target, is_leaf=is_none)
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {(*path, *below): leaf for below, leaf in leaves}
+
+
+def _unmasked(tree: PyTree) -> PyTree:
+    """`tree` with `None` in the place of Optax's mark for what a part of a partition lacks."""
+    is_mark = lambda x: isinstance(x, optax.MaskedNode)
+    return jax.tree.map(lambda x: None if is_mark(x) else x, tree, is_leaf=is_mark)
 
 
 def _replaced(like: Any, leaves: dict[tuple, Any]) -> Any:

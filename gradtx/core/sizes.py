@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 
 from gradtx.core.state import is_state
-from gradtx.core.tree import PyTree, dtype_of, shape_of
+from gradtx.core.tree import PyTree, dtype_of, is_named_tuple, shape_of
 
 
 class Size(NamedTuple):
@@ -120,16 +120,12 @@ def state_sizes(state: PyTree, params: PyTree) -> list[tuple[str, Size]]:
     return [*sizes, (REST, rest)] if rest.numbers else sizes
 
 
-def _is_named_tuple(node: Any) -> bool:
-    return isinstance(node, tuple) and hasattr(node, "_fields")
-
-
 def _tuples_in(params: PyTree) -> set[type]:
     """The types of the NamedTuples that parameters are in, which moments are in as well."""
     found: set[type] = set()
 
     def look(node: Any) -> bool:
-        if _is_named_tuple(node):
+        if is_named_tuple(node):
             found.add(type(node))
         return False
 
@@ -139,7 +135,7 @@ def _tuples_in(params: PyTree) -> set[type]:
 
 def _parts(node: Any, label: str, own: set[type]) -> Iterator[tuple[str, list[Any], list[Any]]]:
     """(name, arrays, hyperparameters and counters) of a state, and of each state inside it."""
-    is_part = lambda x: is_state(x) or (_is_named_tuple(x) and type(x) not in own)
+    is_part = lambda x: is_state(x) or (is_named_tuple(x) and type(x) not in own)
     name, rest = f"{label}state", []
     if is_state(node):
         name, rest = label + node.name, jax.tree.leaves([node.counter, node.own_hyperparams])

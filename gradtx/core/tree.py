@@ -22,6 +22,11 @@ def is_none(leaf: Any) -> bool:
     return leaf is None
 
 
+def is_named_tuple(node: Any) -> bool:
+    """Whether `node` is a NamedTuple, as Optax's states are."""
+    return isinstance(node, tuple) and hasattr(node, "_fields")
+
+
 def is_empty(tree: PyTree) -> bool:
     """Whether `tree` holds no array: `None`, `EmptyState()`, 0, or whatever stands for nothing."""
     return not any(hasattr(x, "dtype") for x in jax.tree.leaves(tree))

@@ -172,6 +172,21 @@ CONVERTED = {
         lambda: optax.chain(optax.clip(0.2), optax.adam(0.1)),
         lambda: gradtx.chain(gradtx.clip(0.2), gradtx.adam(0.1)),
     ),
+    "schedule_free": (
+        lambda: optax.contrib.schedule_free_adamw(0.1),
+        lambda: gradtx.schedule_free_adamw(0.1),
+    ),
+    # A group may be called as a statistic is; `eps` makes steps that are large enough to compare.
+    "partition": (
+        lambda: optax.partition(
+            {"z": optax.contrib.ademamix(0.1), "x": optax.adadelta(10.0, eps=0.01)},
+            {"a": "z", "b": "x"},
+        ),
+        lambda: gradtx.partition(
+            {"z": gradtx.ademamix(0.1), "x": gradtx.adadelta(10.0, eps=0.01)},
+            {"a": "z", "b": "x"},
+        ),
+    ),
 }
 
 
