@@ -97,9 +97,10 @@ def to_optax(state: Any, like: Any) -> Any:
             new |= _filled("to_optax", place, source.slots[slot], getattr(node, name), sign)
     count = next((node.count for _, node in states_in(state) if node.count is not None), None)
     for path, node in _named(like):
-        for name in COUNTERS.keys() & node._fields if count is not None else ():
-            dtype = dtype_of(getattr(node, name))
-            new[*path, GetAttrKey(name)] = as_dtype(count + COUNTERS[name], dtype)
+        for name in COUNTERS.keys() & node._fields:
+            if count is not None:
+                dtype = dtype_of(getattr(node, name))
+                new[*path, GetAttrKey(name)] = as_dtype(count + COUNTERS[name], dtype)
     return _replaced(like, new)
 
 
