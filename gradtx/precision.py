@@ -8,10 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gradtx.core.tree import cast_like
+from gradtx.core.tree import PyTree, cast_like
 from gradtx.kinds import checked
 
-PyTree = Any
 NAMES = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
 
 
@@ -29,6 +28,7 @@ class Policy:
 
     Raises:
         ValueError: if one is no real floating dtype.
+
     Source: Micikevicius et al. (2018), "Mixed Precision Training", section 3.1.
     """
 

@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gradtx.core.boxes import named_leaves
-from gradtx.core.groups import labels_of, matching, some
+from gradtx.core.groups import labels_of
 from gradtx.core.partition import Mask, labels_of_mask, partition_as, set_to_zero
 from gradtx.core.transformation import (
     GradientTransformationExtraArgs,
@@ -49,8 +48,7 @@ def freeze(
     if frozen is None:
         return freeze_gradients(tx_or_mask if mask is None else mask)
     parts = {False: as_transformation("freeze", "`tx_or_mask`", tx_or_mask), True: set_to_zero()}
-    grouping = labels_of_mask("freeze", frozen)
-    return _that_matches("freeze", partition_as("freeze", parts, grouping), frozen)
+    return partition_as("freeze", parts, labels_of_mask("freeze", frozen))
 
 
 @checked
@@ -80,8 +78,7 @@ def freeze_gradients(mask: Mask) -> GradientTransformationExtraArgs:
         return {}
 
     options: dict[str, Any] = {"remembers": False, "counts": False}
-    tx = transformation("freeze_gradients", init, update, **options)
-    return _that_matches("freeze", tx, mask)
+    return transformation("freeze_gradients", init, update, **options)
 
 
 @checked
@@ -105,22 +102,3 @@ def selective_transform(
             ' of the parameters, or a pattern; got None. Pass for example "body/*".'
         )
     return freeze(optimizer, freeze_mask)
-
-
-def _that_matches(
-    where: str, tx: GradientTransformationExtraArgs, mask: Mask
-) -> GradientTransformationExtraArgs:
-    """`tx`; if `mask` is a pattern, its `init` refuses parameters of which none matches it."""
-    if not isinstance(mask, str):
-        return tx
-
-    def init(params: PyTree) -> Any:
-        paths = [path for path, leaf in named_leaves(params) if leaf is not None]
-        if paths and not any(jax.tree.leaves(matching(mask)(params))):
-            raise ValueError(
-                f"{where}.init: a pattern must match a parameter; got {mask!r}, which matches"
-                f" none. The paths: {some(paths)}. Patterns are matched against the whole path."
-            )
-        return tx.init(params)
-
-    return GradientTransformationExtraArgs(init, tx.update)  # pyright: ignore[reportArgumentType]

@@ -4,12 +4,13 @@ A grouping is a function from a tree of parameters to a tree of labels, or such 
 itself (also a prefix of the parameters' tree). `label_by` makes one from patterns and predicates.
 """
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
 import jax
+import optax
 
 from gradtx.core.boxes import named_leaves
 from gradtx.core.hyperparams import OneValue, PerGroup, Schedule, source_of
@@ -64,13 +65,13 @@ class LabelBy:
         if not any(leaf is not None for _, leaf in named):
             return treedef.unflatten([None] * len(named))
         hits = [[name for name, rule in self.rules.items() if _hit(rule, *x)] for x in named]
-        self._check(named, hits)
+        self._check(named, hits, _is_whole(tree))
         # First match wins. A leaf that isn't here, because another group has it, has no label.
         return treedef.unflatten(
             [None if leaf is None else hit[0] for (_, leaf), hit in zip(named, hits, strict=True)]
         )
 
-    def _check(self, named: list, hits: list[list[str]]) -> None:
+    def _check(self, named: list, hits: list[list[str]], whole: bool) -> None:
         bare = [
             path for (path, x), hit in zip(named, hits, strict=True) if x is not None and not hit
         ]
@@ -80,7 +81,7 @@ class LabelBy:
                 f" none: {some(bare)}. Add a rule for them, or a last group with the pattern '*'."
             )
         taken = {hit[0] for hit in hits if hit}
-        for name, rule in self.rules.items():
+        for name, rule in self.rules.items() if whole else ():
             if callable(rule) or rule == "*" or name in taken:
                 continue
             shadowed = any(name in hit for hit in hits)
@@ -145,7 +146,8 @@ def label_by(rules: Mapping[str, Rule] | None = None, /, **more: Rule) -> LabelB
 def matching(*rules: Rule) -> Callable[[PyTree], PyTree]:
     """A mask: a function from a tree to a tree of bools, True where any of `rules` fits.
 
-    For `masked`, `freeze` and the `mask` arguments of Optax and gradtx.
+    For `masked`, `freeze` and the `mask` arguments of Optax and gradtx. Patterns that match no path
+    are an error, since they are misspelled; a predicate may fit none.
 
     >>> import jax.numpy as jnp
     >>> matching("*/bias")({"conv": {"bias": jnp.ones(1), "kernel": jnp.ones(1)}})
@@ -153,14 +155,36 @@ def matching(*rules: Rule) -> Callable[[PyTree], PyTree]:
 
     Args:
         *rules: patterns of paths, or predicates of (path, leaf), as in `label_by`.
+
+    Raises:
+        ValueError: when used, if all rules are patterns and no path matches one of them.
     """
+    return mask_of("matching", rules)
+
+
+def mask_of(where: str, rules: Sequence[Rule]) -> Callable[[PyTree], PyTree]:
+    """`matching(*rules)`, with another name in its message."""
 
     def mask(tree: PyTree) -> PyTree:
-        named = [pair for pair in named_leaves(tree) if pair[1] is not None]
+        named = named_leaves(tree)
         hits = [any(_hit(rule, *pair) for rule in rules) for pair in named]
-        return jax.tree.unflatten(jax.tree.structure(tree), hits)
+        here = [hit for (_, leaf), hit in zip(named, hits, strict=True) if leaf is not None]
+        # A path may match whose leaf isn't here, because another group has it.
+        if here and rules and not any(hits) and not any(map(callable, rules)) and _is_whole(tree):
+            raise ValueError(
+                f"{where}: a pattern must match the path of a parameter; got"
+                f" {', '.join(map(repr, rules))}. The paths: {some([path for path, _ in named])}."
+                " Patterns are matched against the whole path, and * stands for anything."
+            )
+        return jax.tree.unflatten(jax.tree.structure(tree), here)
 
     return mask
+
+
+def _is_whole(tree: PyTree) -> bool:
+    """Whether all paths are in `tree`: in a part of Optax's partition those of other parts lack."""
+    is_mark = lambda x: isinstance(x, optax.MaskedNode)
+    return not any(map(is_mark, jax.tree.leaves(tree, is_leaf=is_mark)))
 
 
 def labels_for(where: str, grouping: Grouping, tree: PyTree) -> PyTree:
@@ -257,13 +281,15 @@ def by_group(
 ) -> PerGroup:
     """A hyperparameter with a value for each group, for any argument of a leafwise transform.
 
-    The values are in the state as any hyperparameter's: `hyperparams(state)` gives a dict of them. The transform stays one pass over the whole tree, and its state like `params`.
+    The values are in the state as any hyperparameter's: `hyperparams(state)` gives a dict of them.
+    The transform stays one pass over the whole tree, and its state like `params`.
 
     >>> import gradtx, jax.numpy as jnp
     >>> decay = by_group(label_by(none=norm_or_bias, rest="*"), none=0.0, rest=0.01)
     >>> tx = gradtx.adamw(0.1, weight_decay=decay)
     >>> params = {"bias": jnp.ones(1), "kernel": jnp.ones(1)}
-    >>> updates, _ = tx.update({"bias": jnp.zeros(1), "kernel": jnp.zeros(1)}, tx.init(params), params)
+    >>> grads = {"bias": jnp.zeros(1), "kernel": jnp.zeros(1)}
+    >>> updates, _ = tx.update(grads, tx.init(params), params)
     >>> [round(float(updates[name][0]), 6) for name in ("bias", "kernel")]
     [-0.0, -0.001]
 
@@ -275,7 +301,7 @@ def by_group(
     Raises:
         ValueError: if the groups of `grouping` and of the values differ; on `init`, if a parameter
             has no group.
-    """  # noqa: E501
+    """
     values = dict(values or {}) | more
     if isinstance(grouping, LabelBy) and set(grouping.rules) != set(values):
         raise ValueError(
@@ -315,6 +341,7 @@ def discriminative(
     Raises:
         TypeError: if `grouping` has no order, as a label tree.
         ValueError: if `start` or `stop` is not positive.
+
     Source: Howard and Ruder (2018), section 3.2; the geometric spread is fastai's.
     """
     if not isinstance(grouping, LabelBy):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jax.core import Tracer
 
-from gradtx.core.groups import Grouping, labels_for, labels_of, matching
+from gradtx.core.groups import Grouping, labels_for, labels_of, mask_of
 from gradtx.core.state import update_after, with_count, without_count
 from gradtx.core.transformation import (
     GradientTransformationExtraArgs,
@@ -216,6 +216,7 @@ def masked(
 
     Raises:
         TypeError: if a leaf of the mask is no bool, or `inner` no gradient transformation.
+        ValueError: on `init`, if `mask` is a pattern that no parameter's path matches.
     """
     parts = {True: as_transformation("masked", "`inner`", inner), False: identity()}
     return partition_as("masked", parts, labels_of_mask("masked", mask), mask_compatible_extra_args)
@@ -228,7 +229,7 @@ def labels_of_mask(where: str, mask: Mask) -> Grouping:
         TypeError: for a leaf that is neither, at once or when the function has made it.
     """
     if isinstance(mask, str):
-        return matching(mask)
+        return mask_of(where, [mask])
     if not callable(mask):
         return _bools(where, mask)
     return lambda tree: _bools(where, labels_for(where, mask, tree))

@@ -306,14 +306,32 @@ def test_frozen_parameters_hold_no_state_and_never_move():
         freeze("bodies/*"),
         freeze(mask="bodies/*"),
         gradtx.selective_transform(gradtx.adam(0.1), freeze_mask="bodies/*"),
+        freeze(gradtx.adam(0.1), matching("bodies/*")),
+        masked(gradtx.adam(0.1), "bodies/*"),
+        gradtx.adamw(0.1, mask="bodies/*"),
+        optax.masked(gradtx.adam(0.1), matching("bodies/*")),
     ],
 )
-def test_a_pattern_that_freezes_nothing_is_refused(tx):
-    message = r"^freeze\.init: a pattern must match a parameter; got 'bodies/\*'.*The paths: body/"
+def test_a_pattern_that_matches_nothing_is_refused(tx):
+    message = r"^\w+: a pattern must match the path .*; got 'bodies/\*'\. The paths: body/"
     with pytest.raises(ValueError, match=message):
         tx.init(PARAMS)
     tx.init({})
-    # Nothing is asked of gradients: those of frozen parameters may be left out.
+
+
+def test_what_may_match_nothing():
+    none = jax.tree.map(lambda p: False, PARAMS)
+    assert matching()(PARAMS) == none
+    assert matching(lambda path, leaf: False)(PARAMS) == none
+    # The part of a partition has the paths of the others, if it is ours; of Optax's it lacks them.
+    tx = masked(gradtx.sgd(1.0), "stem/*")
+    want, _ = run(partition({"x": tx, "y": tx}, LABELS))
+    with jax.numpy_dtype_promotion("standard"):
+        got, _ = run(optax.partition({"x": tx, "y": tx}, LABELS))
+    close(got, want)
+
+
+def test_gradients_of_frozen_parameters_may_be_left_out():
     still = freeze(gradtx.adam(0.1), "body/*")
     bare = GRADS | {"body": jax.tree.map(lambda p: None, PARAMS["body"])}
     updates, _ = still.update(bare, still.init(PARAMS), PARAMS)
