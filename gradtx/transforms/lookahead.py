@@ -14,7 +14,7 @@ from gradtx.core.transformation import (
     as_transformation,
     transformation,
 )
-from gradtx.core.tree import PyTree, cast_state, compute_dtype, is_none, select, upcast
+from gradtx.core.tree import PyTree, cast_like, cast_state, compute_dtype, is_none, select, upcast
 from gradtx.kinds import Count, checked
 
 
@@ -43,6 +43,7 @@ def lookahead(
         reset_state: whether `fast_optimizer` starts anew after each return.
 
     Raises:
+        TypeError: if `fast_optimizer` is no gradient transformation.
         ValueError: if `sync_period` is not positive, `slow_step_size` an infinite number; on
             `update`, without `params`.
 
@@ -76,15 +77,15 @@ def lookahead(
                 sync, slow + h.slow_step_size.astype(slow.dtype) * (ahead - slow), slow
             )
 
-        def move(slow: Any, p: Any, u: Any, g: Any) -> Any:
+        def move(slow: Any, p: Any, u: Any) -> Any:
             if u is None or slow is None:
                 return u
             back = slow - jnp.asarray(p, slow.dtype)
-            return jnp.where(sync, back, u.astype(slow.dtype)).astype(jnp.result_type(g))
+            return jnp.where(sync, back, u.astype(slow.dtype))
 
         old = slots["slow"] if slow_params is None else jax.tree.map(jnp.asarray, slow_params)
         slow = jax.tree.map(follow, old, params, fast, is_leaf=is_none)
-        out = jax.tree.map(move, slow, params, fast, updates, is_leaf=is_none)
+        out = cast_like(jax.tree.map(move, slow, params, fast, is_leaf=is_none), updates)
         if slow_params is None:
             return out, {"slow": slow, "fast": state}
         return optax.LookaheadParams(out, jax.tree.map(jnp.subtract, slow, old)), {

@@ -14,7 +14,7 @@ from gradtx.core.transformation import (
     as_transformation,
     transformation,
 )
-from gradtx.core.tree import PyTree, as_dtype, check_slot, compute_dtype, is_none
+from gradtx.core.tree import PyTree, as_dtype, cast_like, check_slot, compute_dtype, is_none
 from gradtx.kinds import Dtype, checked
 
 MIX = Interval(0, 1, open_low=True, role="momentum")
@@ -53,6 +53,7 @@ def schedule_free(
         scales: whether `base` is multiplied by -learning_rate here.
 
     Raises:
+        TypeError: if `base_optimizer` is no gradient transformation.
         ValueError: if `b1` is a number outside (0, 1) or another one negative; on `update`, without
             `params`.
 
@@ -77,7 +78,9 @@ def schedule_free(
         factor = -h.learning_rate if scales else jnp.ones_like(h.learning_rate)
         z = jax.tree.map(partial(_step, factor), slots["z"], base, is_leaf=is_none)
         move = partial(_move, slots["b1"], h.b1, c)
-        out = jax.tree.map(move, params, slots["z"], z, updates, is_leaf=is_none)
+        out = cast_like(
+            jax.tree.map(move, params, slots["z"], z, updates, is_leaf=is_none), updates
+        )
         totals = {"weight_sum": total, "max_learning_rate": largest, "b1": h.b1}
         return out, totals | {"z": z, "base": state}
 
@@ -112,11 +115,11 @@ def _move(old: jax.Array, b1: jax.Array, c: jax.Array, y: Any, z: Any, new: Any,
     # Differences throughout: where nothing moves, the update is exactly zero.
     x = average_of(y, z, b)
     x = x + average * (new - x)
-    return (new + mix * (x - new) - y).astype(jnp.result_type(g))
+    return new + mix * (x - new) - y
 
 
 def average_of(y: jax.Array, z: jax.Array, b1: jax.Array) -> jax.Array:
-    """Find the average x that y = b1 x + (1 - b1) z came from.
+    """The average x that y = b1 x + (1 - b1) z came from.
 
         x = z + (y - z) / b1
 

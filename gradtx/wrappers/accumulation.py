@@ -21,7 +21,9 @@ from gradtx.core.tree import (
     cast_like,
     cast_state,
     check_slot,
+    compute_dtype,
     dtype_of,
+    is_inexact,
     is_none,
 )
 from gradtx.kinds import checked
@@ -85,13 +87,16 @@ def accumulate(
         total = _add(slots["total"], g, ok)
         done = mini_step.astype(h.steps.dtype) >= h.steps
 
-        def apply(total: PyTree, state: Any) -> tuple[PyTree, Any]:
-            mean = lambda x, t: None if x is None else (t / n.astype(t.dtype)).astype(dtype_of(x))
-            means = jax.tree.map(mean, g, total, is_leaf=is_none)
-            u, new = inner.update(means, state, params, **extra)
-            return cast_like(u, g), cast_state("accumulate", new, state)
+        # In the dtypes of `g`, but where these are integers, whose mean is none.
+        zero = jax.tree.map(lambda x: jnp.zeros_like(x, _floating(x)), g)
 
-        wait = lambda total, state: (jax.tree.map(jnp.zeros_like, g), state)
+        def apply(total: PyTree, state: Any) -> tuple[PyTree, Any]:
+            mean = lambda x, t: None if x is None else (t / n.astype(t.dtype)).astype(x.dtype)
+            means = jax.tree.map(mean, zero, total, is_leaf=is_none)
+            u, new = inner.update(means, state, params, **extra)
+            return cast_like(u, zero), cast_state("accumulate", new, state)
+
+        wait = lambda total, state: (zero, state)
         due = done & (n > 0)
         u, state = jax.lax.cond(due, apply, wait, total, slots["inner"])
         restart = lambda x: jnp.where(done, jnp.zeros_like(x), x)
@@ -122,9 +127,14 @@ def _whole(steps: ScalarOrSchedule) -> int | None:
     number: Any = steps
     if number != int(number):
         raise ValueError(
-            f"accumulate: `steps` must be a whole number of mini-batches; got {number!r}."
+            f"accumulate: `steps` must be a whole number of mini-batches; got {number!r}. Round it."
         )
     return int(number)
+
+
+def _floating(x: Any) -> Any:
+    """The dtype of what an update of `x` is."""
+    return dtype_of(x) if is_inexact(dtype_of(x)) else compute_dtype(x)
 
 
 def _add(total: PyTree, g: PyTree, ok: jax.Array) -> PyTree:

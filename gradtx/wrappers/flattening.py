@@ -14,7 +14,7 @@ from gradtx.core.transformation import (
     as_transformation,
     transformation,
 )
-from gradtx.core.tree import PyTree, dtype_of, is_none, path_name, same_form, shape_of
+from gradtx.core.tree import PyTree, cast_like, dtype_of, is_none, path_name, same_form, shape_of
 
 Vectors = dict[str, jax.Array]
 
@@ -80,8 +80,8 @@ def _per_leaf(tx: Any) -> Iterator[str]:
 
 
 def _check_gradients(updates: PyTree, params: PyTree) -> None:
-    pairs, ps = jax.tree_util.tree_flatten_with_path(updates, is_leaf=is_none)[0], params
-    for (path, g), p in zip(pairs, jax.tree.leaves(ps, is_leaf=is_none), strict=True):
+    grads = jax.tree.leaves_with_path(updates, is_leaf=is_none)
+    for (path, g), p in zip(grads, jax.tree.leaves(params, is_leaf=is_none), strict=True):
         if g is None and p is not None:
             raise ValueError(
                 f"flatten.update: every parameter must have a gradient; got None at"
@@ -107,11 +107,11 @@ def _vectors(tree: PyTree, like: PyTree) -> Vectors:
 
 
 def _unflattened(vectors: Vectors, tree: PyTree, like: PyTree) -> PyTree:
-    """The inverse: a tree of the shapes and dtypes of `tree`."""
+    """The inverse: a tree of the shapes and the floating dtypes of `tree`."""
     leaves, treedef = jax.tree.flatten(tree)
     out = list(leaves)
     for name, places in _places(like).items():
         ends = np.cumsum([int(np.prod(shape_of(leaves[i]))) for i in places])
         for part, i in zip(jnp.split(vectors[name], ends[:-1]), places, strict=True):
-            out[i] = part.reshape(shape_of(leaves[i])).astype(dtype_of(leaves[i]))
+            out[i] = cast_like(part.reshape(shape_of(leaves[i])), leaves[i])
     return treedef.unflatten(out)

@@ -20,12 +20,22 @@ from gradtx.core.transformation import (
     as_transformation,
     transformation,
 )
-from gradtx.core.tree import PyTree, as_dtype, cast_like, compute_dtype, dtype_of, is_none
+from gradtx.core.tree import (
+    PyTree,
+    as_dtype,
+    cast_like,
+    compute_dtype,
+    dtype_of,
+    is_complex,
+    is_inexact,
+    is_none,
+    real_of,
+)
 from gradtx.kinds import checked
 
 
 def _is_low(p: Any) -> bool:
-    return jnp.finfo(dtype_of(p)).bits < 32
+    return is_inexact(dtype_of(p)) and jnp.finfo(dtype_of(p)).bits < 32
 
 
 def _nearest(x: jax.Array, dtype: Any) -> jax.Array:
@@ -34,6 +44,8 @@ def _nearest(x: jax.Array, dtype: Any) -> jax.Array:
     Not two plain casts, which XLA may drop as a pair. `reduce_precision` fuses, but takes float16's
     subnormal numbers for zero.
     """
+    if is_complex(dtype):
+        return jax.lax.complex(*(_nearest(part, real_of(dtype)) for part in (x.real, x.imag)))
     info = jnp.finfo(dtype)
     if info.nexp == jnp.finfo(x.dtype).nexp:
         return jax.lax.reduce_precision(x, info.nexp, info.nmant)
@@ -112,7 +124,7 @@ def kahan_summation() -> GradientTransformationExtraArgs:
         del h, extra
 
         def step(g: Any, c: Any, p: Any) -> tuple[Any, Any]:
-            if g is None:
+            if g is None or not is_inexact(dtype_of(p)):
                 return g, c
             dtype = compute_dtype(g, p)
             old, y = as_dtype(p, dtype), as_dtype(g, dtype) + as_dtype(c, dtype)

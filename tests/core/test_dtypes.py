@@ -52,6 +52,32 @@ def test_state_and_updates_keep_their_dtypes_under_every_mix(name):
             assert updates["w"].dtype == g, (p, g)
 
 
+SGD = gradtx.sgd(0.25)
+AROUND = {
+    "accumulate": gradtx.accumulate(SGD, 2),
+    "master": gradtx.master_weights(SGD),
+    "kahan": gradtx.chain(SGD, gradtx.kahan_summation()),
+    "stochastic": gradtx.chain(SGD, gradtx.stochastic_rounding()),
+    "flatten": gradtx.flatten(SGD),
+    "lookahead": gradtx.lookahead(SGD, 2),
+    "schedule_free": gradtx.schedule_free_sgd(0.25),
+}
+
+
+@pytest.mark.parametrize("name", AROUND)
+def test_updates_of_integers_are_floating(name):
+    """Reference: the same numbers as floats."""
+    ints = {"w": jnp.array([1, -2]), "i": jnp.array([3])}
+    floats = jax.tree.map(lambda x: x.astype(jnp.float32), ints)
+    tx, got, want = AROUND[name], None, None
+    state, wide = tx.init({"w": floats["w"], "i": ints["i"]}), tx.init(floats)
+    for _ in range(2):
+        got, state = tx.update(ints, state, {"w": floats["w"], "i": ints["i"]})
+        want, wide = tx.update(floats, wide, floats)
+    jax.tree.map(np.testing.assert_array_equal, got, want)
+    assert got["w"].dtype == got["i"].dtype == jnp.float32 and got["w"].all()
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("name", ["momentum", "rmsprop", "adamw", "clip"])
 def test_moments_and_arithmetic_are_float32(name, dtype):

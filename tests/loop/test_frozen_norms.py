@@ -91,7 +91,7 @@ def test_a_norm_is_frozen_only_with_all_of_its_parameters():
     twice = freeze_norms(freeze_norms(apply, "body/*"), "head/*")
     _, new = call(twice, params, model_state)
     jax.tree.map(np.testing.assert_array_equal, new, jax.tree.map(np.asarray, model_state))
-    for nothing in ("head/scale", "*/kernel"):
+    for nothing in ("head/scale", False):
         with pytest.raises(ValueError, match="must hold all parameters of a batch norm"):
             call(freeze_norms(apply, nothing), params, model_state)
     with pytest.raises(TypeError, match="freeze_norms: `frozen` must be a tree of bools"):

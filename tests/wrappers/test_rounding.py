@@ -82,6 +82,16 @@ def test_wide_parameters_are_left_alone(name):
     assert not any(x.ndim for x in jax.tree.leaves(state))
 
 
+def test_kahan_summation_carries_both_parts_of_complex_numbers():
+    tx = REMEDIES["kahan"](gradtx.sgd(1.0))
+    p = jnp.array([2.0**24 + 2.0**24 * 1j], jnp.complex64)  # where 1 is lost
+    g, state = jnp.full(1, -1 - 1j, jnp.complex64), tx.init(p)
+    for _ in range(4):
+        updates, state = tx.update(g, state, p)
+        p = p + updates
+    np.testing.assert_array_equal(p, [(2.0**24 + 4) * (1 + 1j)])
+
+
 def test_master_weights_take_over_parameters_that_others_change():
     tx = gradtx.master_weights(gradtx.sgd(1e-3))
     p = jnp.ones(2, jnp.bfloat16)
