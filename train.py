@@ -33,6 +33,7 @@ from typing import Any
 import numpy as np
 
 import gradtx
+from gradtx.config import invocation
 from gradtx.data.text import unigram_perplexity
 from gradtx.hooks import reset_model_state, rnn_regularizer
 from gradtx.loop import Loop, TrainState, accuracy, cross_entropy, fit
@@ -141,15 +142,21 @@ def make_recipe(options: TrainOptions, state: TrainState, steps: int) -> Callabl
     }[options.schedule]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, options: type[TrainOptions] = TrainOptions) -> int:
     """Run the command line; returns the exit status."""
     argv = sys.argv[1:] if argv is None else argv
     if argv[:1] == ["predict"]:
-        return predict(TrainOptions, IMAGE_MODELS, argv[1:])
-    return launch(TrainOptions, train, argv, description=__doc__ or "")
+        return predict(options, IMAGE_MODELS, argv[1:])
+    about = (__doc__ or "").replace("python train.py", invocation(options.PROG))
+    return launch(options, train, argv, description=about)
+
+
+def end(argv: Sequence[str], options: type[TrainOptions], *, alone: bool = True) -> None:
+    """Run the command line, and end the process, which is its own if it is `alone`."""
+    again = "Start all again, with --resume and the run's directory."
+    with ending_at_once(alone), ending_together(again):
+        leave(main(argv, options))
 
 
 if __name__ == "__main__":
-    again = "Start all again, with --resume and the run's directory."
-    with ending_at_once(sys._getframe().f_back is None), ending_together(again):
-        leave(main())
+    end(sys.argv[1:], TrainOptions, alone=sys._getframe().f_back is None)

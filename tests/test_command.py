@@ -12,11 +12,11 @@ def test_its_help_shows_each_command(capsys):
         main(["--help"])
     assert stop.value.code == 0
     said = capsys.readouterr().out
-    assert "gradtx report RUN" in said and "gradtx predict RUN IMAGE" in said
-    assert "gradtx check MODULE:FACTORY" in said
+    assert "gradtx train [OPTIONS]" in said and "gradtx report RUN" in said
+    assert "gradtx predict RUN IMAGE" in said and "gradtx check MODULE:FACTORY" in said
 
 
-@pytest.mark.parametrize("argv", [[], ["train"]])
+@pytest.mark.parametrize("argv", [[], ["trian"]])
 def test_another_command_is_refused(argv, capsys):
     with pytest.raises(SystemExit) as stop:
         main(argv)

@@ -19,6 +19,10 @@ class Example:
     quick: bool = option(False, "less of everything")
     out: Path | None = option(None, "where to write")
     names: tuple[str, ...] = option((), "several words")
+    mode: Literal["fast", "exact"] = option("fast", "how")
+    shown: tuple[Literal["accuracy", "precision_per_class", "recall_per_class"], ...] | None = (
+        option(None, "what is shown beside the losses")
+    )
 
     GROUPS: ClassVar = {"the run": ("x --epochs 2", ("epochs", "quick", "out"))}
 
@@ -123,7 +127,13 @@ def test_saved_values_get_the_types_of_their_fields():
         ("kind", "c", "argument --kind: invalid choice: 'c' (choose from 'a', 'b')"),
         ("quick", 1, "argument --quick: invalid bool value: 1"),
         ("out", "", "argument --out: a path must not be empty"),
-        ("epchs", 2, "unrecognized arguments: --epchs=2. See --help."),
+        ("epchs", 2, "unrecognized arguments: --epchs=2: did you mean --epochs? See --help."),
+        ("zzz", 2, "unrecognized arguments: --zzz=2. See --help."),
+        (
+            "mode",
+            "fsat",
+            "argument --mode: invalid choice: 'fsat' (choose from 'fast', 'exact'): did",
+        ),
     ],
 )
 def test_a_saved_value_that_a_field_cannot_have_is_named(name, value, said):

@@ -3,7 +3,7 @@
     write_report("runs/a")                                    # runs/a/report.html
     write_comparison(["runs/a", "runs/b"], "comparison.html")
 
-The same by `python -m gradtx.report RUN [RUN...]`. A page needs no other file, no network and no
+The same by `gradtx report RUN [RUN...]`. A page needs no other file, no network and no
 extra; any directory with a metrics.jsonl has one.
 `plot_losses` and the like draw single plots as PNG files, without a display; they need matplotlib,
 from the extra `plot`.

@@ -1,7 +1,7 @@
 """Write the report of a run, or one page that compares several.
 
-python -m gradtx.report RUN
-python -m gradtx.report RUN RUN... [--out comparison.html]
+gradtx report RUN
+gradtx report RUN RUN... [--out comparison.html]
 """
 
 import sys
@@ -20,8 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: its words; by default those of the process.
     """
     parser = Parser(
-        prog="gradtx.report",
-        usage="python -m gradtx.report [-h] [--out OUT] RUN [RUN ...]",
+        prog="gradtx report",
         description=(__doc__ or "").splitlines()[0],
         allow_abbrev=False,
     )

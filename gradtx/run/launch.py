@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from gradtx.checkpoint import CheckpointError, entries
-from gradtx.config import check_ignored, parse
+from gradtx.config import check_ignored, invocation, parse
 from gradtx.data.errors import DataError
 from gradtx.observers import Interrupted, MetricsError
 from gradtx.observers.table import FOOT
@@ -119,7 +119,7 @@ def _ended(run: Runner) -> int:
     if not run.missing:
         return 0
     lacks = "; ".join(run.missing)
-    again = f"and go on: python {run.options.PROG} --resume {shlex.quote(str(run.out))}"
+    again = f"and go on: {invocation(run.options.PROG)} --resume {shlex.quote(str(run.out))}"
     if run.out is not None and not entries(run.out / "checkpoints"):
         again = "and begin anew."
     return fail(
@@ -135,5 +135,5 @@ def _stopped(cls: type[RunOptions], stopped: Interrupted) -> int:
     if stopped.path is None:
         return fail(f"stopped after {done}, which could not be saved.", NOT_SAVED)
     run = stopped.path.parents[1]
-    say(f"Stopped after {done}. To go on: python {cls.PROG} --resume {shlex.quote(str(run))}")
+    say(f"Stopped after {done}. To go on: {invocation(cls.PROG)} --resume {shlex.quote(str(run))}")
     return 0

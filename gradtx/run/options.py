@@ -154,7 +154,7 @@ class RunOptions(SearchOptions):
     )
     log: tuple[Name, ...] | None = option(
         None,
-        "log to these too, each by its own client: csv, mlflow, trackio, wandb",
+        "log to these too, each by its own client",
         overridable=True,
     )
     save_every: int | None = option(

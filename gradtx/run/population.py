@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 
 from gradtx.checkpoint import clean, entries, resume, save
 from gradtx.checkpoint.retention import remove_others
+from gradtx.config import invocation
 from gradtx.core.runtime_hyperparams import names_with_role
 from gradtx.loop import Loop, TrainState
 from gradtx.observers import Interrupted, stop_on_signals
@@ -241,6 +242,6 @@ def _leave_best(
         must_match = {"config": config_key(training), "data": source.fingerprint}
         save(run / "checkpoints", state, step=int(state.step), must_match=must_match)
     values = ", ".join(f"{name}={value:.4g}" for name, value in found.items())
-    again = f"python {options.PROG} --resume {shlex.quote(str(run))}"
+    again = f"{invocation(options.PROG)} --resume {shlex.quote(str(run))}"
     print(f"Best: member {best}, now with {values}. To train it further: {again}")
     print(f"To train with these numbers from the beginning: {training.command()}")

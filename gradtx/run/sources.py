@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 
 from gradtx import data
 from gradtx.augment import Augmentation
+from gradtx.config import invocation
 from gradtx.core.foreign import close
 from gradtx.data.text import Text, count_batches, moby_dick, text_batches
 from gradtx.files import CACHE, as_path
@@ -82,7 +83,7 @@ def load_images(options: TrainOptions) -> data.Dataset:
         f" images in {len(dataset.classes)} classes, at {options.image_size} px; in training:"
         f" {done}."
     )
-    hint = f"python {options.PROG} --dataset imagenette [--archive imagenette2-160.tgz]"
+    hint = f"{invocation(options.PROG)} --dataset imagenette [--archive imagenette2-160.tgz]"
     other = f" This is not Imagenette; to train on that: {hint}"
     say(line + other if dataset.name == "embedded" else line)
     if options.size is None and (remark := resizing(dataset, options.image_size)):

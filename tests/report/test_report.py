@@ -245,7 +245,7 @@ def test_a_wrong_command_line_is_one_line(capsys, argv, said):
         main(argv)
     assert stop.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: gradtx.report: ") and line.endswith(" See --help.")
+    assert line.startswith("error: gradtx report: ") and line.endswith(" See --help.")
     assert said in line
 
 
@@ -253,7 +253,7 @@ def test_help_names_the_command(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["--help"])
     assert stop.value.code == 0
-    assert capsys.readouterr().out.startswith("usage: python -m gradtx.report [-h] [--out OUT] RUN")
+    assert capsys.readouterr().out.startswith("usage: gradtx report [-h] [--out OUT] RUN")
 
 
 @pytest.mark.parametrize("what", ["under a file", "a folder", "absent"])

@@ -1,55 +1,20 @@
-"""A frozen dataclass as a command line: one field, one option, defaults in one place.
-
-@dataclass(frozen=True)
-class Options:
-    epochs: int = option(4, "passes over the training data")
-    optimizer: Literal["sgd", "adam"] = option("adam", "what makes updates of gradients")
-
-options = parse(Options, ["--epochs", "2"])
-"""
+"""The fields of a dataclass as options: what they are, how they are read and written."""
 
 import argparse
 import dataclasses
-import difflib
 import math
-import re
 import shlex
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import Any, Literal, TypeVar
 
+from gradtx.config.parser import Help, Parser, nearest
 from gradtx.files import as_path
 
 T = TypeVar("T")
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser of `argparse` whose errors are one line.
-
-    error: PROG: what is wrong. See --help.
-
-    It takes the arguments of `argparse.ArgumentParser`.
-    """
-
-    def error(self, message: str) -> NoReturn:
-        """End the process with status 2; a name that there is not is told its nearest.
-
-        Args:
-            message: what is wrong, without a full stop.
-        """
-        given = re.findall(r"(?<![^ ])--[\w-]+", message)
-        known = [word for word in self._option_string_actions if word.startswith("--")]
-        if message.startswith("unrecognized") and given:
-            near = difflib.get_close_matches(given[0], known, n=1)
-            message += f": did you mean {near[0]}?" if near else ""
-        if chosen := re.search(r"invalid choice: '(.*)' \(choose from (.*)\)$", message):
-            near = difflib.get_close_matches(chosen[1], re.findall(r"[\w-]+", chosen[2]), n=1)
-            message += f": did you mean {near[0]}?" if near else ""
-        stop = "" if message.endswith("?") else "."
-        self.exit(2, f"error: {self.prog}: {message}{stop} See --help.\n")
 
 
 def option(
@@ -98,6 +63,18 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def invocation(prog: str) -> str:
+    """How a shell starts a program: a script is given to Python.
+
+    >>> invocation("train.py"), invocation("gradtx train")
+    ('python train.py', 'gradtx train')
+
+    Args:
+        prog: the script, or a command with its first words.
+    """
+    return f"python {prog}" if prog.endswith(".py") else prog
+
+
 def command(options: Any, *, prog: str, without: Collection[str] = (), **changes: Any) -> str:
     """The command line that gives an options dataclass these values, to be copied.
 
@@ -105,12 +82,12 @@ def command(options: Any, *, prog: str, without: Collection[str] = (), **changes
 
     Args:
         options: an instance of an options dataclass.
-        prog: the script, such as "train.py".
+        prog: the script, such as "train.py", or a command.
         without: names of fields to leave out.
         **changes: values of fields in the place of those of `options`.
     """
     usual = type(options)()
-    words = ["python", prog]
+    words = invocation(prog).split()
     for field in dataclasses.fields(options):
         value = changes.get(field.name, getattr(options, field.name))
         if field.name in without or value in (None, getattr(usual, field.name)):
@@ -228,9 +205,7 @@ def parse(
         usage=f"{prog} [OPTIONS]" if prog else None,
         description=description,
         allow_abbrev=False,
-        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
-            prog, max_help_position=26
-        ),
+        formatter_class=lambda prog: Help(prog, max_help_position=26),
     )
     groups = {
         name: group
@@ -240,14 +215,16 @@ def parse(
     }
     hints = typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):  # pyright: ignore[reportArgumentType]
+        taken = _argument(hints[field.name], field.metadata.get("words", {}))
         plain = field.default in (None, "", ()) or field.default is False
         value = " ".join(field.default) if isinstance(field.default, tuple) else field.default
-        shown = "" if plain else f" (default: {value})"
+        about = field.metadata.get("help", "")
+        if "nargs" in taken and "choices" in taken:  # which argparse would write twice, unbroken
+            about += f"; NAME is one of {', '.join(taken['choices'])}"
+            taken["metavar"] = "NAME"
+        about += "" if plain else f" (default: {value})"
         groups.get(field.name, parser).add_argument(
-            flag(field.name),
-            default=field.default,
-            help=(field.metadata.get("help", "") + shown).replace("%", "%%"),
-            **_argument(hints[field.name], field.metadata.get("words", {})),
+            flag(field.name), default=field.default, help=about.replace("%", "%%"), **taken
         )
     parser.set_defaults(**(defaults or {}))
     values = vars(parser.parse_args(argv))
@@ -277,8 +254,10 @@ def convert(cls: type, entries: Mapping[str, Any], where: str) -> dict[str, Any]
         for name, value in entries.items()
         if name in hints
     }
-    if unknown := [f"{flag(name)}={entries[name]}" for name in entries if name not in hints]:
-        raise ValueError(f"{where}: unrecognized arguments: {' '.join(unknown)}. See --help.")
+    if unknown := [name for name in entries if name not in hints]:
+        given = " ".join(f"{flag(name)}={entries[name]}" for name in unknown)
+        near = nearest(flag(unknown[0]), map(flag, hints))
+        raise ValueError(f"{where}: unrecognized arguments: {given}{near} See --help.")
     return values
 
 
@@ -296,8 +275,11 @@ def _converted(where: str, hint: Any, value: Any) -> Any:
     if typing.get_origin(plain) is Literal:
         if value in typing.get_args(plain):
             return value
-        choices = ", ".join(map(repr, typing.get_args(plain)))
-        raise ValueError(f"{where}: invalid choice: {value!r} (choose from {choices}). See --help.")
+        names = typing.get_args(plain)
+        raise ValueError(
+            f"{where}: invalid choice: {value!r} (choose from {', '.join(map(repr, names))})"
+            f"{nearest(str(value), names)} See --help."
+        )
     try:
         return _reader(plain)(str(value))
     except argparse.ArgumentTypeError as error:
