@@ -69,6 +69,24 @@ def lossy(stream: Any) -> Any:
     return stream if isinstance(stream, Lossy) else Lossy(stream)
 
 
+def say_on_stdout(line: str) -> None:
+    """Print a line for people on the standard output, or lose it.
+
+    Args:
+        line: the line.
+    """
+    print(line, file=lossy(sys.stdout), flush=True)
+
+
+def say_on_stderr(line: str) -> None:
+    """Print a line for people on the standard error, or lose it.
+
+    Args:
+        line: the line.
+    """
+    print(line, file=lossy(sys.stderr), flush=True)
+
+
 def counted(number: int, noun: str) -> str:
     """A number of things, in words.
 

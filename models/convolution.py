@@ -39,7 +39,9 @@ def check_form(form: str) -> None:
         ValueError: if `form` is not one of them.
     """
     if form not in FORMS:
-        raise ValueError(f"convolution: `form` is one of {FORMS}; got {form!r}.")
+        raise ValueError(
+            f"convolution: `form` is one of {', '.join(FORMS)}; got {form!r}. Choose one."
+        )
 
 
 def convolution(

@@ -102,7 +102,9 @@ class ResNet(nn.Module):
         """Return the logits of the images `x`."""
         _check_images(x)
         if self.head not in _HEADS:
-            raise ValueError(f"ResNet: `head` is one of {sorted(_HEADS)}; got {self.head!r}.")
+            raise ValueError(
+                f"ResNet: `head` is one of {', '.join(_HEADS)}; got {self.head!r}. Choose one."
+            )
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
 
         x = Conv(self.width, size=7, stride=2, name="stem_conv", form=self.conv_form, **types)(x)

@@ -154,11 +154,13 @@ class LSTMLanguageModel(nn.Module):
             if getattr(self, name) < 1:
                 raise ValueError(
                     f"LSTMLanguageModel: `{name}` must be at least 1; got {getattr(self, name)}."
+                    " Choose a size."
                 )
         for name, rate in zip(Dropouts._fields, self.dropouts, strict=True):
             if not 0 <= rate < 1:
                 raise ValueError(
                     f"LSTMLanguageModel: dropout `{name}` must be in [0, 1); got {rate}."
+                    " Choose a share, 0 for none."
                 )
         super().__post_init__()
 
@@ -227,7 +229,7 @@ def _check_tokens(tokens):
     if tokens.ndim != 2 or not jnp.issubdtype(tokens.dtype, jnp.integer):
         raise ValueError(
             "LSTMLanguageModel: `tokens` must be integers [batch, time]; "
-            f"got {tokens.dtype}{list(tokens.shape)}."
+            f"got {tokens.dtype}{list(tokens.shape)}. Pass the numbers of words."
         )
 
 

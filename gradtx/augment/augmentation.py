@@ -63,7 +63,7 @@ class Augmentation:
             must = f"be one of {', '.join(known)}"
             value = getattr(self, name)
             require(where, name, value, lambda v, known=known: v in known, must=must, do=one_of)
-        check_crop(where, 1, self.scale, self.ratio)
+        check_crop(where, self.scale, self.ratio)
         share, do = "be in [0, 1)", "Choose a share of the side."
         require(where, "shift", self.shift, lambda s: 0 <= s < 1, must=share, do=do)
         share, do = "be in [0, 1]", "Choose a probability."
@@ -85,8 +85,8 @@ class Augmentation:
         said = []
         if photos:
             (a, b), (low, high) = self.scale, self.ratio
-            said += [f"random crops of {a:.3g} to {b:.3g} of the area and {low:.3g} to {high:.3g}"]
-            said[-1] += " in shape"
+            areas, shapes = f"{a:.3g} to {b:.3g}", f"{low:.3g} to {high:.3g}"
+            said.append(f"random crops of {areas} of the area and {shapes} in shape")
         if self.shift and not photos:
             said.append(f"moved by up to {self.shift:.3g} of the side")
         said += ["half mirrored"] if self.flip else []

@@ -9,14 +9,14 @@ from gradtx.augment.boxes import middle_box, random_box, whole_box
 from gradtx.augment.checks import require
 from gradtx.augment.examples import Batch, Prepare, entry, example_keys, on_canvas
 from gradtx.augment.resample import resample, resample_canvas
-from gradtx.kinds import checked
+from gradtx.kinds import Whole, checked
 
 SCALE, RATIO = (0.35, 1.0), (3 / 4, 4 / 3)
 
 
 @checked
 def random_resized_crop(
-    size: int,
+    size: Whole,
     *,
     scale: tuple[float, float] = SCALE,
     ratio: tuple[float, float] = RATIO,
@@ -41,13 +41,13 @@ def random_resized_crop(
 
     Source: the random resized crop is that of Szegedy et al. (2015), section 6.
     """
-    check_crop("random_resized_crop", size, scale, ratio)
+    check_crop("random_resized_crop", scale, ratio)
     draw = lambda key, h, w: random_box(key, h, w, scale=scale, ratio=ratio)
     return _cropped("random_resized_crop", size, draw, inputs)
 
 
 @checked
-def center_crop(size: int, *, inputs: str = "image") -> Prepare:
+def center_crop(size: Whole, *, inputs: str = "image") -> Prepare:
     """The largest square in the middle of each image, resized, with or without a key.
 
     It is what `random_resized_crop` does in validation.
@@ -57,15 +57,15 @@ def center_crop(size: int, *, inputs: str = "image") -> Prepare:
         inputs: the batch's entry of images, [B, H, W, C].
 
     Raises:
-        ValueError: if `size` is not positive; when it is called, if there are no such images.
+        ValueError: if `size` is not a whole number of pixels; when it is called, if there are no
+            such images.
     """
-    require("center_crop", "size", size, lambda n: n >= 1, must="be positive", do="Pass pixels.")
     prepare = _cropped("center_crop", size, None, inputs)
     return lambda batch, key: prepare(batch, None)
 
 
 @checked
-def resize(size: int, *, inputs: str = "image") -> Prepare:
+def resize(size: Whole, *, inputs: str = "image") -> Prepare:
     """Each image as a whole, squeezed into a square, with or without a key.
 
     Images of that size already stay as they are; others, and photos on canvases, come out in
@@ -76,9 +76,9 @@ def resize(size: int, *, inputs: str = "image") -> Prepare:
         inputs: the batch's entry of images, [B, H, W, C].
 
     Raises:
-        ValueError: if `size` is not positive; when it is called, if there are no such images.
+        ValueError: if `size` is not a whole number of pixels; when it is called, if there are no
+            such images.
     """
-    require("resize", "size", size, lambda n: n >= 1, must="be positive", do="Pass pixels.")
     squeeze = _cropped("resize", size, None, inputs, plain=whole_box)
 
     def prepare(batch: Batch, key: jax.Array | None) -> Batch:
@@ -90,9 +90,8 @@ def resize(size: int, *, inputs: str = "image") -> Prepare:
     return prepare
 
 
-def check_crop(where: str, size: Any, scale: Any, ratio: Any) -> None:
-    """Raise an error for numbers that no crop can have."""
-    require(where, "size", size, lambda n: n >= 1, must="be positive", do="Pass pixels.")
+def check_crop(where: str, scale: Any, ratio: Any) -> None:
+    """Raise an error for shares and shapes that no box can have."""
     in_order = lambda a, b: 0 < a <= b
     must, do = "satisfy 0 < low <= high <= 1", "Choose shares such as (0.35, 1)."
     require(where, "scale", scale, lambda a, b: in_order(a, b) and b <= 1, must=must, do=do)

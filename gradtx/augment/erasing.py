@@ -39,7 +39,7 @@ def random_erasing(
     """
     must, do = "be in [0, 1]", "Choose one such as 0.25."
     require("random_erasing", "probability", probability, lambda p: 0 <= p <= 1, must=must, do=do)
-    check_crop("random_erasing", 1, scale, ratio)
+    check_crop("random_erasing", scale, ratio)
 
     def erase(image: jax.Array, key: jax.Array) -> jax.Array:
         of_whether, of_box = jax.random.split(key)

@@ -35,9 +35,6 @@ def rand_augment(operations: Count = 2, strength: float = 0.3, *, inputs: str = 
 
     Source: Cubuk et al. (2020), "RandAugment".
     """
-    must, do = "be a whole number from 1 on", "Choose one such as 2."
-    whole = lambda n: n >= 1 and n == int(n)
-    require("rand_augment", "operations", operations, whole, must=must, do=do)
     must, do = "be in [0, 1]", "Choose one such as 0.3."
     require("rand_augment", "strength", strength, lambda s: 0 <= s <= 1, must=must, do=do)
 

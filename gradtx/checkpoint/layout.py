@@ -78,7 +78,8 @@ def entries(directory: str | Path) -> list[Entry]:
 
 def next_number(directory: Path) -> int:
     """The number of the checkpoint that is saved next."""
-    return entries(directory)[-1].number + 1 if entries(directory) else 1
+    found = entries(directory)
+    return found[-1].number + 1 if found else 1
 
 
 def publish(directory: Path, entry: Entry) -> Path:
@@ -127,19 +128,16 @@ def _is_own(path: Path) -> bool:
 def clean(directory: str | Path) -> list[str]:
     """Remove what killed processes have left half-written; returns the names.
 
-    What only has such a name, and has files of somebody else, stays.
-
-    Not to be called while another process saves into the directory.
+    What only has such a name, and has files of somebody else, stays. Not to be called while another
+    process saves into the directory.
 
     Args:
         directory: the directory of checkpoints; it need not be there.
     """
     directory = as_path(directory)
-    left = (
-        [p for p in directory.iterdir() if HIDDEN.fullmatch(p.name) and _is_own(p)]
-        if directory.is_dir()
-        else []
-    )
+    if not directory.is_dir():
+        return []
+    left = [p for p in directory.iterdir() if HIDDEN.fullmatch(p.name) and _is_own(p)]
     for path in left:
         shutil.rmtree(path, ignore_errors=True)
     return [path.name for path in left]

@@ -19,10 +19,9 @@ PLAIN = re.compile(r"(?!/gcs/)[\w./ -]+", re.ASCII)
 def begin_write(path: Path, arrays: Mapping[str, Any]) -> Callable[[], None]:
     """Begin to write `arrays`; the function returned waits for the end and raises what went wrong.
 
-    Orbax has no trees without arrays: nothing is written of them.
-
-    The arrays must stay as they are until then. With several processes all of them must call both,
-    each with its part of the same arrays.
+    Orbax has no trees without arrays: nothing is written of them. The arrays must stay as they are
+    until the end. With several processes all of them must call both functions, each with its part
+    of the same arrays.
     """
     if not arrays:
         return lambda: None

@@ -1,7 +1,6 @@
 """Resuming a fit from its newest checkpoint."""
 
 import os
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from gradtx.checkpoint.layout import entries
 from gradtx.checkpoint.restoring import restore
 from gradtx.kinds import checked
 from gradtx.loop import History, TrainState
-from gradtx.output import counted, lossy
+from gradtx.output import counted, say_on_stdout
 
 
 @checked
@@ -21,7 +20,7 @@ def resume(
     directory: str | Path,
     *,
     must_match: Mapping[Any, Any] | None = None,
-    say: Callable[[str], None] = lambda line: print(line, file=lossy(sys.stdout)),
+    say: Callable[[str], None] = say_on_stdout,
 ) -> Callable[[TrainState], tuple[TrainState, History]]:
     """For `fit(..., resume=resume(directory))`: continue from the newest intact checkpoint.
 

@@ -87,7 +87,9 @@ def load(
         DataError: if the name is unknown, a path is missing or not used, or the data is bad.
     """
     if name not in NAMES:
-        raise DataError(f"load: `name` must be one of {', '.join(NAMES)}; got {name!r}.")
+        raise DataError(
+            f"load: `name` must be one of {', '.join(NAMES)}; got {name!r}. Choose one."
+        )
     if archive is not None and name != "imagenette":
         raise DataError(f"load: `archive` is for imagenette only; got it with {name!r}. Drop it.")
     if name == "embedded":

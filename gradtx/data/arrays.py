@@ -64,7 +64,9 @@ def check_split(path: str, found: dict[str, np.ndarray], split: str) -> None:
             f" {list(x.shape)}. Convert it."
         )
     if 0 in x.shape:
-        raise DataError(f"arrays: x_{split} of {path} has no images; got {list(x.shape)}.")
+        raise DataError(
+            f"arrays: x_{split} of {path} has no images; got {list(x.shape)}. Add some."
+        )
     if y.dtype.kind not in "iu" or y.shape != x.shape[:1]:
         raise DataError(
             f"arrays: y_{split} of {path} must be integers [{len(x)}], one per image; "

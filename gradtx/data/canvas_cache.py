@@ -35,8 +35,11 @@ FORMAT = 1  # of these files
 UNFINISHED = ".unfinished"
 CACHES = re.compile(r"[0-9a-f]{16}")  # the names of directories that we make and remove
 DTYPES: dict[str, Any] = {
-    "labels": np.int32, "sizes": np.int32, "digests": np.uint32, "drawn": bool
-}  # fmt: skip
+    "labels": np.int32,
+    "sizes": np.int32,
+    "digests": np.uint32,
+    "drawn": bool,
+}
 
 
 class CanvasCache:
@@ -101,12 +104,11 @@ class CanvasCache:
         rows["sound"] = np.zeros(len(rows["drawn"]), bool)
         parts = slice(0, self.counts[0]), slice(self.counts[0], None)
         photos: Any = self.dataset.train, self.dataset.valid
-        sources = [
-            CanvasSource(source, **{name: all_[part] for name, all_ in rows.items()},
-                         damaged=self.damaged)
+        train, valid = (
+            CanvasSource(source, **{k: x[part] for k, x in rows.items()}, damaged=self.damaged)
             for source, part in zip(photos, parts, strict=True)
-        ]  # fmt: skip
-        return replace(self.dataset, train=sources[0], valid=sources[1])
+        )
+        return replace(self.dataset, train=train, valid=valid)
 
     def damaged(self) -> None:
         """Say so, once, and leave the cache to be made anew by the next run."""

@@ -72,7 +72,9 @@ def train_order(
     """
     steps = steps_per_epoch(dataset, batch_size)
     if seed < 0 or epoch < 0:
-        raise DataError(f"pipeline: `seed` and `epoch` must be 0 or more; got {seed}, {epoch}.")
+        raise DataError(
+            f"pipeline: `seed` and `epoch` must be 0 or more; got {seed}, {epoch}. Count from 0."
+        )
     check_start(start, steps)
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(dataset.train))[: steps * batch_size].astype(np.int32)
@@ -141,12 +143,16 @@ def check_start(start: int, steps: int) -> None:
         DataError: if it is out of range.
     """
     if not 0 <= start <= steps:
-        raise DataError(f"pipeline: `start` must be in 0..{steps} batches; got {start}.")
+        raise DataError(
+            f"pipeline: `start` must be in 0..{steps} batches; got {start}. Begin within the epoch."
+        )
 
 
 def _check_positive(batch_size: int) -> None:
     if batch_size < 1:
-        raise DataError(f"pipeline: `batch_size` must be positive; got {batch_size}.")
+        raise DataError(
+            f"pipeline: `batch_size` must be positive; got {batch_size}. Pass 1 or more."
+        )
 
 
 def _part(rows: np.ndarray, shard: tuple[int, int]) -> np.ndarray:
@@ -156,7 +162,7 @@ def _part(rows: np.ndarray, shard: tuple[int, int]) -> np.ndarray:
     if not 0 <= index < count or batch_size % count:
         raise DataError(
             f"pipeline: `shard` must be (i, n) with 0 <= i < n and n a divisor of the batch size "
-            f"{batch_size}; got {shard}."
+            f"{batch_size}; got {shard}. Choose a batch size that all processes divide."
         )
     part = batch_size // count
     return rows[:, index * part : (index + 1) * part]

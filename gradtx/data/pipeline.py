@@ -126,7 +126,9 @@ def device_arrays(
         DataError: if it would take more than `limit` bytes, or `split` is unknown.
     """
     if split not in ("train", "valid"):
-        raise DataError(f"device_arrays: `split` must be 'train' or 'valid'; got {split!r}.")
+        raise DataError(
+            f"device_arrays: `split` must be 'train' or 'valid'; got {split!r}. Name one."
+        )
     need = bytes_of(dataset, split)
     if limit is not None and need > limit:
         raise DataError(

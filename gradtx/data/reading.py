@@ -14,6 +14,7 @@ Batch = Mapping[str, np.ndarray]
 """dict(image=uint8[b, h, w, c], label=int32[b], weight=float32[b], id=int32[b]); of photos also
 size=int32[b, 2]: see `gradtx.data.Examples`."""
 
+FIRST = np.zeros(1, int)  # the index of the first example, which shows what all are like
 CHUNK = 256  # examples that are read at a time where all are
 
 
@@ -78,7 +79,7 @@ def read_split(dataset: Dataset, split: str, skipped: SkippedImages | None) -> B
     count = len(source)
     whole = {
         name: np.empty((count, *x.shape[1:]), x.dtype)
-        for name, x in source.rows(first()).arrays.items()
+        for name, x in source.rows(FIRST).arrays.items()
     }
     weight = np.ones(count, np.float32)
     for start in range(0, count, CHUNK):
@@ -94,11 +95,6 @@ def read_split(dataset: Dataset, split: str, skipped: SkippedImages | None) -> B
     return {**whole, "weight": weight, "id": np.arange(count, dtype=np.int32)}
 
 
-def first() -> np.ndarray:
-    """The index of the first example, which shows what all are like."""
-    return np.zeros(1, int)
-
-
 @checked
 def bytes_of(dataset: Dataset, split: str) -> int:
     """What a whole split takes, in bytes.
@@ -108,5 +104,5 @@ def bytes_of(dataset: Dataset, split: str) -> int:
         split: "train" or "valid".
     """
     source = split_of(dataset, split)
-    one = source.rows(first()).arrays.values() if len(source) else ()
+    one = source.rows(FIRST).arrays.values() if len(source) else ()
     return len(source) * sum(x.nbytes for x in one)

@@ -1,4 +1,4 @@
-"""A small word-level language-modelling corpus that comes with the package, and its batches.
+"""A small word-level language-modeling corpus that comes with the package, and its batches.
 
 The text is Melville's *Moby-Dick* (public domain; see MOBY_DICK_LICENSE beside this file).
 """
@@ -26,7 +26,7 @@ _TOKEN = re.compile(r"[^\W_]+|'[^\W\d_]+|\S")
 
 @dataclass(frozen=True, eq=False)
 class Text:
-    """A tokenised text, cut into a part to train on and a later part to validate on.
+    """A tokenized text, cut into a part to train on and a later part to validate on.
 
     Args:
         name: of the text.
@@ -64,7 +64,7 @@ def tokenize(text: str) -> list[str]:
 
 
 def build_text(name: str, content: str, *, min_count: int = 3, valid_fraction: float = 0.1) -> Text:
-    """Tokenise `content`, hold out its end, and number the words by their frequency.
+    """Tokenize `content`, hold out its end, and number the words by their frequency.
 
     The last `valid_fraction` of the tokens is the validation part. The vocabulary is `<unk>`, then
     the words seen at least `min_count` times in the training part, the most frequent first and
@@ -81,9 +81,14 @@ def build_text(name: str, content: str, *, min_count: int = 3, valid_fraction: f
         DataError: if a part would be empty.
     """
     if min_count < 1:
-        raise ValueError(f"build_text: `min_count` must be at least 1; got {min_count}.")
+        raise ValueError(
+            f"build_text: `min_count` must be at least 1; got {min_count}. Pass 1 for all words."
+        )
     if not 0 < valid_fraction < 1:
-        raise ValueError(f"build_text: `valid_fraction` must be in (0, 1); got {valid_fraction}.")
+        raise ValueError(
+            f"build_text: `valid_fraction` must be in (0, 1); got {valid_fraction}. Choose a share,"
+            " such as 0.1."
+        )
     tokens = tokenize(content)
     cut = len(tokens) - round(len(tokens) * valid_fraction)
     if not 0 < cut < len(tokens):
@@ -156,6 +161,7 @@ def text_batches(
     if not 0 <= start <= steps:
         raise ValueError(
             f"text_batches: `start` must be in [0, {steps}], the number of batches; got {start}."
+            " Begin within them."
         )
     inputs, labels = _streams(tokens, batch_size=batch_size, width=steps * length, pad=pad)
     return _slices(inputs, labels, length=length, numbers=range(start, steps))
@@ -180,12 +186,12 @@ def count_batches(tokens: np.ndarray, *, batch_size: int, length: int, pad: bool
     if tokens.ndim != 1 or not np.issubdtype(tokens.dtype, np.integer):
         raise ValueError(
             "text_batches: `tokens` must be a 1-D array of integers; "
-            f"got {tokens.dtype}{list(tokens.shape)}."
+            f"got {tokens.dtype}{list(tokens.shape)}. Pass those of one text, such as `Text.train`."
         )
     if batch_size < 1 or length < 1:
         raise ValueError(
             "text_batches: `batch_size` and `length` must be at least 1; "
-            f"got {batch_size} and {length}."
+            f"got {batch_size} and {length}. Pass 1 or more."
         )
     labels = tokens.size - 1
     needed = 1 if pad else batch_size * length

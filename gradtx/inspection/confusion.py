@@ -33,8 +33,7 @@ def confusion(
     Args:
         loop: what was trained, a classifier of one class an example.
         state: one of it.
-        source: batches as `fit` takes `valid`, a data set, or what `image_source`
-            returns.
+        source: batches as `fit` takes `valid`, a data set, or what `image_source` returns.
         classes: names by label; None: the source's, else the labels' numbers.
 
     Raises:

@@ -76,8 +76,9 @@ class Subject:
         Args:
             label: its number.
         """
-        known = self.classes is not None and 0 <= label < len(self.classes)
-        return str(self.classes[label]) if known and self.classes else str(label)
+        if self.classes is not None and 0 <= label < len(self.classes):
+            return str(self.classes[label])
+        return str(label)
 
     def describe(self, label: Any) -> str:
         """A label in words: a class, or of a mixed label its classes with their shares.

@@ -1,6 +1,5 @@
 """Checkpoints while a fit runs, written in the background."""
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from gradtx.checkpoint.saving import start_save
 from gradtx.files import as_path
 from gradtx.kinds import checked
 from gradtx.loop import Observer, Report
-from gradtx.output import counted, lossy
+from gradtx.output import counted, say_on_stderr
 
 
 class Interrupted(Exception):
@@ -43,7 +42,7 @@ def checkpoint(
     must_match: Mapping[str, Any] | None = None,
     flush: Sequence[Observer] = (),
     stop: Callable[[int], bool] = lambda step: False,
-    say: Callable[[str], None] = lambda line: print(line, file=lossy(sys.stderr), flush=True),
+    say: Callable[[str], None] = say_on_stderr,
 ) -> Observer:
     """Save the whole state at the end of every epoch, and after `every` steps if that is given.
 

@@ -10,9 +10,10 @@ from typing import Any
 from gradtx.files import Appending, write_atomically
 from gradtx.kinds import checked
 from gradtx.loop import Loop, Observer
-from gradtx.observers.logged import observed, say_on_stderr
+from gradtx.observers.logged import observed
 from gradtx.observers.logger import End, Opening, Record
 from gradtx.observers.step_logs import flat
+from gradtx.output import say_on_stderr
 
 FIRST = ("step", "epoch")
 

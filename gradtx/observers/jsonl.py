@@ -1,7 +1,6 @@
 """Metrics as JSON Lines: one object for each step and each epoch."""
 
 import math
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from gradtx.loop import History, Observer, Report, never
 from gradtx.observers.metrics_file import MetricsError, MetricsFile, each, intact
 from gradtx.observers.step_logs import StepLogs, map_values
 from gradtx.observers.throttle import Throttle
-from gradtx.output import lossy
+from gradtx.output import say_on_stderr
 
 PERIOD = 1.0
 
@@ -24,7 +23,7 @@ def jsonl(
     path: str | Path,
     *,
     beside: Callable[[], Mapping[str, float]] = dict,
-    say: Callable[[str], None] = lambda line: print(line, file=lossy(sys.stderr), flush=True),
+    say: Callable[[str], None] = say_on_stderr,
 ) -> Observer:
     """Write the metrics of every step and epoch to `path`, one JSON object a line.
 
@@ -33,11 +32,10 @@ def jsonl(
 
     Steps are numbered from 0 over all fits, as schedules count them; in the line of an epoch,
     `step` is the number of steps done. NaN and infinity are null, since JSON has neither; an array
-    is a nested list. Lines
-    are written when the first step has ended, about once a second from then on, and at the end of
-    each epoch, and never wait for the device. What an epoch took is not among the metrics, so that
-    two runs can be compared byte by byte; it is in a file of its own beside them,
-    `metrics.times.jsonl` for `metrics.jsonl`:
+    is a nested list. Lines are written when the first step has ended, about once a second from then
+    on, and at the end of each epoch, and never wait for the device. What an epoch took is not among
+    the metrics, so that two runs can be compared byte by byte; it is in a file of its own beside
+    them, `metrics.times.jsonl` for `metrics.jsonl`:
 
         {"kind": "epoch", "step": 100, "epoch": 0, "time": 12.3, "digest": "51..."}
 

@@ -1,7 +1,6 @@
 """The observer that feeds a logger."""
 
 import importlib
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,16 +15,10 @@ from gradtx.observers.courier import Courier
 from gradtx.observers.logger import End, Logger, Opening, Record
 from gradtx.observers.step_logs import StepLogs, flat
 from gradtx.observers.throttle import Throttle
-from gradtx.output import lossy
 from gradtx.sealed import Damaged, read_json
 
 PERIOD = 1.0
 NOTES = "loggers"  # the folder of what must be known of each logger's run to go on with it
-
-
-def say_on_stderr(line: str) -> None:
-    """Print a line for people on the standard error, which may be closed."""
-    print(line, file=lossy(sys.stderr), flush=True)
 
 
 def package(name: str) -> Any:

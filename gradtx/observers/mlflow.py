@@ -9,9 +9,10 @@ from typing import Any
 
 from gradtx.kinds import checked
 from gradtx.loop import Loop, Observer
-from gradtx.observers.logged import observed, package, say_on_stderr
+from gradtx.observers.logged import observed, package
 from gradtx.observers.logger import End, Opening, Record
 from gradtx.observers.step_logs import flat
+from gradtx.output import say_on_stderr
 
 MOST = 1000  # metrics that MLflow takes in one request
 LETTERS = re.compile(r"[^\w\-. :/]", re.ASCII)  # that a name must not have there

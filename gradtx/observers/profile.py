@@ -33,6 +33,7 @@ def profile(
     if steps < 1 or after < 1:
         raise ValueError(
             f"profile: `steps` and `after` must be at least 1; got {steps} and {after}."
+            " Pass 1 or more."
         )
     folder = as_path(folder)
     first: int | None = None  # the step after which the trace begins

@@ -24,9 +24,9 @@ def progress(
 ) -> Observer:
     """Show the epoch table as it grows, as `table` prints it, and how far the epoch is.
 
-    On a terminal a progress bar stands below the table, which says "compiling" until the first step
-    has ended; elsewhere, as in a log file, a plain line
-    comes now and then. It is drawn at most four times a second.
+    On a terminal a progress bar stands below the table, drawn at most four times a second; it says
+    "compiling" until the first step has ended. Elsewhere, as in a log file, a plain line comes now
+    and then.
 
     Args:
         steps_per_epoch: the number of steps at which the bar is full; by default the length of the
@@ -47,7 +47,6 @@ def progress(
     throughputs = [Throughput(*rate)] if rate else []
     throughputs += [Throughput(ideal, MFU)] if ideal else []
     lines = Lines(tuple(each.name for each in throughputs))
-
     compiles = True  # before the first step of this process
 
     def before_fit(report: Report) -> None:

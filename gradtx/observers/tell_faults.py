@@ -1,20 +1,15 @@
 """Warnings while a fit runs: what the hooks have counted that went wrong."""
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
 from gradtx.kinds import checked
 from gradtx.loop import Loop, Observer, Report, never
-from gradtx.output import lossy
+from gradtx.output import say_on_stdout
 
 
 @checked
-def tell_faults(
-    loop: Loop,
-    *,
-    say: Callable[[str], Any] = lambda line: print(line, file=lossy(sys.stdout), flush=True),
-) -> Observer:
+def tell_faults(loop: Loop, *, say: Callable[[str], Any] = say_on_stdout) -> Observer:
     """Say at the end of each epoch which of the loop's faults there are more of than before.
 
         Warning: dense.kernel has not moved (12).

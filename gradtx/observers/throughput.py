@@ -22,12 +22,12 @@ class Throughput:
         flops_per_s = flops / step_time        utilisation = flops_per_s / peak
 
     The first steps are those that the host is told of together first, often one. A compile time is
-    there in the first epoch of a process alone: of all that its first step took,
-    in which the batches were begun too, what another step does not take. The memory is the largest
-    that the first device had in use until then; of a device that does not say it, as a CPU, what
-    the program of a step needs, by its `memory_analysis()`. That of a block of steps is not at
-    hand, and a step would have to be compiled for it: there it is missing, as is the peak of a
-    device that is not in the table.
+    there in the first epoch of a process alone: of all that its first step took, in which the
+    batches were begun too, what another step does not take. The memory is the largest that the
+    first device had in use until then; of a device that does not say it, as a CPU, what the program
+    of a step needs, by its `memory_analysis()`. That of a block of steps is not at hand, and a step
+    would have to be compiled for it: there it is missing, as is the peak of a device that is not in
+    the table.
 
     Args:
         examples: of a step.

@@ -7,8 +7,9 @@ from uuid import uuid4
 
 from gradtx.kinds import checked
 from gradtx.loop import Loop, Observer
-from gradtx.observers.logged import observed, package, say_on_stderr
+from gradtx.observers.logged import observed, package
 from gradtx.observers.logger import End, Opening, Record
+from gradtx.output import say_on_stderr
 
 
 @checked

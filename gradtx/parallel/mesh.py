@@ -51,7 +51,7 @@ def parse_mesh(text: str, where: str = "parse_mesh: text") -> dict[str, int]:
         if not size.isdecimal() or int(size) < 1 or name in sizes:
             raise ValueError(
                 f"{where} must be NAME=SIZE, for example data=4,fsdp=2, each axis once with a"
-                f" positive size; got {text!r}."
+                f" positive size; got {text!r}. Write it so."
             )
         if name not in AXES:
             raise ValueError(f"{where} has the axes {' and '.join(AXES)}; got {name!r}. Use those.")

@@ -23,7 +23,7 @@ from jax.experimental.multihost_utils import (
 )
 
 from gradtx.kinds import checked
-from gradtx.output import lossy
+from gradtx.output import lossy, say_on_stderr, say_on_stdout
 from gradtx.parallel.call import Call, JoinError, differences
 from gradtx.parallel.roll_call import call_roll
 
@@ -60,7 +60,7 @@ def check_processes(
     if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
         raise ValueError(
             f"{where}coordinator must be HOST:PORT of process 0, for example node0:8476; got"
-            f" {coordinator!r}."
+            f" {coordinator!r}. Write it so, in all processes."
         )
     if not 0 <= process_id < processes:
         raise ValueError(
@@ -111,8 +111,7 @@ def join(
     }
     if coordinator is not None and processes is not None and process_id is not None:
         call = Call(process_id, processes, own)
-        show = lambda line: print(line, file=lossy(sys.stdout), flush=True)
-        where = call_roll(coordinator, call, timeout=start_timeout, say=show)
+        where = call_roll(coordinator, call, timeout=start_timeout, say=say_on_stdout)
         _initialize(
             coordinator_address=coordinator,
             num_processes=processes,
@@ -239,7 +238,7 @@ def ending_together(remedy: str = "Start them all again.") -> Iterator[None]:
                 f"error: process {jax.process_index()} of {jax.process_count()} has lost another"
                 f" one ({_first_line(error)}). {remedy}"
             )
-            print(line, file=lossy(sys.stderr))
+            say_on_stderr(line)
         else:
             traceback.print_exc()
         leave(1)

@@ -1,4 +1,4 @@
-"""Lines in an SVG drawing, which takes its colours from the page's style."""
+"""Lines in an SVG drawing, which takes its colors from the page's style."""
 
 import math
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
-"""The colours of a page, light and dark, as CSS variables, and which of them a line has.
+"""The colors of a page, light and dark, as CSS variables, and which of them a line has.
 
-The five colours of lines keep apart for the colour-blind too (deuteranopia, protanopia, tritanopia)
+The five colors of lines keep apart for the color-blind too (deuteranopia, protanopia, tritanopia)
 and stand out from the page by 3 to 1 at least; more lines than five differ by their dashes.
 """
 
@@ -42,7 +42,7 @@ DARK = {
 
 
 def variables() -> str:
-    """The CSS that sets the colours: those of the reader's system, or those chosen on the page."""
+    """The CSS that sets the colors: those of the reader's system, or those chosen on the page."""
     light, dark = (" ".join(f"--{name}: {x};" for name, x in c.items()) for c in (LIGHT, DARK))
     return (
         f":root {{ color-scheme: light; {light} }}\n"
@@ -53,7 +53,7 @@ def variables() -> str:
 
 
 def line_class(number: int) -> str:
-    """The classes of the line with a number: its colour and its dashes.
+    """The classes of the line with a number: its color and its dashes.
 
     >>> line_class(1), line_class(6)
     ('c1 d0', 'c1 d1')

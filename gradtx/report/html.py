@@ -78,13 +78,13 @@ def _controls() -> Markup:
         element("label", "Smoothing ", slider, element("output", "0", for_="smoothing")),
         element("label", box("y"), "log heights"),
         element("label", box("x"), "log steps"),
-        element("label", "Colours ", element("select", *themes, id="theme")),
+        element("label", "Colors ", element("select", *themes, id="theme")),
     )
     return element("div", *parts, class_="controls needs-script")
 
 
 def chips(runs: Mapping[str, object]) -> Markup:
-    """The runs with their colours; a box for each shows or hides it on the whole page.
+    """The runs with their colors; a box for each shows or hides it on the whole page.
 
     Args:
         runs: by name.

@@ -77,7 +77,7 @@ def parallel(
         columns: by name, a value for each line: a number, a text, or None.
         names: of the lines.
         alt: what it shows, for those who do not see it.
-        colors: the number of each line's colour, for lines that are runs; else they have one, and
+        colors: the number of each line's color, for lines that are runs; else they have one, and
             the best another.
         best: the line that is drawn on top.
     """

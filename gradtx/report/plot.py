@@ -27,7 +27,7 @@ class Trace:
         label: its name.
         x: where its points are, float[n].
         y: their heights, float[n]; what is not finite is left out.
-        color: its number among the lines' colours.
+        color: its number among the lines' colors.
         faint: whether it is drawn behind the others, which set the limits.
         run: the number of the run that it is of, on a page that compares several.
     """

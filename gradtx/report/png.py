@@ -5,7 +5,7 @@ import zlib
 
 import numpy as np
 
-COLORS = {1: 0, 3: 2, 4: 6}  # channels: PNG's colour type
+COLORS = {1: 0, 3: 2, 4: 6}  # channels: PNG's color type
 
 
 def png(pixels: np.ndarray) -> bytes:

@@ -32,8 +32,8 @@ def finish(
 
     `valid` gives the validation batches, each with a weight, and `spec` what they are of; without
     it, as for text, there are no predictions. A job of several processes has none either. The
-    images that are most wrong are among the events, too. The
-    images that could not be read are those of `out`/skipped.jsonl.
+    images that are most wrong are among the events, too. The images that could not be read are
+    those of `out`/skipped.jsonl.
     """
     out, names, faults = as_path(out), ["faults.json"], loop.faults(state)
     if spec is not None and jax.process_count() == 1:

@@ -14,6 +14,7 @@ from gradtx.parallel.processes import say
 from gradtx.run.devices import device_count
 from gradtx.run.options import RunOptions
 from gradtx.run.runner import Runner
+from gradtx.run.sources import BatchSource, first_batch
 
 C = TypeVar("C", bound=RunOptions)
 
@@ -88,9 +89,11 @@ class _Found(Exception):
 class _Probe(Runner):
     """A run that stops where the training would begin."""
 
-    def fit(self, recipe: Any, loop: Loop, state: TrainState, source: Any, **arguments: Any) -> Any:
+    def fit(
+        self, recipe: Any, loop: Loop, state: TrainState, source: BatchSource, **arguments: Any
+    ) -> Any:
         del recipe, arguments
-        raise _Found(loop, state, next(iter(source.train(0, 0))))
+        raise _Found(loop, state, first_batch(source))
 
 
 def device_memory(prog: str) -> int:

@@ -8,9 +8,8 @@
 """
 
 import os
-import sys
 
-from gradtx.output import lossy
+from gradtx.output import say_on_stderr
 
 FAILED, BAD_INPUT, NOT_SAVED = 1, 2, 3
 MOST = 200  # letters of a path or of what another library says
@@ -28,7 +27,7 @@ def fail(error: BaseException | str, status: int = BAD_INPUT) -> int:
         error: what is wrong.
         status: the exit status.
     """
-    print(f"error: {_line(error)}", file=lossy(sys.stderr), flush=True)
+    say_on_stderr(f"error: {_line(error)}")
     return status
 
 

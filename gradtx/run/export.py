@@ -12,14 +12,12 @@ from jax import export as jax_export
 
 from gradtx.config import Parser
 from gradtx.core.tree import compute_dtype, path_name
-from gradtx.data.image_spec import ImageSpec
 from gradtx.files import as_path, write_atomically
 from gradtx.kinds import checked
 from gradtx.parallel.processes import say
-from gradtx.run.directory import read_config, search_in
 from gradtx.run.errors import fail
 from gradtx.run.model import image_module, linen_model
-from gradtx.run.predict import restore_model
+from gradtx.run.predict import image_run, restore_model
 from gradtx.run.train_options import TrainOptions
 from gradtx.sealed import read_json, write_json
 
@@ -62,17 +60,7 @@ def export(
     """
     save = _safetensors().save
     run = as_path(run)
-    options = read_config(TrainOptions, run)
-    if options.is_search:
-        raise ValueError(
-            f"export: `run` must be a training on images; got {search_in(run, options)}"
-        )
-    if options.model == "lstm":
-        raise ValueError(
-            f"export: `run` must be a training on images; got {run}, which is another kind. Name"
-            " another run."
-        )
-    spec = ImageSpec.read(run / "data.json")
+    options, spec = image_run(TrainOptions, run, "export: `run` must be")
     module = _native(image_module(options, spec, models))
     model = linen_model(module, spec.example, precision=options.precision)
     found = restore_model(model, run)

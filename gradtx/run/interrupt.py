@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Thread
 
-from gradtx.output import lossy
+from gradtx.output import lossy, say_on_stderr
 
 INTERRUPTED = 128 + signal.SIGINT  # the exit status, as a shell has it
 LAST_WORD = "interrupted; what was written before is kept."
@@ -35,7 +35,7 @@ def ending_at_once(alone: bool = True) -> Iterator[None]:
     def wait() -> None:
         while number := os.read(reader, 1):
             if number == bytes([signal.SIGINT]):
-                print(f"error: {LAST_WORD}", file=lossy(sys.stderr), flush=True)
+                say_on_stderr(f"error: {LAST_WORD}")
                 lossy(sys.stdout).flush()
                 os._exit(INTERRUPTED)
 

@@ -10,35 +10,17 @@ from gradtx.parallel.mesh import parse_mesh
 from gradtx.parallel.processes import check_processes
 from gradtx.run.search_options import SearchOptions
 
-SEARCHING = (
-    "save_every",
-    "steps_per_execution",
-    "log_gradient_norm",
-    "health",
-    "profile",
-    "log",
-)  # what searches ignore
-
-
+AUTO = 0  # what `--batch-size auto` stands for
+# What searches ignore.
+SEARCHING = ("save_every", "steps_per_execution", "log_gradient_norm", "health", "profile", "log")
 # What `--help` shows together: an example, and the fields.
 GROUPS = {
     "run": (
         "%(prog)s --out runs/first --epochs 5; then %(prog)s --resume runs/first",
         (
             *("epochs", "batch_size", "seed", "precision", "nonfinite", "log_gradient_norm"),
-            "health",
-            *(
-                "deterministic",
-                "microbatches",
-                "remat",
-                "profile",
-                "log",
-                "save_every",
-                "limit_batches",
-                "out",
-                "config",
-            ),
-            *("resume", "params_only", "summary"),
+            *("health", "deterministic", "microbatches", "remat", "profile", "log", "save_every"),
+            *("limit_batches", "out", "config", "resume", "params_only", "summary"),
         ),
     ),
     "search": (
@@ -53,9 +35,6 @@ GROUPS = {
         ),
     ),
 }
-
-
-AUTO = 0  # what `--batch-size auto` stands for
 
 
 @dataclass(frozen=True)

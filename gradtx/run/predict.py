@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -27,6 +27,8 @@ from gradtx.run.interrupt import INTERRUPTED, LAST_WORD
 from gradtx.run.model import Model, image_model
 from gradtx.run.probabilities import by_batches, predictor, top, with_copies
 from gradtx.run.train_options import TrainOptions
+
+C = TypeVar("C", bound=TrainOptions)
 
 AT_ONCE, BATCH_SIZE = 256, 32  # images in memory, and in a program
 
@@ -131,26 +133,30 @@ def predict_files(
         DataError: naming the first file that cannot be read, or a folder without images.
         CheckpointError: if no checkpoint is intact, or it is of another model.
     """
-    cls, run = options, as_path(run)
-    made = read_config(cls, run)
-    if made.is_search:
-        raise ValueError(
-            f"{cls.PROG}: predict needs a training on images; got {search_in(run, made)}"
-        )
-    spec = ImageSpec.read(run / "data.json")
-    if tta:
-        spec = _augmenting(cls.PROG, spec, tta, run)
+    return _predicted(options, as_path(run), images, tta, models)[0]
+
+
+def _predicted(
+    cls: type[TrainOptions],
+    run: Path,
+    images: Sequence[str | Path],
+    tta: int,
+    models: Mapping[str, Callable[..., Any]] | None,
+) -> tuple[Predictions, ImageSpec]:
+    """What `predict_files` returns, and what the run's images are."""
+    options, spec = image_run(cls, run, f"{cls.PROG}: predict needs")
+    asked = _augmenting(cls.PROG, spec, tta, run) if tta else spec
     paths = image_paths(images)
-    model = image_model(made, spec, models)
+    model = image_model(options, spec, models)
     found = restore_model(model, run)
-    shares = _shares(model, found.state, spec, paths, tta)
+    shares = _shares(model, found.state, asked, paths, tta)
     if unknown := [i for i, row in enumerate(shares) if not np.isfinite(row).all()]:
         raise ValueError(
             f"{cls.PROG}: the model's probabilities must be finite; got NaN for"
             f" {printable(paths[unknown[0]])}. The training in {run} has diverged: lower its"
             " learning rate, or name another run."
         )
-    return Predictions(tuple(paths), spec.classes, shares, found.path, found.damaged)
+    return Predictions(tuple(paths), spec.classes, shares, found.path, found.damaged), spec
 
 
 def _show(
@@ -159,9 +165,7 @@ def _show(
     """Print the classes of `args.images`, or write them as a table."""
     if args.top < 1:
         raise ValueError(f"{cls.PROG}: `--top` must be positive; got {args.top}. Use 1 or more.")
-    more: Any = {"tta": args.tta, "options": cls, "models": models}
-    found = predict_files(args.run, args.images, **more)
-    spec = ImageSpec.read(args.run / "data.json")
+    found, spec = _predicted(cls, args.run, args.images, args.tta, models)
     done = spec.augmentation.describe(photos=spec.photos)
     form = "cropped to their middle" if spec.photos else "resized"
     how = f"Images are {form}, at {spec.size} px; in training: {done}."
@@ -193,6 +197,25 @@ def _shares(
         return with_copies(found[:, 0], found[:, 1:].mean(1)) if tta else found[:, 0]
 
     return np.concatenate([of(first) for first in range(0, len(paths), AT_ONCE)])
+
+
+def image_run(cls: type[C], run: Path, must: str) -> tuple[C, ImageSpec]:
+    """The options of a training on images, and what its images are.
+
+    Args:
+        cls: the dataclass of the options.
+        run: the directory of the run.
+        must: how the message begins that it is another kind of run: "export: `run` must be".
+
+    Raises:
+        ValueError: beginning with `must`, if it is; as `read_config` and `ImageSpec.read`.
+    """
+    options = read_config(cls, run)
+    if options.is_search:
+        raise ValueError(f"{must} a training on images; got {search_in(run, options)}")
+    if options.model == "lstm":
+        raise ValueError(f"{must} a training on images; got {run}, one on text. Name another run.")
+    return options, ImageSpec.read(run / "data.json")
 
 
 def _augmenting(prog: str, spec: ImageSpec, tta: int, run: Path) -> ImageSpec:

@@ -197,7 +197,6 @@ class TrainOptions(RunOptions):
     clip: float | None = option(
         None, "largest global norm of the gradient, by clipping (default: lstm 1)", least=0
     )
-
     metrics: tuple[MetricName, ...] | None = option(
         None, "images: of the validation, beside the accuracy; precision, recall, f1: macro"
     )
@@ -268,20 +267,17 @@ class TrainOptions(RunOptions):
     def swept(self) -> tuple[str, np.ndarray]:
         """The name that optimizers have for the sweep's hyperparameter, and its values."""
         name, values = super().swept
-        return {"lr": "learning_rate"}.get(name, name), values
+        return _there(name, values)[0], values
 
     @property
     def settings(self) -> dict[str, Any]:
         """The same as `sweep` takes them: decay stays off norms and biases."""
-        name, values = self.swept
-        return {name: {"others": values} if name == "weight_decay" else values}
+        return dict([_there(*super().swept)])
 
     @property
     def searched(self) -> dict[str, tuple[str, Any]]:
         """The same as the optimizer names it: name -> (its name there, its values)."""
-        of = lambda name, x: {"others": x} if name == "weight_decay" else x
-        there = {"lr": "learning_rate"}
-        return {name: (there.get(name, name), of(name, x)) for name, x in self.space.items()}
+        return {name: _there(name, values) for name, values in self.space.items()}
 
     def training_with(self, values: Mapping[str, float]) -> Any:
         """The options of the training that a search was for, with what it has found.
@@ -325,3 +321,9 @@ class TrainOptions(RunOptions):
     def image_size(self) -> int:
         """Pixels a side, with the data set's own default."""
         return self.size or (128 if self.dataset in PHOTOS else 28)
+
+
+def _there(name: str, values: Any) -> tuple[str, Any]:
+    """The optimizer's name for a hyperparameter, and its values: decay is off norms and biases."""
+    own = {"lr": "learning_rate"}.get(name, name)
+    return own, {"others": values} if name == "weight_decay" else values

@@ -229,7 +229,7 @@ def test_rand_augment_of_no_strength_changes_nothing_and_of_some_most():
         (lambda: augment.random_erasing(scale=(0, 2)), r"random_erasing: `scale` must .*; got "),
         (lambda: augment.rand_augment(0), r"rand_augment: `operations` must .*; got 0\. "),
         (lambda: augment.rand_augment(strength=2), r"rand_augment: `strength` must .*; got 2\. "),
-        (lambda: augment.resize(0), r"resize: `size` must be positive; got 0\. "),
+        (lambda: augment.resize(0), r"resize: `size` must be at least 1, whole .*; got 0\. "),
         (lambda: augment.normalize([0], [0]), r"normalize: `std` must .*; got \(0,\)\. "),
     ],
 )

@@ -18,7 +18,7 @@ HOW = (
 
 
 def curves(run: Run) -> Markup:
-    """The curves of one run: a colour for each kind of line, the same in all panels.
+    """The curves of one run: a color for each kind of line, the same in all panels.
 
     Args:
         run: the run.
@@ -30,7 +30,7 @@ def curves(run: Run) -> Markup:
 
 
 def compared_curves(runs: Mapping[str, Run]) -> Markup:
-    """The curves of several runs laid over each other: a colour for each run.
+    """The curves of several runs laid over each other: a color for each run.
 
     Args:
         runs: the runs by name.

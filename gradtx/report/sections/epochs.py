@@ -64,7 +64,7 @@ def last_figures(run: Run) -> dict[str, float]:
 
 
 def run_name(name: str, index: int) -> Markup:
-    """The name of a run beside its colour.
+    """The name of a run beside its color.
 
     Args:
         name: of the run.
