@@ -9,12 +9,13 @@ looks whole.
 """
 
 import json
+import math
 import os
 import re
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -82,15 +83,29 @@ class CanvasCache:
         if (found := self.load()) is not None:
             return found
         self.place.mkdir(parents=True, exist_ok=True)
-        waiting = lambda: self.say("Another process is decoding the photos: waiting for it.")
-        with exclusive(self.place / ".lock", waiting):
+        with self.locked():
             if (found := self.load()) is not None:
                 return found
-            self.clear()
+            self.clear(self.limit - self.bytes, "made anew")
             self.make(processes)
             if (found := self.load()) is None:
                 raise OSError("what was written cannot be read again")
             return found
+
+    def tidy(self) -> None:
+        """Remove what is of no use any more, where no cache is to be made.
+
+        Raises:
+            OSError: if it cannot be removed.
+        """
+        if self.place.is_dir():
+            with self.locked():
+                self.clear(math.inf, "removed")
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Keep other processes out of the caches of these photos."""
+        waiting = lambda: self.say("Another process is decoding the photos: waiting for it.")
+        return exclusive(self.place / ".lock", waiting)
 
     def load(self) -> Dataset | None:
         """The data set with the sources of the cache; None if it is not there, or not whole."""
@@ -119,19 +134,18 @@ class CanvasCache:
                 " is damaged is decoded anew; the next run makes the cache anew."
             )
 
-    def clear(self) -> None:
-        """Remove what is damaged, unfinished or superseded, and what the limit leaves no room for.
+    def clear(self, room: float, done: str) -> None:
+        """Remove what is damaged, unfinished or superseded, and what `room` bytes do not hold.
 
-        To be called under the lock.
+        To be called under the lock; `done` is what a line says of a cache that is of no use.
         """
-        room = self.limit - self.bytes
         for path in sorted(self.place.iterdir()):
             if path.name == UNFINISHED:
                 shutil.rmtree(path)
             elif CACHES.fullmatch(path.name) and path.is_dir():
                 why = self.superseded(read_rows(path).get("facts"))
                 if why is not None:
-                    self.say(f"The cache of decoded photos in {printable(path)} {why}: made anew.")
+                    self.say(f"The cache of decoded photos in {printable(path)} {why}: {done}.")
                 size = sum(file.stat().st_size for file in path.iterdir())
                 if why is not None or size > room:
                     shutil.rmtree(path)
@@ -148,7 +162,7 @@ class CanvasCache:
             return f"is of Pillow {facts['pillow']}, not {self.facts['pillow']}"
         if facts["rule"] != self.facts["rule"]:
             return "is of another version of gradtx"
-        return "is damaged" if facts == self.facts else None
+        return "is damaged" if facts == self.facts and self.load() is None else None
 
     def make(self, processes: int | None) -> None:
         """Draw all canvases, and give the directory its name when it is whole."""

@@ -1,6 +1,7 @@
 """Photos on canvases: decoded whenever they are read, or once, into a cache."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,8 @@ def on_canvas(
             f"No cache of decoded photos: it would take {amount(store.bytes)}, above the limit of"
             f" {amount(limit)}. {without}"
         )
+        with suppress(OSError):
+            store.tidy()
         return direct
     try:
         return store.open(processes)

@@ -133,6 +133,26 @@ def test_a_superseded_cache_is_removed_with_a_line(photos, cached, small_tree, t
     same_rows(found, on_canvas(changed, size=24))
 
 
+def test_a_superseded_cache_is_removed_also_where_the_new_one_does_not_fit(
+    photos, cached, small_tree, tmp_path, layout
+):
+    cached(photos)
+    cached(photos, size=16)
+    assert cached(photos, limit=1)[1][0].startswith("No cache of decoded photos: it would take")
+    assert len(files(tmp_path / "cache")) == 4  # they are of these photos
+    (small_tree / "train" / "n01440764" / "new.jpg").write_bytes(layout.jpeg(1))
+    changed = load("folder", data_dir=small_tree)
+    found, said = cached(changed, limit=1)
+    assert isinstance(found.train, PhotoSource)
+    assert [
+        line.endswith("is of other photos than are there now: removed.") for line in said[1:]
+    ] == [
+        True,
+        True,
+    ]
+    assert not files(tmp_path / "cache")
+
+
 def test_another_pillow_makes_it_anew(photos, cached, monkeypatch):
     monkeypatch.setattr(canvas_cache.PIL, "__version__", "11.0.0")
     cached(photos)
