@@ -28,6 +28,9 @@ def test_another_command_is_refused(argv, capsys):
 def test_a_command_says_what_is_no_run(command, tmp_path, capsys):
     assert main([command, str(tmp_path), "x.png"][: 2 + (command == "predict")]) == 2
     assert capsys.readouterr().err.startswith("error: ")
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    assert capsys.readouterr().out.startswith(f"usage: gradtx {command} ")
 
 
 def test_check_hands_its_words_on(capsys):

@@ -1,7 +1,5 @@
 """A run's model as files: the same numbers by the bit, without gradtx."""
 
-import json
-
 import jax
 import numpy as np
 import pytest
@@ -72,8 +70,15 @@ def test_a_damaged_file_is_refused(run, tmp_path, name):
         load_exported(tmp_path)
 
 
-def test_a_search_has_no_model(tmp_path, capsys):
-    write_config(TrainOptions(find_lr=True), tmp_path / "config.json")
-    assert json.loads((tmp_path / "config.json").read_text())["find_lr"]
+@pytest.mark.parametrize(
+    ("options", "got"),
+    [(TrainOptions(find_lr=True), ", a search. "), (TrainOptions(model="lstm"), ", one on text. ")],
+)
+def test_another_kind_of_run_has_no_model_of_images(options, got, tmp_path, capsys):
+    write_config(options, tmp_path / "config.json")
     assert main(["export", str(tmp_path)]) == 2
-    assert "export: `run` must be a training on images; got" in capsys.readouterr().err
+    must = "error: export: `run` must be a training on images; got"
+    assert capsys.readouterr().err.startswith(f"{must} {tmp_path}{got}")
+    assert main(["predict", str(tmp_path), "x.png"]) == 2
+    must = "error: gradtx: predict needs a training on images; got"
+    assert capsys.readouterr().err.startswith(f"{must} {tmp_path}{got}")

@@ -171,7 +171,7 @@ def test_what_cannot_be_predicted_is_one_line(run, tmp_path, capsys):
     (bare / "data.json").write_text((out / "data.json").read_text())
     for argv, said in [
         (["absent", good], "`RUN` must be the directory of a run; got absent"),
-        ([text, good], "data.json must be what a run on images wrote of them; got none"),
+        ([text, good], "text, one on text. Name another run."),
         ([search, good], "predict needs a training on images; got"),
         ([bare, good], "must have an intact checkpoint; got none"),
         ([out, bad], "b.png cannot be read (not an image"),

@@ -29,10 +29,8 @@ def compared_faults(runs: Mapping[str, Run]) -> Markup:
     Args:
         runs: the runs by name.
     """
-    found = [count_faults(run) for run in runs.values()]
-    kinds = dict.fromkeys(kind for counts in found for kind in counts)
-    rows = {kind: [counts.get(kind, "-") for counts in found] for kind in kinds}
-    return section("Faults", by_run("kind", runs, rows))
+    each = [count_faults(run) for run in runs.values()]
+    return section("Faults", by_run("kind", runs, each))
 
 
 def missing(runs: Mapping[str, Run]) -> list[Markup]:

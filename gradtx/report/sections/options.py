@@ -34,9 +34,10 @@ def differing(runs: Mapping[str, Run]) -> Markup:
     names = [*dict.fromkeys(name for run in runs.values() for name in run.options)]
     values = {name: [text(run.config.get(name)) for run in runs.values()] for name in names}
     different = [name for name in names if len(set(values[name])) > 1]
-    parts = [by_run("option", runs, {name: values[name] for name in different})]
-    if not different:
-        parts = [note("The runs have the same options, as far as they are known.")]
+    parts = [note("The runs have the same options, as far as they are known.")]
+    if different:
+        each = [{name: values[name][i] for name in different} for i in range(len(runs))]
+        parts = [by_run("option", runs, each)]
     if same := [(name, values[name][0]) for name in names if name not in different]:
         shown = table(("option", "value"), same, class_="config")
         folded_away = f"{counted(len(same), 'option')} with one value in all runs"
@@ -44,17 +45,18 @@ def differing(runs: Mapping[str, Run]) -> Markup:
     return section("Options that differ", *parts)
 
 
-def by_run(head: str, runs: Mapping[str, Run], rows: Mapping[str, Sequence[object]]) -> Markup:
-    """A table with a column for each run, which the page can hide.
+def by_run(head: str, runs: Mapping[str, Run], each: Sequence[Mapping[str, object]]) -> Markup:
+    """A table with a column for each run, which the page can hide; "-" where a run has no value.
 
     Args:
         head: of the first column.
         runs: the runs by name.
-        rows: of each row its name, and a value for each run.
+        each: of each run its values, by the name of the row.
     """
-    names = (element("th", run_name(name, i), data_run=i) for i, name in enumerate(runs))
-    cells = [
-        (name, *(element("td", element("bdi", x), data_run=i) for i, x in enumerate(values)))
-        for name, values in rows.items()
+    heads = (element("th", run_name(name, i), data_run=i) for i, name in enumerate(runs))
+    cell = lambda i, value: element("td", element("bdi", value), data_run=i)
+    names = dict.fromkeys(name for found in each for name in found)
+    rows = [
+        (name, *(cell(i, found.get(name, "-")) for i, found in enumerate(each))) for name in names
     ]
-    return table((head, *names), cells, class_="config")
+    return table((head, *heads), rows, class_="config")

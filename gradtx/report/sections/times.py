@@ -43,13 +43,11 @@ def compared_times(runs: Mapping[str, Run]) -> list[Markup]:
     Args:
         runs: the runs by name.
     """
-    each = [_medians(run) for run in runs.values()]
-    names = dict.fromkeys(name for found in each for name in found)
-    if not names:
+    each = [{name: number(x) for name, x in _medians(run).items()} for run in runs.values()]
+    if not any(each):
         return []
-    rows = {name: [number(found.get(name)) for found in each] for name in names}
     said = "The medians over the epochs after the first, which compiles the programs."
-    return [section("Times", note(said), by_run("an epoch's", runs, rows))]
+    return [section("Times", note(said), by_run("an epoch's", runs, each))]
 
 
 def _columns(run: Run) -> dict[str, list[Any]]:

@@ -29,9 +29,7 @@ def compared_versions(runs: Mapping[str, Run]) -> Markup:
         runs: the runs by name.
     """
     each = [_made_with(run) for run in runs.values()]
-    names = dict.fromkeys(name for found in each for name in found)
-    rows = {name: [found.get(name, "-") for found in each] for name in names}
-    shown = by_run("of", runs, rows) if rows else note(NOT_KNOWN)
+    shown = by_run("of", runs, each) if any(each) else note(NOT_KNOWN)
     return section("Versions and device", shown)
 
 
