@@ -37,8 +37,9 @@ class Subject:
 
     def rebuilt(self) -> Any:
         """The transformation made anew, as after a restart; the same one without a factory."""
-        made = self.tx if self.factory is None else self.factory(**self.claims.hyperparams)
-        return made if self.factory is None else _with_extra(made, self.extra_args)
+        if self.factory is None:
+            return self.tx
+        return _with_extra(self.factory(**self.claims.hyperparams), self.extra_args)
 
     @property
     def name(self) -> str:
@@ -137,7 +138,7 @@ def examine(
 
 
 def run_laws(
-    subject: "Subject",
+    subject: Subject,
     *,
     profile: str,
     seed: int | None,
@@ -153,7 +154,7 @@ def run_laws(
         check_only(where, only, [law.name for law in laws])
         laws = [law for law in laws if law.name in only]
     passed, failures, unsupported = [], [], []
-    with rules(promotion):
+    with rules(where, promotion):
         for law in laws:
             if law.trees == "sharded" and len(jax.devices()) == 1:
                 unsupported.append(law.name)

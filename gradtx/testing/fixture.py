@@ -1,4 +1,4 @@
-"""A small fit to put hooks in."""
+"""A small fit to try hooks in, and hooks that follow a script."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +19,7 @@ PyTree = Any
 
 # Rows (event, occurrence, request), or with a factor for what `CHANGES` names at that event.
 Script = Sequence[tuple[Any, ...]]
-ASKING = (
+ASKING = (  # events of a batch, at which the scripts make requests
     "before_batch",
     "after_pred",
     "after_loss",
@@ -27,7 +27,7 @@ ASKING = (
     "before_step",
     "after_batch",
 )
-CHANGES = {
+CHANGES = {  # event -> what of the context a row's factor multiplies there
     "before_batch": "params",
     "after_pred": "pred",
     "after_loss": "objective",

@@ -59,7 +59,7 @@ def check_hook(
         )
     fixture = make_fixture(where, loop, params, model_state, batches)
     passed, failures = [], []
-    with rules(promotion):
+    with rules(where, promotion):
         for law in HOOK_LAWS.values():
             if not law.when(given):
                 continue
@@ -152,7 +152,7 @@ def check_loop(
     settings = replace(settings, examples=max(2, settings.examples // 3), shrinks=30)
     cases = event_scripts(steps=len(fixture.batches)).map(lambda script: {"script": script})
     passed, failures = [], []
-    with rules(promotion):
+    with rules("check_loop", promotion):
         for law in LOOP_LAWS.values():
             if not law.when({"order_free": order_free}):
                 continue

@@ -328,7 +328,7 @@ def order_of_examples_is_free(fixture: Fixture, script: Script) -> None:
     turn = lambda batch: jax.tree.map(lambda x: jnp.flip(x, 0) if jnp.ndim(x) else x, batch)
     turned = replace(fixture, batches=[turn(batch) for batch in fixture.batches])
     fits = (x.fit([REQUESTS], scripts={"requests": script}) for x in (turned, fixture))
-    # Both halves of the state that training leaves: what a hook saw of the batches may differ.
+    # Without the hooks' states: what a hook saw of the batches may differ.
     got, want = (x.replace(hooks={}) for x in fits)
     same_state(got, want, 1e-4, ("turned round", "as given"))
 

@@ -5,7 +5,7 @@ import functools
 import inspect
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -37,8 +37,8 @@ class Law:
         check: the function, which raises `LawViolation` where the law does not hold.
         formula: what should hold: the second paragraph of the function's docstring.
         when: function from the claims to whether the law applies.
-        arguments: function from the subject to keyword arguments that come from its claims; of a
-            law of schedules, the names of the claims.
+        arguments: function from the subject (of a law of schedules, from the claims) to the keyword
+            arguments that come from the claims.
         draws: names of the keyword arguments that Hypothesis draws.
         trees: kind of parameter trees to try it on: see `gradtx.testing.trees`.
         steps: the least and the largest number of updates.
@@ -51,16 +51,21 @@ class Law:
     check: Callable[..., None]
     formula: str
     when: Callable[[Any], Any] = lambda claims: True
-    arguments: Any = lambda subject: {}
+    arguments: Callable[[Any], dict[str, Any]] = lambda subject: {}
     draws: tuple[str, ...] = ()
     trees: str = "plain"
     steps: tuple[int, int] = (1, 3)
     elements: str = "moderate"
     of_factory: bool = False
-    cost: float = field(default=1.0)  # examples are divided by it
+    cost: float = 1.0
 
 
 LAWS: dict[str, Law] = {}
+
+
+def with_tolerance(subject: Any) -> dict[str, Any]:
+    """The `arguments` of a law that compares with the tolerance that is claimed."""
+    return {"tolerance": subject.claims.tolerance}
 
 
 def law(

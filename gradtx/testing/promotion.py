@@ -7,8 +7,10 @@ import jax
 
 
 @contextlib.contextmanager
-def rules(promotion: str | None) -> Iterator[None]:
-    """JAX's rules for mixed dtypes and ranks: "standard", "strict", or None for those around.
+def rules(where: str, promotion: str | None) -> Iterator[None]:
+    """Set JAX's rules: "standard" or "strict"; None keeps those around.
+
+    `where` is the function to name in the message.
 
     Raises:
         ValueError: for another name.
@@ -19,7 +21,7 @@ def rules(promotion: str | None) -> Iterator[None]:
         return
     if promotion not in ranks:
         raise ValueError(
-            f"check_transformation: `promotion` must be 'standard', 'strict' or None; got"
+            f"{where}: `promotion` must be 'standard', 'strict' or None; got"
             f" {promotion!r}. None keeps JAX's present setting."
         )
     with jax.numpy_dtype_promotion(promotion), jax.numpy_rank_promotion(ranks[promotion]):

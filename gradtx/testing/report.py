@@ -42,7 +42,7 @@ class Report:
     name: str
     passed: tuple[str, ...]
     failures: tuple[Failure, ...]
-    unsupported: tuple[str, ...] = ()  # laws that this machine can't try
+    unsupported: tuple[str, ...] = ()
 
     @property
     def failed(self) -> tuple[str, ...]:

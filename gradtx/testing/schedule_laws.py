@@ -26,7 +26,11 @@ def _close(a: float, b: float, tolerance: float, scale: float = 0.0) -> bool:
     return abs(a - b) <= tolerance * max(abs(a), abs(b), scale)
 
 
-@law(registry=SCHEDULE_LAWS, arguments=())
+def _claimed(*names: str) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    return lambda claims: {name: claims[name] for name in names}
+
+
+@law(registry=SCHEDULE_LAWS)
 def schedule_is_scalar(schedule: Callable, count: int) -> None:
     """A schedule gives one real number, of a floating dtype.
 
@@ -42,11 +46,11 @@ def schedule_is_scalar(schedule: Callable, count: int) -> None:
     require(jnp.issubdtype(dtype, jnp.floating), f"f({count}) is {dtype}")
 
 
-@law(registry=SCHEDULE_LAWS, arguments=())
+@law(registry=SCHEDULE_LAWS)
 def schedule_is_finite(schedule: Callable, count: int) -> None:
     """At every count, also long after its end, a schedule is finite.
 
-    f(t) finite for t = 0, 1, ..
+        f(t) finite for t = 0, 1, ..
 
     Args:
         schedule: the schedule, a function from a count to a number.
@@ -56,7 +60,7 @@ def schedule_is_finite(schedule: Callable, count: int) -> None:
     require(np.isfinite(value), f"f({count}) is {value}")
 
 
-@law(registry=SCHEDULE_LAWS, arguments=())
+@law(registry=SCHEDULE_LAWS)
 def schedule_is_pure(schedule: Callable, count: int) -> None:
     """A schedule remembers nothing: it is a function of the count.
 
@@ -71,7 +75,7 @@ def schedule_is_pure(schedule: Callable, count: int) -> None:
     require(first == second, f"f({count}) is {first:.9g}, and then {second:.9g}")
 
 
-@law(registry=SCHEDULE_LAWS, arguments=(), cost=50)
+@law(registry=SCHEDULE_LAWS, cost=50)
 def schedule_takes_traced_counts(schedule: Callable, count: int) -> None:
     """Under jit and vmap a schedule gives what it gives in Python, for an int as for an array.
 
@@ -96,7 +100,7 @@ def schedule_takes_traced_counts(schedule: Callable, count: int) -> None:
 @law(
     registry=SCHEDULE_LAWS,
     when=lambda c: c["starts_at"] is not None,
-    arguments=("starts_at",),
+    arguments=_claimed("starts_at"),
     cost=400,
 )
 def schedule_starts_at(schedule: Callable, count: int, *, starts_at: float) -> None:
@@ -117,7 +121,7 @@ def schedule_starts_at(schedule: Callable, count: int, *, starts_at: float) -> N
 @law(
     registry=SCHEDULE_LAWS,
     when=lambda c: c["ends_at"] is not None,
-    arguments=("ends_at", "steps"),
+    arguments=_claimed("ends_at", "steps"),
     cost=10,
 )
 def schedule_ends_at(schedule: Callable, count: int, *, ends_at: float, steps: int) -> None:
@@ -136,7 +140,7 @@ def schedule_ends_at(schedule: Callable, count: int, *, ends_at: float, steps: i
         require(_close(value, ends_at, 1e-4), f"f({t}) is {value:.9g}, not {ends_at:.9g}")
 
 
-@law(registry=SCHEDULE_LAWS, when=lambda c: c["bounds"] is not None, arguments=("bounds",))
+@law(registry=SCHEDULE_LAWS, when=lambda c: c["bounds"] is not None, arguments=_claimed("bounds"))
 def schedule_is_within(schedule: Callable, count: int, *, bounds: tuple[float, float]) -> None:
     """The values keep within their bounds.
 
@@ -153,7 +157,9 @@ def schedule_is_within(schedule: Callable, count: int, *, bounds: tuple[float, f
     require(inside, f"f({count}) is {value:.9g}, outside [{low:g}, {high:g}]")
 
 
-@law(registry=SCHEDULE_LAWS, when=lambda c: c["monotone"] is not None, arguments=("monotone",))
+@law(
+    registry=SCHEDULE_LAWS, when=lambda c: c["monotone"] is not None, arguments=_claimed("monotone")
+)
 def schedule_is_monotone(schedule: Callable, count: int, *, monotone: str) -> None:
     """The values only fall, or only rise.
 
@@ -169,7 +175,7 @@ def schedule_is_monotone(schedule: Callable, count: int, *, monotone: str) -> No
     require(rise <= 1e-6 * abs(a), f"f({count}) is {a:.9g}, f({count + 1}) {b:.9g}")
 
 
-@law(registry=SCHEDULE_LAWS, when=lambda c: c["equals"] is not None, arguments=("equals",))
+@law(registry=SCHEDULE_LAWS, when=lambda c: c["equals"] is not None, arguments=_claimed("equals"))
 def schedule_equals(schedule: Callable, count: int, *, equals: Callable) -> None:
     """The values are those of a reference.
 
@@ -231,10 +237,10 @@ def check_schedule(
     given = select_claims("check_schedule", claims, CLAIMS) | {"steps": steps}
     most = {"quick": 400, "thorough": 20_000}[Profile.named("check_schedule", profile).name]
     passed, failures = [], []
-    with rules(promotion):
+    with rules("check_schedule", promotion):
         for each in SCHEDULE_LAWS.values():
             if each.when(given):
-                constant = {name: given[name] for name in each.arguments}
+                constant = each.arguments(given)
                 found = _first_failure(each, schedule, _counts(steps, most / each.cost), constant)
                 failures += found
                 passed += [] if found else [each.name]

@@ -113,8 +113,7 @@ FLOAT16_MOST = 1e3
 def values(structure: PyTree, numbers: Sequence[float] = NUMBERS["moderate"]) -> Any:
     """Arrays in the shapes and dtypes of `structure`, of up to 256 `numbers`.
 
-    All the numbers of a tree are one
-    draw, which is fast, and shrink to the first of `numbers`.
+    All the numbers of a tree are one draw, which is fast, and shrink to the first of `numbers`.
 
     Args:
         structure: a tree of arrays or of `jax.ShapeDtypeStruct`.

@@ -38,7 +38,7 @@ def examine(folder: Path, entry: Entry) -> dict[str, Any]:
             continue
         first = subject.wrapped_factory if law.of_factory else subject.tx
         constant = law.arguments(subject)
-        with rules("standard"):
+        with rules("law_table", "standard"):
             found = find_counterexample(
                 law,
                 first,

@@ -9,14 +9,10 @@ import optax
 
 from gradtx.core.chain import chain as gradtx_chain
 from gradtx.core.state import TransformState
-from gradtx.testing.law import law
+from gradtx.testing.law import law, with_tolerance
 from gradtx.testing.run import disturbed, map_floats, run, same_updates, to_float64
 
 PyTree = Any
-
-
-def _tolerance(subject: Any) -> dict[str, Any]:
-    return {"tolerance": subject.claims.tolerance}
 
 
 @lru_cache(maxsize=16)
@@ -34,7 +30,7 @@ def _is_mine(tx: Any, params: PyTree) -> bool:
     return isinstance(tx.init(params), TransformState)
 
 
-@law(trees="vector", arguments=_tolerance)
+@law(trees="vector", arguments=with_tolerance)
 def chain_identity(tx: Any, params: PyTree, grads: Sequence[PyTree], *, tolerance: float) -> None:
     """The identity is neutral in a chain, on both sides.
 
@@ -54,7 +50,7 @@ def chain_identity(tx: Any, params: PyTree, grads: Sequence[PyTree], *, toleranc
     same_updates(got, want, tolerance=tolerance, what=("in a chain", "alone"), again=again)
 
 
-@law(trees="vector", arguments=_tolerance)
+@law(trees="vector", arguments=with_tolerance)
 def chain_associative(
     tx: Any, params: PyTree, grads: Sequence[PyTree], *, tolerance: float
 ) -> None:
@@ -80,7 +76,7 @@ def _combine(a: float, g: PyTree, b: float, h: PyTree) -> PyTree:
     return map_floats(lambda x, y: a * to_float64(x) + b * to_float64(y), g, h)
 
 
-@law(when=lambda c: c.linear, draws=("other", "factor", "other_factor"), arguments=_tolerance)
+@law(when=lambda c: c.linear, draws=("other", "factor", "other_factor"), arguments=with_tolerance)
 def linear(
     tx: Any,
     params: PyTree,
@@ -122,7 +118,7 @@ def _scaled(grads: Sequence[PyTree], factor: float) -> list[PyTree]:
     return [map_floats(lambda x: factor * to_float64(x), g) for g in grads]
 
 
-@law(when=lambda c: c.scale_equivariant, draws=("factor",), arguments=_tolerance)
+@law(when=lambda c: c.scale_equivariant, draws=("factor",), arguments=with_tolerance)
 def scale_equivariant(
     tx: Any, params: PyTree, grads: Sequence[PyTree], *, factor: float, tolerance: float
 ) -> None:
@@ -144,7 +140,7 @@ def scale_equivariant(
     same_updates(got, want, tolerance=tolerance, what=what, again=again)
 
 
-@law(when=lambda c: c.scale_invariant, draws=("factor",), arguments=_tolerance)
+@law(when=lambda c: c.scale_invariant, draws=("factor",), arguments=with_tolerance)
 def scale_invariant(
     tx: Any, params: PyTree, grads: Sequence[PyTree], *, factor: float, tolerance: float
 ) -> None:
@@ -165,7 +161,7 @@ def scale_invariant(
     same_updates(got, want, tolerance=tolerance, what=what, again=again)
 
 
-@law(when=lambda c: c.translation_equivariant, draws=("other_params",), arguments=_tolerance)
+@law(when=lambda c: c.translation_equivariant, draws=("other_params",), arguments=with_tolerance)
 def translation_equivariant(
     tx: Any, params: PyTree, grads: Sequence[PyTree], *, other_params: PyTree, tolerance: float
 ) -> None:
@@ -185,7 +181,7 @@ def translation_equivariant(
     same_updates(got, want, tolerance=tolerance, what=what, again=again)
 
 
-@law(when=lambda c: c.leafwise, trees="pair", arguments=_tolerance)
+@law(when=lambda c: c.leafwise, trees="pair", arguments=with_tolerance)
 def leafwise(tx: Any, params: PyTree, grads: Sequence[PyTree], *, tolerance: float) -> None:
     """A leaf's update depends on that leaf alone.
 
@@ -205,7 +201,7 @@ def leafwise(tx: Any, params: PyTree, grads: Sequence[PyTree], *, tolerance: flo
         same_updates(got, want, tolerance=tolerance, what=what, again=again)
 
 
-@law(when=lambda c: c.elementwise, arguments=_tolerance)
+@law(when=lambda c: c.elementwise, arguments=with_tolerance)
 def elementwise(tx: Any, params: PyTree, grads: Sequence[PyTree], *, tolerance: float) -> None:
     """How parameters are split into leaves means nothing: an element's update is its own.
 
@@ -226,7 +222,9 @@ def elementwise(tx: Any, params: PyTree, grads: Sequence[PyTree], *, tolerance: 
 
 
 @law(
-    when=lambda c: c.leaf_permutation_equivariant or c.leafwise, trees="pair", arguments=_tolerance
+    when=lambda c: c.leaf_permutation_equivariant or c.leafwise,
+    trees="pair",
+    arguments=with_tolerance,
 )
 def leaf_permutation_equivariant(
     tx: Any, params: PyTree, grads: Sequence[PyTree], *, tolerance: float

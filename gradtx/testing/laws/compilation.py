@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from gradtx.testing.law import law
+from gradtx.testing.law import law, with_tolerance
 from gradtx.testing.run import (
     compiled,
     disturbed,
@@ -23,11 +23,7 @@ from gradtx.testing.run import (
 PyTree = Any
 
 
-def _tolerance(subject: Any) -> dict[str, Any]:
-    return {"tolerance": subject.claims.tolerance}
-
-
-@law(trees="vector", arguments=_tolerance, cost=3)
+@law(trees="vector", arguments=with_tolerance, cost=3)
 def jit_equals_eager(tx: Any, params: PyTree, grads: Sequence[PyTree], *, tolerance: float) -> None:
     """Compiling changes nothing but speed.
 
@@ -49,7 +45,7 @@ def jit_equals_eager(tx: Any, params: PyTree, grads: Sequence[PyTree], *, tolera
 def init_is_traceable(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
     """`init` needs shapes and dtypes only, so that a state can be made sharded or on no device.
 
-    eval_shape(init, p)  has the tree, shapes and dtypes of  init(p)
+        eval_shape(init, p)  has the tree, shapes and dtypes of  init(p)
 
     Args:
         tx: the transformation, with `init` and `update`.
@@ -102,7 +98,7 @@ def _scanned(tx: Any) -> Callable:
     return jitted(loop)
 
 
-@law(trees="vector", steps=(3, 3), arguments=_tolerance)
+@law(trees="vector", steps=(3, 3), arguments=with_tolerance)
 def scan_equals_loop(tx: Any, params: PyTree, grads: Sequence[PyTree], *, tolerance: float) -> None:
     """A scan over gradients gives what a Python loop gives.
 
@@ -125,7 +121,7 @@ def _mapped(tx: Any) -> tuple[Callable, Callable]:
     return jitted(jax.vmap(tx.init)), jitted(jax.vmap(lambda g, s, p: tx.update(g, s, p)))
 
 
-@law(trees="vector", draws=("other", "other_params"), arguments=_tolerance)
+@law(trees="vector", draws=("other", "other_params"), arguments=with_tolerance)
 def vmap_equals_loop(
     tx: Any,
     params: PyTree,
@@ -187,7 +183,12 @@ def donate_safe(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
         owner[buffer] = path
 
 
-@law(trees="sharded", steps=(2, 2), arguments=_tolerance, cost=6)
+def _over_two_devices() -> NamedSharding:
+    """The leading axis of an array on two devices, a half on each."""
+    return NamedSharding(Mesh(np.array(jax.devices()[:2]), ("data",)), PartitionSpec("data"))
+
+
+@law(trees="sharded", steps=(2, 2), arguments=with_tolerance, cost=6)
 def sharded_equals_single(
     tx: Any, params: PyTree, grads: Sequence[PyTree], *, tolerance: float
 ) -> None:
@@ -205,7 +206,7 @@ def sharded_equals_single(
         tolerance: largest relative difference that is rounding.
     """
     want, again = run(tx, params, grads).updates, disturbed(tx, params, grads)
-    split = NamedSharding(Mesh(np.array(jax.devices()[:2]), ("data",)), PartitionSpec("data"))
+    split = _over_two_devices()
     spread = lambda tree: jax.device_put(tree, split)
     params = spread(params)
     state, got = tx.init(params), []
@@ -229,7 +230,7 @@ def sharding_is_kept(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
         params: a tree of parameters.
         grads: a tree of gradients like `params` for each update.
     """
-    split = NamedSharding(Mesh(np.array(jax.devices()[:2]), ("data",)), PartitionSpec("data"))
+    split = _over_two_devices()
     spread = lambda tree: jax.device_put(tree, split)
     params, g = spread(params), spread(grads[0])
     state = tx.init(params)

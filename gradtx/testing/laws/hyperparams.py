@@ -181,7 +181,7 @@ def proportional_to(
 ) -> None:
     """The value of a schedule at the count of this very update multiplies it.
 
-    factory(h = t -> c 2^-t):  u_t = 2^-t u_t of factory(h = c),  for t = 0, 1, ..
+        factory(h = t -> c 2^-t):  u_t = 2^-t u_t of factory(h = c),  for t = 0, 1, ..
 
     Args:
         factory: the function that makes the transformation, `factory(**hyperparams)`.

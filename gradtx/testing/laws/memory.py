@@ -165,7 +165,7 @@ def state_bytes(tx: Any, params: PyTree, grads: Sequence[PyTree], *, most: float
 def requires_params(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
     """What needs the parameters says so when they are missing.
 
-    update(g, s, None)  raises ValueError
+        update(g, s, None)  raises ValueError
 
     Args:
         tx: the transformation, with `init` and `update`.

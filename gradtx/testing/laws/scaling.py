@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradtx.testing.law import law
+from gradtx.testing.law import law, with_tolerance
 from gradtx.testing.laws.hyperparams import traced_factory
 from gradtx.testing.run import (
     disturbed,
@@ -35,7 +35,7 @@ def _scaled(tree: PyTree, factor: float) -> PyTree:
 @law(
     when=lambda c: c.scale_invariant,
     draws=("loss_scale",),
-    arguments=lambda s: {"tolerance": s.claims.tolerance},
+    arguments=with_tolerance,
     cost=3,
 )
 def loss_scale(

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradtx.testing.law import law
+from gradtx.testing.law import law, with_tolerance
 from gradtx.testing.run import flat, require, run, same_updates, to_float64
 
 PyTree = Any
@@ -17,7 +17,7 @@ PyTree = Any
 def returns(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
     """An update from a fresh state returns. No other law is tried on what does not.
 
-    update(g, init(p), p)  returns (updates, state)
+        update(g, init(p), p)  returns (updates, state)
 
     Args:
         tx: the transformation, with `init` and `update`.
@@ -90,7 +90,7 @@ def _require_same(name: str, tree: PyTree, like_name: str, like: PyTree) -> None
         require(x == y, f"{name} is {x} at {path}, {like_name} {y}")
 
 
-@law(trees="vector", steps=(2, 2), arguments=lambda s: {"tolerance": s.claims.tolerance}, cost=6)
+@law(trees="vector", steps=(2, 2), arguments=with_tolerance, cost=6)
 def none_leaves(tx: Any, params: PyTree, grads: Sequence[PyTree], *, tolerance: float) -> None:
     """`None` in parameters and gradients alike is no leaf: it stays, and changes nothing else.
 
@@ -174,7 +174,7 @@ def empty_tree(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
 def inputs_untouched(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> None:
     """Neither the gradients nor the state nor the parameters are changed in place.
 
-    (g, s, p) after update(g, s, p) are the same objects with the same leaves
+        (g, s, p) after update(g, s, p) are the same objects with the same leaves
 
     Args:
         tx: the transformation, with `init` and `update`.

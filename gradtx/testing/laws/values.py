@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradtx.testing.law import law
+from gradtx.testing.law import law, with_tolerance
 from gradtx.testing.run import (
     disturbed,
     flat,
@@ -19,10 +19,6 @@ from gradtx.testing.run import (
 )
 
 PyTree = Any
-
-
-def _tolerance(subject: Any) -> dict[str, Any]:
-    return {"tolerance": subject.claims.tolerance}
 
 
 def _zeros(tree: PyTree) -> PyTree:
@@ -47,7 +43,7 @@ def zero_is_fixed_point(tx: Any, params: PyTree, grads: Sequence[PyTree]) -> Non
                 require(not np.any(moved), f"update {t} at {path} is {moved}, of zero gradients")
 
 
-@law(when=lambda c: c.bias_corrected, steps=(1, 1), arguments=_tolerance)
+@law(when=lambda c: c.bias_corrected, steps=(1, 1), arguments=with_tolerance)
 def bias_corrected(tx: Any, params: PyTree, grads: Sequence[PyTree], *, tolerance: float) -> None:
     """Averages that start at zero do not show it: a constant gradient gives a constant update.
 
@@ -131,7 +127,7 @@ def frozen(
 
 
 def _decay_arguments(subject: Any) -> dict[str, Any]:
-    return {"decay": subject.claims.decoupled_weight_decay} | _tolerance(subject)
+    return {"decay": subject.claims.decoupled_weight_decay} | with_tolerance(subject)
 
 
 @law(when=lambda c: c.decoupled_weight_decay is not None, arguments=_decay_arguments)
@@ -170,7 +166,7 @@ def decoupled_weight_decay(
 
 @law(
     when=lambda c: c.equals is not None,
-    arguments=lambda s: {"reference": s.claims.equals} | _tolerance(s),
+    arguments=lambda s: {"reference": s.claims.equals} | with_tolerance(s),
 )
 def equals(
     tx: Any, params: PyTree, grads: Sequence[PyTree], *, reference: Any, tolerance: float
@@ -195,7 +191,7 @@ def equals(
 
 @law(
     when=lambda c: c.oracle is not None,
-    arguments=lambda s: {"rule": s.claims.oracle} | _tolerance(s),
+    arguments=lambda s: {"rule": s.claims.oracle} | with_tolerance(s),
 )
 def oracle(
     tx: Any,
@@ -207,7 +203,7 @@ def oracle(
 ) -> None:
     """The updates are those of a rule in float64 NumPy, one leaf at a time.
 
-    u, m = step(g, m, p, t)  from  m = init(p),  for t = 0, 1, ..
+        u, m = step(g, m, p, t)  from  m = init(p),  for t = 0, 1, ..
 
     Args:
         tx: the transformation, with `init` and `update`.
