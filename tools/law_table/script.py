@@ -153,11 +153,8 @@ def script(entry: Entry, law: str, found: Mapping[str, Any]) -> str:
     extra = "".join(f", {k}=jnp.float32({float(v)})" for k, v in entry.extra.items())
     main = [f"tx = {entry.call()}"]
     if extra:
-        main.append(
-            f"tx = optax.GradientTransformation(tx.init, partial(tx.update{extra}))".replace(
-                "optax.GradientTransformation(", "optax.GradientTransformationExtraArgs("
-            )
-        )
+        made = "optax.GradientTransformationExtraArgs"
+        main.append(f"tx = {made}(tx.init, partial(tx.update{extra}))")
     main += [f"params = {given['params']}", "grads = [  # one for each update"]
     main += [f"    {g}," for g in given["grads"]] + ["]"]
     text = "\n".join(main)
