@@ -203,37 +203,17 @@ GIVEN: dict[str, Any] = {  # to parameters that have no default, or need more th
     "warmup": 2,
     "schedule": schedules.constant(0.1),
 }
-OTHERS = [
-    *("accumulate", "adaptive_grad_clip", "add_decayed_weights", "apply_if_finite", "clip"),
-    *(
-        "clip_by_block_norm",
-        "clip_by_block_rms",
-        "clip_by_global_norm",
-        "ema",
-        "lookahead",
-    ),
-    *("lookahead", "freeze_gradients", "kahan_summation", "masked", "master_weights"),
-    *("momentum_of_steps",),
-    *(
-        "partition",
-        "scale",
-        "scale_by_adam",
-        "scale_by_belief",
-        "scale_by_lion",
-    ),
-    *(
-        "scale_by_radam",
-        "scale_by_rms",
-        "scale_by_rss",
-        "scale_by_schedule",
-        "scale_by_trust_ratio",
-    ),
-    *("schedule_free", "selective_transform", "skip_if_not_finite", "stochastic_rounding", "trace"),
-]
+OTHERS = """
+    accumulate adaptive_grad_clip add_decayed_weights apply_if_finite clip clip_by_block_norm
+    clip_by_block_rms clip_by_global_norm ema freeze_gradients kahan_summation lookahead masked
+    master_weights momentum_of_steps partition scale scale_by_adam scale_by_belief scale_by_lion
+    scale_by_radam scale_by_rms scale_by_rss scale_by_schedule scale_by_trust_ratio schedule_free
+    selective_transform skip_if_not_finite stochastic_rounding trace
+""".split()
 # Functions of states; and of schedules by name, of which there must be one.
 NO_FACTORIES = ("averaged_params", "best_params", "schedule_hyperparams")
 FACTORIES = {
-    **{name: getattr(gradtx, name) for name in OTHERS if hasattr(gradtx, name)},
+    **{name: getattr(gradtx, name) for name in OTHERS},
     **{name: getattr(optimizers, name) for name in optimizers.__all__},
     **{name: getattr(presets, name) for name in presets.__all__},
     **{f"schedules.{name}": getattr(schedules, name) for name in schedules.__all__},

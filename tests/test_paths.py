@@ -140,15 +140,16 @@ CALLS = {
 }
 # These write by the same function as `plot_schedule`, or are given nothing but what gradtx made.
 OTHERS = {
-    *(
-        "report.plot_lr_find",
-        "report.plot_sweep",
-        "checkpoint.Entry.path",
-        "checkpoint.Entry.hidden",
-    ),
-    *("checkpoint.Restored", "observers.Interrupted"),
+    "checkpoint.Entry.hidden",
+    "checkpoint.Entry.path",
+    "checkpoint.Restored",
+    "observers.Interrupted",
+    "report.plot_lr_find",
+    "report.plot_sweep",
     # As `csv`; their clients are not there to be tried.
-    *("observers.mlflow", "observers.trackio", "observers.wandb"),
+    "observers.mlflow",
+    "observers.trackio",
+    "observers.wandb",
 }
 
 
