@@ -87,7 +87,7 @@ def selective_transform(
 ) -> GradientTransformationExtraArgs:
     """`freeze(optimizer, freeze_mask)`, by the name that it has in Optax.
 
-    u = 0  where freeze_mask else  optimizer(g)
+        u = 0  where freeze_mask else  optimizer(g)
 
     Args:
         optimizer: the transformation of the parameters that are not frozen.

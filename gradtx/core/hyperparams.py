@@ -23,12 +23,12 @@ Schedule = Callable[[jax.Array], Any]
 
 
 def source_of(spec: Any) -> str:
-    """How a hyperparameter was given: as a "number", an "array" or a "schedule"."""
+    """How a hyperparameter was given: as a "number", an "array" or a "schedule"; "" if as none."""
     if isinstance(spec, jax.Array):
         return "array" if is_real(spec.dtype) else ""
     if isinstance(spec, np.ndarray | np.generic):
         return "number" if spec.dtype.kind in "fiu" else ""
-    if isinstance(spec, numbers.Real):
+    if isinstance(spec, numbers.Real) and not isinstance(spec, bool):
         return "number"
     if callable(spec):
         return "schedule"
@@ -36,7 +36,7 @@ def source_of(spec: Any) -> str:
 
 
 def _is_value(spec: Any) -> bool:
-    return bool(source_of(spec)) and not isinstance(spec, bool)
+    return bool(source_of(spec))
 
 
 def _is_no_nan(spec: Any) -> bool:
@@ -91,7 +91,7 @@ ANY_MOMENTUM = Interval(role="momentum")  # where nothing is divided by 1 - mome
 def optional(spec: Any, domain: Interval) -> tuple[Any, Interval] | None:
     """A hyperparameter as `leafwise` takes it, or None for one that is left out.
 
-    (spec, domain)  unless spec is None
+        (spec, domain)  unless spec is None
 
     Args:
         spec: a number, a schedule or a JAX scalar, or None.
@@ -160,7 +160,7 @@ def check_hyperparam(where: str, name: str, spec: Any, domain: Interval) -> None
 
 def _check_value(where: str, name: str, spec: Any, domain: Interval) -> None:
     source = source_of(spec)
-    if not source or isinstance(spec, bool):
+    if not source:
         raise TypeError(
             f"{where}: `{name}` must be a number, a schedule or a JAX scalar; got"
             f" {type(spec).__name__} ({spec!r}). Pass for example {name}=0.1, or a function of the"

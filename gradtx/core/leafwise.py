@@ -39,7 +39,7 @@ Slot = Callable[[Any], Any]
 def zeros(dtype: Dtype | None = None, *, real: bool = False) -> Slot:
     """A slot that starts as zeros like the parameter.
 
-    slot = 0
+        slot = 0
 
     Args:
         dtype: of the slot; by default that of the parameter, at least float32. A real one for a

@@ -222,6 +222,11 @@ def masked(
     return partition_as("masked", parts, labels_of_mask("masked", mask), mask_compatible_extra_args)
 
 
+def masked_by(tx: GradientTransformationExtraArgs, mask: Mask | None) -> Any:
+    """`tx` where `mask` is True; everywhere, and not wrapped, if it is `True` or `None`."""
+    return tx if mask is None or mask is True else masked(tx, mask)
+
+
 def labels_of_mask(where: str, mask: Mask) -> Grouping:
     """A mask as a grouping, with the labels True and False.
 

@@ -1,6 +1,5 @@
 """What each part of a chain does to the updates, one after the other."""
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -10,6 +9,7 @@ import optax
 from gradtx.core.describe import foreign_name
 from gradtx.core.state import (
     is_state,
+    numbered,
     structure_of,
     update_after,
     with_count,
@@ -66,19 +66,8 @@ def pass_through(
         structure.check(updates, state)
     count = state.count if is_state(state) else None
     found = list(_walk(tx, upcast(updates), state, params, count, extra))
-    return _numbered(found)
-
-
-def _numbered(found: list[Passed]) -> list[Passed]:
-    """With names that are different."""
-    times = Counter(passed.name for passed in found)
-    seen: Counter[str] = Counter()
-    out = []
-    for passed in found:
-        name = passed.name
-        out.append(passed._replace(name=f"{name}[{seen[name]}]" if times[name] > 1 else name))
-        seen[name] += 1
-    return out
+    names = numbered([passed.name for passed in found])
+    return [passed._replace(name=name) for passed, name in zip(found, names, strict=True)]
 
 
 def _walk(

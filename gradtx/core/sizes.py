@@ -1,13 +1,12 @@
 """How many numbers and bytes there are of what, on all devices and on one."""
 
 import math
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
 
-from gradtx.core.state import is_state
+from gradtx.core.state import is_state, numbered
 from gradtx.core.tree import PyTree, dtype_of, is_named_tuple, shape_of
 
 
@@ -112,10 +111,8 @@ def state_sizes(state: PyTree, params: PyTree) -> list[tuple[str, Size]]:
     parts = [*_parts(state, "", _tuples_in(params))]
     found = [(name, size_of(own)) for name, own, _ in parts]
     found = [(name, size) for name, size in found if size.numbers]
-    times, seen, sizes = Counter(name for name, _ in found), Counter(), []
-    for name, size in found:
-        sizes.append((f"{name}[{seen[name]}]" if times[name] > 1 else name, size))
-        seen[name] += 1
+    names = numbered([name for name, _ in found])
+    sizes = [(name, size) for name, (_, size) in zip(names, found, strict=True)]
     rest = size_of([x for _, _, more in parts for x in more])
     return [*sizes, (REST, rest)] if rest.numbers else sizes
 

@@ -1,6 +1,7 @@
 """The one state type, and what a transformation says about itself."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -217,6 +218,15 @@ def states_in(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple, Tr
             yield from states_in(node.slots, (*path, *below, GetAttrKey("slots")))
 
 
+def numbered(names: Sequence[str]) -> list[str]:
+    """`names`, those that come more than once with a number: `scale[0]`, `scale[1]`."""
+    times, seen, out = Counter(names), Counter(), []
+    for name in names:
+        out.append(f"{name}[{seen[name]}]" if times[name] > 1 else name)
+        seen[name] += 1
+    return out
+
+
 class Named(NamedTuple):
     """One hyperparameter in a state."""
 
@@ -246,12 +256,9 @@ def named_hyperparams(state: Any) -> list[Named]:
     named = []
     for i, (path, owner) in enumerate(found):
         for key in owner.own_hyperparams:
-            rivals = [other.name for _, other in found if key in other.own_hyperparams]
-            name = key
-            if len(rivals) > 1:
-                before = [other.name for _, other in found[:i] if key in other.own_hyperparams]
-                number = f"[{before.count(owner.name)}]" if rivals.count(owner.name) > 1 else ""
-                name = f"{owner.name}{number}.{key}"
+            rivals = [j for j, (_, other) in enumerate(found) if key in other.own_hyperparams]
+            owners = numbered([found[j][1].name for j in rivals])
+            name = f"{owners[rivals.index(i)]}.{key}" if len(rivals) > 1 else key
             place = (*path, GetAttrKey("own_hyperparams"), DictKey(key))
             named.append(Named(name, place, owner, key))
     return named

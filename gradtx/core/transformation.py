@@ -37,12 +37,12 @@ from gradtx.core.hyperparams import (
 )
 from gradtx.core.state import StateInfo, Structure, TransformState, structure_of, with_count
 from gradtx.core.tree import (
-    WIDE,
     PyTree,
     as_scalars,
     check_like,
     check_numbers,
     is_empty,
+    is_wide,
     path_name,
 )
 from gradtx.core.values import RESERVED, Values
@@ -131,7 +131,7 @@ def transformation(
                 f"{name}: `{key}` acts on the whole tree and can't differ between groups; got a"
                 " PerGroup. Use one value, or `partition` to give each group its own transform."
             )
-    absent = tuple(hyperparams.keys() - specs.keys())
+    absent = tuple(key for key in hyperparams if key not in specs)
     origins = [(key, origin_of(spec, domains[key])) for key, spec in specs.items()]
     info = StateInfo(name, tuple(origins))
     grouped = tuple(key for key, spec in specs.items() if isinstance(spec, PerGroup))
@@ -178,12 +178,9 @@ class _Rule:
         self, updates: PyTree, state: TransformState, params: PyTree, count: jax.Array, extra: Any
     ) -> tuple[PyTree, TransformState]:
         """The update without checks, of a state without a counter."""
-        own = state.own_hyperparams
         # Someone may have put another kind of number there, with `optax.tree_utils.tree_set`.
-        own = {
-            key: x if isinstance(x, jax.Array) and x.dtype in WIDE else as_scalars(x)
-            for key, x in own.items()
-        }
+        given = state.own_hyperparams.items()
+        own = {key: x if is_wide(x) else as_scalars(x) for key, x in given}
         time = count if self.clock is None else self.clock(state.slots)
         where = f"{self.info.name}.update"
         for key, origin in self.info.hyperparams:

@@ -93,16 +93,10 @@ def is_complex(dtype: Any) -> bool:
 
 
 @cache
-def complex_of(dtype: Any) -> jnp.dtype:
-    """The complex dtype whose parts are of a real floating `dtype`, or wider."""
-    with jax.numpy_dtype_promotion("standard"):
-        return jnp.promote_types(dtype, jnp.complex64)
-
-
-@cache
 def kind_in(dtype: Any, real: Any) -> jnp.dtype:
     """The dtype in which numbers of `dtype` are calculated with, where real ones are in `real`."""
-    return complex_of(real) if is_complex(dtype) else real
+    with jax.numpy_dtype_promotion("standard"):
+        return jnp.promote_types(real, jnp.complex64) if is_complex(dtype) else real
 
 
 def cast_like(tree: PyTree, like: PyTree) -> PyTree:
@@ -171,6 +165,14 @@ def norm(x: jax.Array) -> jax.Array:
     sqrt(sum_i |x_i|^2)
     """
     return root(jnp.vdot(x, x).real)
+
+
+def rms(x: jax.Array) -> jax.Array:
+    """Root mean square of one array; 0 of an empty one.
+
+    sqrt(mean_i |x_i|^2)
+    """
+    return root(jnp.vdot(x, x).real / max(x.size, 1))
 
 
 def abs_sq(x: jax.Array) -> jax.Array:
@@ -255,9 +257,8 @@ def check_numbers(where: str, updates: PyTree) -> None:
     Raises:
         TypeError: naming the first leaf that is not.
     """
-    if set(_dtypes(updates)) <= WIDE or all(
-        map(_is_number, map(dtype_of, jax.tree.leaves(updates)))
-    ):
+    dtypes = map(dtype_of, jax.tree.leaves(updates))
+    if set(_dtypes(updates)) <= WIDE or all(map(_is_number, dtypes)):
         return
     for path, x in jax.tree_util.tree_leaves_with_path(updates):
         dtype = dtype_of(x)

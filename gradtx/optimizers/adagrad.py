@@ -61,8 +61,8 @@ def adadelta(
         rho: decay of the averages `e_g` and `e_x`, in [0, 1).
         eps: added under both roots, in [0, inf).
         weight_decay: coefficient of an L2 penalty, finite.
-        weight_decay_mask: where to add it: a tree of bools like the parameters or a prefix of it,
-            or a function from the parameters to one; everywhere by default.
+        weight_decay_mask: where to add it: a tree of bools like the parameters or a prefix of it, a
+            function from the parameters to one, or a pattern of paths; everywhere by default.
 
     Raises:
         ValueError: if a number lies outside its interval; on `update`, without `params`.

@@ -94,8 +94,8 @@ def adamw(
         mu_dtype: dtype of the first moment; by default that of the parameter, at least float32.
         weight_decay: decoupled decay, finite, which the learning rate multiplies too; `None`
             leaves it out.
-        mask: where to decay: a tree of bools like the parameters or a prefix of it, or a function
-            from the parameters to one; everywhere by default.
+        mask: where to decay: a tree of bools like the parameters or a prefix of it, a function from
+            the parameters to one, or a pattern of paths; everywhere by default.
         nesterov: whether the first moment looks one step ahead.
         nu_dtype: dtype of the second moment; by default that of the parameter, at least float32.
 
@@ -184,8 +184,8 @@ def nadamw(
         mu_dtype: dtype of the first moment; by default that of the parameter, at least float32.
         weight_decay: decoupled decay, finite, which the learning rate multiplies too; `None`
             leaves it out.
-        mask: where to decay: a tree of bools like the parameters or a prefix of it, or a function
-            from the parameters to one; everywhere by default.
+        mask: where to decay: a tree of bools like the parameters or a prefix of it, a function from
+            the parameters to one, or a pattern of paths; everywhere by default.
         nesterov: whether the first moment looks one step ahead.
         nu_dtype: dtype of the second moment; by default that of the parameter, at least float32.
 

@@ -57,8 +57,8 @@ def adamaxw(
         eps: added to the size of the gradient, in [0, inf).
         weight_decay: decoupled decay, finite, which the learning rate multiplies too; `None`
             leaves it out.
-        mask: where to decay: a tree of bools like the parameters or a prefix of it, or a function
-            from the parameters to one; everywhere by default.
+        mask: where to decay: a tree of bools like the parameters or a prefix of it, a function from
+            the parameters to one, or a pattern of paths; everywhere by default.
 
     Raises:
         ValueError: if a number lies outside its interval; on `update`, without `params` though

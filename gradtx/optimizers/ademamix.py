@@ -52,8 +52,8 @@ def ademamix(
         mu_dtype: dtype of `m1` and `m2`; by default that of the parameter, at least float32.
         weight_decay: decoupled decay, finite, which the learning rate multiplies too; `None`
             leaves it out.
-        mask: where to decay: a tree of bools like the parameters or a prefix of it, or a function
-            from the parameters to one; everywhere by default.
+        mask: where to decay: a tree of bools like the parameters or a prefix of it, a function from
+            the parameters to one, or a pattern of paths; everywhere by default.
         nu_dtype: dtype of the second moment; by default that of the parameter, at least float32.
 
     Raises:

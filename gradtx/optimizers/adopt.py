@@ -50,8 +50,8 @@ def adopt(
         clip_value_fn: maps the updates made so far, int32[], to the bound c.
         weight_decay: decoupled decay, finite, which the learning rate multiplies too; `None`
             leaves it out.
-        mask: where to decay: a tree of bools like the parameters or a prefix of it, or a function
-            from the parameters to one; everywhere by default.
+        mask: where to decay: a tree of bools like the parameters or a prefix of it, a function from
+            the parameters to one, or a pattern of paths; everywhere by default.
         nu_dtype: dtype of `nu`; by default that of the parameter, at least float32.
 
     Raises:

@@ -37,8 +37,8 @@ def lamb(
         eps_root: added under the root, in [0, inf).
         weight_decay: decoupled decay, finite, which the learning rate multiplies too; `None`
             leaves it out.
-        mask: where to decay: a tree of bools like the parameters or a prefix of it, or a function
-            from the parameters to one; everywhere by default.
+        mask: where to decay: a tree of bools like the parameters or a prefix of it, a function from
+            the parameters to one, or a pattern of paths; everywhere by default.
         max_ratio: upper bound of the ratio, in (0, inf); `None` means no bound.
 
     Raises:

@@ -4,10 +4,10 @@ from functools import partial
 
 from gradtx.core.chain import chain
 from gradtx.core.hyperparams import ScalarOrSchedule
-from gradtx.core.partition import Mask
+from gradtx.core.partition import Mask, masked_by
 from gradtx.core.transformation import GradientTransformationExtraArgs
 from gradtx.kinds import checked
-from gradtx.optimizers.terms import decayed, masked_by, optional
+from gradtx.optimizers.terms import decayed, optional
 from gradtx.transforms.learning_rate import scale_by_learning_rate
 from gradtx.transforms.momentum import momentum_of_steps, scale_by_momentum
 from gradtx.transforms.trust_ratio import scale_by_larc, scale_by_trust_ratio
@@ -36,8 +36,8 @@ def lars(
         learning_rate: factor of the step, finite; a number, a schedule or a JAX scalar, like
             all that have an interval.
         weight_decay: coefficient of an L2 penalty, finite, which is part of the gradient.
-        weight_decay_mask: where to add it: a tree of bools like the parameters or a prefix of it,
-            or a function from the parameters to one.
+        weight_decay_mask: where to add it: a tree of bools like the parameters or a prefix of it, a
+            function from the parameters to one, or a pattern of paths.
         trust_coefficient: factor of the ratio, in [0, inf).
         eps: added to the gradient's norm, in [0, inf).
         trust_ratio_mask: where the ratio applies, in the form of `weight_decay_mask`.
@@ -76,6 +76,8 @@ def larc(
         velocity' = momentum velocity + r
         u         = -learning_rate (velocity' + weight_decay p)
 
+    A leaf of zeros stays so, since its ratio is 0: give it a start, or another optimizer.
+
     Args:
         learning_rate: factor of the step, finite; a number, a schedule or a JAX scalar, like
             all that have an interval.
@@ -86,8 +88,8 @@ def larc(
         nesterov: whether the step is `momentum velocity' + r` in place of `velocity'`.
         weight_decay: decoupled decay, finite, which the learning rate multiplies too; `None`
             leaves it out.
-        mask: where to decay: a tree of bools like the parameters or a prefix of it, or a function
-            from the parameters to one; everywhere by default.
+        mask: where to decay: a tree of bools like the parameters or a prefix of it, a function from
+            the parameters to one, or a pattern of paths; everywhere by default.
 
     Raises:
         ValueError: if a number lies outside its interval; on `update`, without `params`.

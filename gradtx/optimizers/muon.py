@@ -80,12 +80,12 @@ def muon(
         weight_decay: decoupled decay of the matrices, finite, which the learning rate
             multiplies too; `None` leaves it out.
         weight_decay_mask: which matrices decay: a tree of bools like the parameters or a prefix of
-            it, or a function from the parameters to one; all by default.
+            it, a function from the parameters to one, or a pattern of paths; all by default.
         mu_dtype: dtype of `mu` in both halves; by default that of the parameter, at least float32.
         nesterov: whether the first moment of both halves looks one step ahead.
         adaptive: whether a matrix's step is as long as the dual norm of its momentum.
         preconditioning: what a matrix is divided by before the steps: "frobenius", "spectral",
-            "aol" or "schatten"; see `gradtx.transforms.orthogonalize`.
+            "aol" or "schatten"; see `gradtx.transforms.muon.orthogonalize`.
         adam_b1: `b1` of `scale_by_adam` for the other leaves, in [0, 1).
         adam_b2: `b2` of `scale_by_adam` for the other leaves, in [0, 1).
         adam_eps_root: `eps_root` of `scale_by_adam` for the other leaves, in [0, inf).

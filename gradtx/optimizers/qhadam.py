@@ -37,8 +37,8 @@ def qhadam(
         eps: added to the root, in [0, inf); keeps the step finite where the second moment is 0.
         weight_decay: decoupled decay, finite, which the learning rate multiplies too; `None`
             leaves it out.
-        mask: where to decay: a tree of bools like the parameters or a prefix of it, or a function
-            from the parameters to one; everywhere by default.
+        mask: where to decay: a tree of bools like the parameters or a prefix of it, a function from
+            the parameters to one, or a pattern of paths; everywhere by default.
 
     Raises:
         ValueError: if a number lies outside its interval; on `update`, without `params` though

@@ -4,11 +4,11 @@ from gradtx.core.chain import chain
 from gradtx.core.hyperparams import ScalarOrSchedule
 from gradtx.core.transformation import GradientTransformationExtraArgs
 from gradtx.kinds import NonNegative, checked
-from gradtx.optimizers.terms import optional
+from gradtx.optimizers.terms import decayed, optional
 from gradtx.transforms.learning_rate import scale_by_learning_rate
 from gradtx.transforms.momentum import momentum_of_steps
 from gradtx.transforms.rms import scale_by_rms
-from gradtx.transforms.weight_decay import add_decayed_weights, add_l2
+from gradtx.transforms.weight_decay import add_l2
 
 
 @checked
@@ -70,6 +70,6 @@ def rmsprop(
         return chain(*scaled, steps)
     return chain(
         *scaled,
-        *optional(add_decayed_weights, weight_decay),
+        *decayed(weight_decay),
         scale_by_learning_rate(learning_rate),
     )

@@ -29,7 +29,7 @@ def schedule_free_sgd(
     `warmup_steps`.
 
     Args:
-        learning_rate: factor of the step, finite; a number, a schedule or a JAX scalar, like
+        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
             all that have an interval.
         warmup_steps: number of updates over which the learning rate rises from 0; `None` or 0 for
             no warm-up.
@@ -75,7 +75,7 @@ def schedule_free_adamw(
     `warmup_steps`. The average takes the place of a first moment, so none is kept.
 
     Args:
-        learning_rate: factor of the step, finite; a number, a schedule or a JAX scalar, like
+        learning_rate: factor of the step, in [0, inf); a number, a schedule or a JAX scalar, like
             all that have an interval.
         warmup_steps: number of updates over which the learning rate rises from 0; `None` or 0 for
             no warm-up.

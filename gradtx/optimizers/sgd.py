@@ -103,7 +103,7 @@ def signum(
     Args:
         learning_rate: factor of the step, finite; a number, a schedule or a JAX scalar, like
             all that have an interval.
-        beta: decay of the average `ema`, in [0, 1).
+        beta: decay of the average `ema`, finite.
         accumulator_dtype: dtype of `ema`; by default that of the parameter, at least float32.
 
     Raises:

@@ -43,8 +43,8 @@ def soap(
         eps: added to the root, in [0, inf).
         weight_decay: decoupled decay, finite, which the learning rate multiplies too; `None`
             leaves it out.
-        mask: where to decay: a tree of bools like the parameters or a prefix of it, or a function
-            from the parameters to one; everywhere by default.
+        mask: where to decay: a tree of bools like the parameters or a prefix of it, a function from
+            the parameters to one, or a pattern of paths; everywhere by default.
         shampoo_beta: decay of the matrices whose eigenbases are used, in [0, 1); by default `b2`.
         precondition_frequency: updates from one change of the bases to the next.
         max_precond_dim: length of the longest dimension that is rotated.

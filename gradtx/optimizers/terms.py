@@ -1,11 +1,10 @@
-"""Terms of an optimizer's chain that may be left out: L2, momentum, decay, where a mask says so."""
+"""Terms of an optimizer's chain that may be left out: L2, momentum, decay."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from gradtx.core.hyperparams import ScalarOrSchedule
-from gradtx.core.partition import Mask, masked
-from gradtx.core.transformation import GradientTransformationExtraArgs
+from gradtx.core.partition import Mask
 from gradtx.transforms.weight_decay import add_decayed_weights
 
 T = TypeVar("T")
@@ -28,16 +27,6 @@ def decayed(weight_decay: ScalarOrSchedule | None, mask: Mask | None = None) -> 
     Args:
         weight_decay: the decay, finite, or `None` for no such term; a number, a schedule or a
             JAX scalar.
-        mask: a tree of bools or a function from the parameters to one.
+        mask: a tree of bools, a function from the parameters to one, or a pattern of paths.
     """
     return optional(lambda value: add_decayed_weights(value, mask), weight_decay)
-
-
-def masked_by(tx: GradientTransformationExtraArgs, mask: Mask) -> GradientTransformationExtraArgs:
-    """`tx` where `mask` says so; everywhere if it is `True` or `None`.
-
-    Args:
-        tx: the transformation.
-        mask: a tree of bools, a function from the parameters to one, `True` or `None`.
-    """
-    return tx if mask is None or mask is True else masked(tx, mask)

@@ -211,7 +211,7 @@ def check_count(where: str, name: str, parts: int, boundaries: Sequence[float]) 
     if parts != len(boundaries) + 1:
         raise ValueError(
             f"{where}: there must be one boundary between each two {name}; got {parts} {name} and"
-            f" {len(boundaries)} boundaries."
+            f" {len(boundaries)} boundaries. Pass one boundary fewer than there are {name}."
         )
 
 

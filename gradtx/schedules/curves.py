@@ -130,7 +130,7 @@ def polynomial(start: float, end: float, power: NonNegative) -> Curve:
 
 
 def like(value: Any, x: jax.Array) -> Any:
-    """Return `value`, in the dtype of `x` if it has a dtype of its own.
+    """`value`, in the dtype of `x` if it has a dtype of its own.
 
         value  if it is a Python number, else  asarray(value, dtype of x)
 

@@ -6,7 +6,7 @@ float32. As in Optax, 0 and fewer steps make a constant.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -196,7 +196,7 @@ def piecewise_constant_schedule(
 
 @checked
 def piecewise_interpolate_schedule(
-    interpolate_type: Any,
+    interpolate_type: Literal["linear", "cosine"],
     init_value: float,
     boundaries_and_scales: Mapping[float, float] | None = None,
 ) -> Schedule:
@@ -215,14 +215,8 @@ def piecewise_interpolate_schedule(
     Raises:
         ValueError: for another type or a negative scale.
     """
-    where = "piecewise_interpolate_schedule"
-    if interpolate_type not in ("linear", "cosine"):
-        raise ValueError(
-            f'{where}: `interpolate_type` must be "linear" or "cosine"; got {interpolate_type!r}.'
-            " Choose one of the two."
-        )
     make = getattr(curves, interpolate_type)
-    steps, scales = _sorted(where, boundaries_and_scales)
+    steps, scales = _sorted("piecewise_interpolate_schedule", boundaries_and_scales)
     shapes, bounds, value = [], [0], init_value
     for step, scale in zip(steps, scales, strict=True):
         if step > bounds[-1]:
@@ -263,13 +257,13 @@ def warmup_cosine_decay_schedule(
     Args:
         init_value: value at the start.
         peak_value: the largest value.
-        warmup_steps: number of updates until the peak, not negative.
+        warmup_steps: number of updates until the peak; less than 0 begins after it.
         decay_steps: number of updates until the end, those of the warm-up among them.
         end_value: value at the end, and from then on.
         exponent: power of the cosine wave.
 
     Raises:
-        ValueError: unless 0 <= warmup_steps < decay_steps.
+        ValueError: unless warmup_steps < decay_steps.
     """
     alpha = 0.0 if peak_value == 0.0 else end_value / peak_value
     check_steps(
@@ -298,16 +292,17 @@ def warmup_exponential_decay_schedule(
     Args:
         init_value: value at the start.
         peak_value: the largest value.
-        warmup_steps: number of updates until the peak, not negative.
+        warmup_steps: number of updates until the peak; less than 0 begins after it.
         transition_steps: number of updates for one factor `decay_rate`, 0 and less make a
             constant.
         decay_rate: factor for each `transition_steps` updates.
-        transition_begin: number of updates after the warm-up before the decay begins, not negative.
+        transition_begin: number of updates after the warm-up before the decay begins; less than 0
+            is 0.
         staircase: whether the exponent is rounded down, so that the value falls in steps.
         end_value: bound of the value in the decay; `None` means no bound.
 
     Raises:
-        ValueError: if `warmup_steps` is negative, or for what `exponential_decay` refuses.
+        ValueError: for what `exponential_decay` refuses.
     """
     rise = linear_schedule(init_value, peak_value, warmup_steps)
     fall = exponential_decay(
@@ -366,12 +361,11 @@ def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[float]) -
 
 
 def _transition(init_value: Any, curve: Curve, steps: float, begin: float) -> Schedule:
-    hold = curves.constant(init_value)
     if steps <= 0:
         return constant_schedule(init_value)
     if begin <= 0:
         return phases([curve], [0, steps])
-    return phases([hold, curve], [0, begin, begin + steps])
+    return phases([curves.constant(init_value), curve], [0, begin, begin + steps])
 
 
 def _sorted(where: str, boundaries_and_scales: Mapping[float, float] | None) -> tuple[list, list]:

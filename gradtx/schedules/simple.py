@@ -1,4 +1,4 @@
-"""Schedules of one phase, and the form of a phase that never ends."""
+"""Schedules of one phase, and `inverse_sqrt`, which never ends."""
 
 import jax
 import jax.numpy as jnp

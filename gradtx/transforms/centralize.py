@@ -26,12 +26,20 @@ def centralize(*, output_axis: int = 0) -> GradientTransformationExtraArgs:
     Args:
         output_axis: the axis along which each place keeps its own mean.
 
+    Raises:
+        ValueError: on `update`, if a leaf of two or more dimensions has no such axis.
+
     Source: Yong et al. (2020), equation 1.
     """
 
     def rule(g: jax.Array) -> jax.Array:
         if g.ndim < 2:
             return g
+        if not -g.ndim <= output_axis < g.ndim:
+            raise ValueError(
+                f"centralize: `output_axis` must be an axis of each leaf of two or more dimensions;"
+                f" got {output_axis} for a leaf of shape {g.shape}. Pass -1 for the last one."
+            )
         others = tuple(axis for axis in range(g.ndim) if axis != output_axis % g.ndim)
         return g - jnp.mean(g, axis=others, keepdims=True)
 

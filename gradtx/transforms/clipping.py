@@ -7,9 +7,8 @@ import jax.numpy as jnp
 
 from gradtx.core.hyperparams import Interval, ScalarOrSchedule
 from gradtx.core.leafwise import leafwise
-from gradtx.core.root import root
 from gradtx.core.transformation import GradientTransformationExtraArgs, transformation
-from gradtx.core.tree import PyTree, at_most, global_norm, norm, shrink
+from gradtx.core.tree import PyTree, at_most, global_norm, norm, rms, shrink
 from gradtx.kinds import alias, checked
 
 BOUND = Interval(0, closed_high=True)  # an infinite bound never clips
@@ -95,8 +94,7 @@ def clip_by_block_rms(threshold: ScalarOrSchedule) -> GradientTransformationExtr
     """
 
     def rule(h: Any, g: jax.Array) -> jax.Array:
-        rms = root(jnp.vdot(g, g).real / max(g.size, 1))
-        return g * at_most(rms, h.threshold)
+        return g * at_most(rms(g), h.threshold)
 
     return leafwise(
         "clip_by_block_rms",
@@ -122,8 +120,7 @@ def clip_by_block_norm(max_norm: ScalarOrSchedule) -> GradientTransformationExtr
     """
 
     def rule(h: Any, g: jax.Array) -> jax.Array:
-        size = norm(g)
-        return g * at_most(size, h.max_norm)
+        return g * at_most(norm(g), h.max_norm)
 
     return leafwise(
         "clip_by_block_norm",

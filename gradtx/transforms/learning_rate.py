@@ -50,7 +50,11 @@ def scale(step_size: ScalarOrSchedule) -> GradientTransformationExtraArgs:
         u = step_size g
 
     Args:
-        step_size: factor of the updates, of either sign; a number, a schedule or a JAX scalar.
+        step_size: factor of the updates, of either sign, finite; a number, a schedule or a JAX
+            scalar.
+
+    Raises:
+        ValueError: if `step_size` is an infinite number.
 
     Source: Optax's function of that name.
     """

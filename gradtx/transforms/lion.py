@@ -1,6 +1,6 @@
 """The sign of an interpolated momentum."""
 
-from typing import Any
+from typing import Any, Literal
 
 import jax.numpy as jnp
 
@@ -16,7 +16,7 @@ def scale_by_lion(
     b2: ScalarOrSchedule = 0.99,
     mu_dtype: Dtype | None = None,
     *,
-    mode: str = "hard",
+    mode: Literal["hard", "smooth", "refined"] = "hard",
     smooth_beta: float = 1.0,
 ) -> GradientTransformationExtraArgs:
     """Replace each update by the sign of momentum and gradient together.
@@ -24,9 +24,7 @@ def scale_by_lion(
         u   = sign(b1 mu + (1 - b1) g)        mu' = b2 mu + (1 - b2) g
 
     In place of the sign, `mode` "smooth" has tanh(smooth_beta x), and "refined" x itself where its
-    size is below 1.
-
-    `mu` is like `params`.
+    size is below 1. `mu` is like `params`.
 
     Args:
         b1: weight of the momentum in the step, finite; a number, a schedule or a JAX scalar,
@@ -41,17 +39,11 @@ def scale_by_lion(
 
     Source: Chen et al. (2023), algorithm 2.
     """
-
     signs = {
         "hard": jnp.sign,
         "smooth": lambda x: jnp.tanh(smooth_beta * x),
         "refined": lambda x: jnp.where(jnp.abs(x) < 1, x, jnp.sign(x)),
     }
-    if mode not in signs:
-        raise ValueError(
-            f"scale_by_lion: `mode` must be one of {', '.join(signs)}; got {mode!r}. The default"
-            " is 'hard'."
-        )
     sign = signs[mode]
 
     def update(h: Any):

@@ -58,7 +58,7 @@ def ema_params(
 def averaged_params(state: Any, params: PyTree) -> PyTree:
     """The average that `ema_params` keeps, in the dtypes of `params`.
 
-        average  or, with debias,  average / (1 - decay^count)
+            average  or, with debias,  average / (1 - decay^count)
 
     Before the first update it is `params`. The correction uses the decay of the last update.
 

@@ -51,7 +51,8 @@ def scale_by_radam(
         nesterov: whether `m_hat` looks one step ahead.
 
     Raises:
-        ValueError: if `b1` or `b2` is a number outside [0, 1), or an `eps` one below 0.
+        ValueError: if `b1` or `b2` is a number outside [0, 1), an `eps` one below 0, or `threshold`
+            below 4.
 
     Source: Liu et al. (2020), algorithm 2, which has the threshold 4; 5 is that of the authors'
     code, PyTorch, Optax and fastai.

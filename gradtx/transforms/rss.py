@@ -9,7 +9,7 @@ from gradtx.core.hyperparams import NON_NEGATIVE, ScalarOrSchedule
 from gradtx.core.leafwise import leafwise, zeros
 from gradtx.core.root import root
 from gradtx.core.transformation import GradientTransformationExtraArgs
-from gradtx.core.tree import abs_sq, as_dtype
+from gradtx.core.tree import abs_sq
 from gradtx.kinds import NonNegative, checked
 
 
@@ -52,8 +52,7 @@ def scale_by_rss(
         return rule
 
     def start(p: Any) -> jax.Array:
-        first = zeros(real=True)(p)
-        return jnp.full_like(first, as_dtype(initial_accumulator_value, first.dtype))
+        return jnp.full_like(zeros(real=True)(p), initial_accumulator_value)
 
     return leafwise(
         "scale_by_rss", update, slots={"sum_of_squares": start}, eps=(eps, NON_NEGATIVE)

@@ -134,10 +134,8 @@ def scale_by_soap(
         turned = jax.lax.switch(which, [keep, *branches], kept)
         for i, (bases, nu) in zip(places, turned, strict=True):
             old = columns["nu"][i]
-            columns["bases"][i], columns["nu"][i] = (
-                bases,
-                as_dtype(nu.reshape(old.shape), old.dtype),
-            )
+            columns["bases"][i] = bases
+            columns["nu"][i] = as_dtype(nu.reshape(old.shape), old.dtype)
         return treedef.unflatten(us), {
             name: treedef.unflatten(column) for name, column in columns.items()
         }

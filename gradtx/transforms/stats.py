@@ -181,8 +181,8 @@ def scale_by_stats(
             gradient, the parameter and the statistics, keyword arguments under their names.
         name: name of the transform, for messages and states.
         needs_params: whether the step needs the parameters.
-        hyperparams: those that the step needs beside the statistics': a number, a schedule or a JAX
-            scalar, which must not be negative, or a pair of it and its interval.
+        **hyperparams: those that the step needs beside the statistics': a number, a schedule or a
+            JAX scalar, which must not be negative, or a pair of it and its interval.
 
     Raises:
         ValueError: if two statistics share a name or a hyperparameter, or a number lies outside its

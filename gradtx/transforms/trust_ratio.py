@@ -76,6 +76,8 @@ def scale_by_larc(
         ratio = trust_coefficient |p| / (|g| + eps)
         u     = min(ratio, 1) g  if clip else  ratio g
 
+    The ratio of a leaf of zeros is 0, so that no gradient moves it.
+
     Args:
         trust_coefficient: factor of the ratio, in [0, inf); a number, a schedule or a JAX scalar,
             like all that have an interval.

@@ -2,7 +2,7 @@
 
 from gradtx.core.hyperparams import REAL, ScalarOrSchedule
 from gradtx.core.leafwise import leafwise
-from gradtx.core.partition import Mask, masked
+from gradtx.core.partition import Mask, masked_by
 from gradtx.core.transformation import GradientTransformationExtraArgs
 from gradtx.kinds import checked
 
@@ -21,8 +21,8 @@ def add_decayed_weights(
 
     Args:
         weight_decay: factor of the parameters, finite; a number, a schedule or a JAX scalar.
-        mask: where to decay: a tree of bools like the parameters or a prefix of it, or a function
-            from the parameters to one; everywhere by default.
+        mask: where to decay: a tree of bools like the parameters or a prefix of it, a function from
+            the parameters to one, or a pattern of paths; everywhere by default.
 
     Raises:
         ValueError: if `weight_decay` is an infinite number; on `update`, without `params`.
@@ -35,7 +35,7 @@ def add_decayed_weights(
         needs_params=True,
         weight_decay=(weight_decay, REAL),
     )
-    return everywhere if mask is None or mask is True else masked(everywhere, mask)
+    return masked_by(everywhere, mask)
 
 
 @checked

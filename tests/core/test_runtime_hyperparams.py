@@ -196,7 +196,7 @@ def test_bad_settings_are_refused(tx, values, match):
         gradtx.set_hyperparams(tx.init(PARAMS), **values)
 
 
-@pytest.mark.parametrize("value", ["x", None, lambda step: 0.1])
+@pytest.mark.parametrize("value", ["x", None, True, lambda step: 0.1])
 def test_a_setting_must_be_a_number(value):
     message = r"^set_hyperparams: `learning_rate` must be a number or a JAX scalar; got "
     with pytest.raises(TypeError, match=message + type(value).__name__):

@@ -89,7 +89,10 @@ def test_numbers_may_be_numpys_or_traced():
         (partial(gradtx.exponential_decay, 1, 2, -0.5), r"`decay_rate` must not be negative"),
         (partial(gradtx.cosine_decay_schedule, 1, 0), r"cosine_decay_schedule: `decay_steps`"),
         (partial(gradtx.piecewise_constant_schedule, 1, {3: -1}), r"scales must not be negative"),
-        (partial(gradtx.piecewise_interpolate_schedule, "cubic", 1), r"must be \"linear\" or"),
+        (
+            partial(gradtx.piecewise_interpolate_schedule, "cubic", 1),
+            r"of .linear., .cosine.; got",
+        ),
         (partial(gradtx.warmup_cosine_decay_schedule, 0, 1, 9, 9), r"decay_steps - warmup_steps"),
     ],
 )

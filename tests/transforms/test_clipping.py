@@ -115,3 +115,10 @@ def test_centralized_gradients_have_no_mean(axis):
     others = (1, 2) if axis == 0 else (0, 1)
     np.testing.assert_allclose(u["w"].mean(others), 0, atol=1e-6)
     np.testing.assert_array_equal(u["b"], g[0, 0])
+
+
+@pytest.mark.parametrize("axis", [2, -3])
+def test_an_axis_that_a_matrix_lacks_is_refused(axis):
+    message = rf"^centralize: `output_axis` must .* got {axis} for a leaf of shape \(2, 3\)\."
+    with pytest.raises(ValueError, match=message):
+        updated(gradtx.centralize(output_axis=axis), jnp.ones((2, 3)))

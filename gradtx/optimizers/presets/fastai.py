@@ -7,9 +7,8 @@ import jax.numpy as jnp
 
 from gradtx.core.chain import chain
 from gradtx.core.hyperparams import ScalarOrSchedule
-from gradtx.core.root import root
 from gradtx.core.transformation import GradientTransformationExtraArgs
-from gradtx.core.tree import norm
+from gradtx.core.tree import norm, rms
 from gradtx.kinds import Count, alias, checked
 from gradtx.optimizers.adam import adamw
 from gradtx.optimizers.qhadam import qhadam
@@ -197,7 +196,7 @@ def fastai_ranger(
             leaves it out.
         eps: added to the root of the second moment, in [0, inf).
         sync_period: number of updates from one synchronization to the next, at least 1.
-        slow_step_size: share of the way that `slow` goes to the fast parameters, in [0, 1].
+        slow_step_size: share of the way that `slow` goes to the fast parameters, finite.
 
     Raises:
         ValueError: if a number lies outside its interval or `sync_period` is not positive; on
@@ -224,6 +223,8 @@ def fastai_larc(
         q     = p (1 - learning_rate weight_decay)        grad_avg' = momentum grad_avg + g
         local = learning_rate trust_coefficient |q| / (|g| + weight_decay |q| + eps)
         u     = q - p - min(local, learning_rate) grad_avg'      or  local grad_avg'  without clip
+
+    A leaf of zeros moves by no gradient, since |q| is 0.
 
     Args:
         learning_rate: factor of the step, finite; a number, a schedule or a JAX scalar, like
@@ -293,7 +294,6 @@ def fastai_lamb(
 
     Source: fastai's `Lamb`; You et al. (2020), algorithm 2.
     """
-    rms = lambda x: root(jnp.vdot(x, x).real / max(x.size, 1))
 
     def step(h: Any):
         adam, shrink = adam_step(h), h.learning_rate * h.weight_decay
