@@ -48,7 +48,8 @@ class Again(NamedTuple):
 def with_those_it_takes(call: Callable[..., Any], arguments: dict[str, Any]) -> Any:
     """`call` with those of the arguments that it, and what it calls with them, takes.
 
-    A chain takes any and hands all to its parts, some of which take only their own.
+    A chain takes any and hands all to its parts, some of which take only their own. Which these are
+    no signature says, of a chain or of what is around one; the error of the part does.
 
     Args:
         call: a pure function.

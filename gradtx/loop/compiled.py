@@ -14,6 +14,7 @@ from gradtx.loop.phases import close_epoch, close_fit, close_train, epoch_row, o
 from gradtx.loop.rows import check_order, check_validation, take
 from gradtx.loop.state import PyTree, TrainState
 from gradtx.loop.step import eval_step, train_step
+from gradtx.parallel.axes import explained
 
 _train_step, _eval_step = looped(train_step), looped(eval_step)
 
@@ -43,6 +44,7 @@ def epoch_order(key: jax.Array, *, examples: int, batch_size: Whole) -> jax.Arra
 
 
 @checked
+@explained("compiled_epoch")
 def compiled_epoch(
     loop: Loop,
     state: TrainState,

@@ -67,7 +67,7 @@ def fit(
             or a list of them, a loader of PyTorch's, of grain's, any iterable that begins anew.
             Arrays of other libraries become NumPy's.
         valid: () -> the batches of the validation set; or a list of them, or a loader; None for no
-            validation.
+            validation. It is begun once more before the fit, for a look at the first batch.
         epochs: their number, at least 1, those counted that the state's fit has done already.
         observers: told of the fit's progress, in this order.
         donate: whether `state` may be used up, which saves the memory of one copy.

@@ -12,6 +12,7 @@ from gradtx.loop.likeness import LoopKey
 from gradtx.loop.loop import Loop
 from gradtx.loop.state import TrainState
 from gradtx.loop.step import eval_step, train_step
+from gradtx.parallel.axes import on_automatic
 from gradtx.parallel.mesh import place, shardings_of
 
 KEPT = 8
@@ -41,6 +42,7 @@ def prepare(loop: Loop, state: TrainState) -> tuple[Jitted, TrainState]:
         loop: what is trained.
         state: that a fit begins with.
     """
+    state = on_automatic(state)
     shardings = shardings_of(state)
     leaves = () if shardings is None else tuple(jax.tree.leaves(shardings))
     state = state if shardings is None else place(state, shardings)

@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 import jax
 
+from gradtx.parallel.axes import is_of_axes
+
 TRACED = (
     jax.errors.ConcretizationTypeError,
     jax.errors.TracerArrayConversionError,
@@ -27,13 +29,14 @@ def named(where: str, given: str = "", *, unless: str = "", own: bool = False) -
         where: must not raise; got KeyError: 'label'. What to do.
 
     An error that begins with `where`, or with `unless`, has said so already; with `own`, also one
-    that this package raises.
+    that this package raises. That of a mesh, `gradtx.parallel.axes.explained` explains further out.
     """
     try:
         yield
     except Exception as error:
         said = str(error).partition("\n")[0]
-        if said.startswith((where, unless or where)) or (own and _is_own(error)):
+        told = said.startswith((where, unless or where)) or (own and _is_own(error))
+        if told or is_of_axes(error):
             raise
         kind = next((new for old, new in KINDS.items() if isinstance(error, old)), RuntimeError)
         do = "Correct it"

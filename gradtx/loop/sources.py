@@ -8,6 +8,7 @@ from typing import Any
 from gradtx.core.foreign import as_arrays, close
 from gradtx.kinds import is_array
 from gradtx.loop.signature import required
+from gradtx.parallel.axes import on_automatic
 
 
 def of_epoch(train: Any, epoch: int, start: int) -> Iterable[Any]:
@@ -98,7 +99,8 @@ class Arrays:
         self.source, self.start, self.ends = source, start, ends
 
     def __iter__(self) -> Iterator[Any]:
-        return map(as_arrays, itertools.islice(self.source, self.start, None))
+        batches = itertools.islice(self.source, self.start, None)
+        return (on_automatic(as_arrays(batch)) for batch in batches)
 
     def close(self) -> None:
         """Let the source end what it has begun."""

@@ -42,11 +42,8 @@ from gradtx.loop.state import (
     context_of,
     with_changes,
 )
-from gradtx.loop.weights import (
-    as_weights,
-    total_weight,
-    weight_of,
-)
+from gradtx.loop.weights import as_weights, total_weight, weight_of
+from gradtx.parallel.axes import explained
 
 
 def _backward(loop: Loop, states: HookStates, context: StepContext, active: Any):
@@ -189,6 +186,7 @@ def _restore(state: TrainState) -> Part:
 
 
 @checked
+@explained("train_step")
 def train_step(loop: Loop, state: TrainState, batch: Any) -> tuple[TrainState, dict[str, Any]]:
     """One training batch: the state after it, and what to log of it.
 
@@ -239,6 +237,7 @@ def train_step(loop: Loop, state: TrainState, batch: Any) -> tuple[TrainState, d
 
 
 @checked
+@explained("eval_step")
 def eval_step(loop: Loop, state: TrainState, batch: Any) -> TrainState:
     """One validation batch: adds it to the loss and the metrics of the validation.
 

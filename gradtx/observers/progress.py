@@ -44,9 +44,9 @@ def progress(
     stream = lossy(file or sys.stdout)
     display = _Bar(stream) if stream.isatty() else _Plain(stream, every)
     total = steps_per_epoch
-    throughputs = [Throughput(*rate)] if rate else []
-    throughputs += [Throughput(ideal, MFU)] if ideal else []
-    lines = Lines(tuple(each.name for each in throughputs))
+    rates = [Rate(*rate)] if rate else []
+    rates += [Rate(ideal, MFU)] if ideal else []
+    lines = Lines(tuple(each.name for each in rates))
     compiles = True  # before the first step of this process
 
     def before_fit(report: Report) -> None:
@@ -58,16 +58,16 @@ def progress(
         nonlocal compiles
         display.begin(report.epoch, report.batch, total, compiles=compiles)
         compiles = False
-        for each in throughputs:
+        for each in rates:
             each.begin(report.batch)
 
     def after_batch(report: Report) -> None:
         if display.throttle.due():
-            shown = ", ".join(each.shown(report.batch) for each in throughputs)
+            shown = ", ".join(each.shown(report.batch) for each in rates)
             display.advance(report.batch, float((report.log or {})["train_loss"]), shown)
 
     def before_validate(report: Report) -> None:
-        for each in throughputs:
+        for each in rates:
             each.end(report.batch)
         display.validate(report.batch)
 
@@ -75,7 +75,7 @@ def progress(
         nonlocal total
         total = steps_per_epoch or report.batch
         row = dict(report.row or {})
-        for each in throughputs:
+        for each in rates:
             row[each.name] = each.end(report.batch)
         for line in lines.of(row):
             display.line(line)
@@ -100,7 +100,7 @@ def progress(
     )
 
 
-class Throughput:
+class Rate:
     """How fast the training of an epoch is."""
 
     def __init__(self, each: float, name: str) -> None:

@@ -15,8 +15,9 @@ from gradtx.loop import Loop
 from gradtx.loop.jitted import KEPT
 from gradtx.loop.likeness import LoopKey
 from gradtx.loop.rows import check_order, check_validation
+from gradtx.parallel.axes import automatic, on_automatic
 from gradtx.tuning.search import Search
-from gradtx.tuning.search_round import AXIS, automatic, check_round, search_round
+from gradtx.tuning.search_round import AXIS, check_round, search_round
 from gradtx.tuning.search_state import SearchState
 
 
@@ -62,7 +63,7 @@ def run_search(
     check_round(search, searching, 0, valid, how, mesh)
     check_order("run_search", "orders", orders, train, axes="rounds, steps, B")
     check_validation("run_search", valid, valid_order)
-    data = train, valid, valid_order
+    searching, *data = on_automatic((searching, train, valid, valid_order))
     if mesh is not None:
         searching = jax.device_put(searching, _shardings(searching, mesh))
         data = jax.device_put(data, NamedSharding(automatic(mesh), PartitionSpec()))

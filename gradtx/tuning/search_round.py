@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
-from jax.sharding import AxisType, Mesh, PartitionSpec
+from jax.sharding import Mesh, PartitionSpec
 
 from gradtx.core.tree import PyTree
 from gradtx.kinds import checked
@@ -14,6 +14,7 @@ from gradtx.loop import Loop, TrainState, compiled_epoch
 from gradtx.loop.compiled import check_how, for_each
 from gradtx.loop.rows import check_order
 from gradtx.loop.state import is_of_training
+from gradtx.parallel.axes import automatic
 from gradtx.tuning.lineage import ANEW, Lineage
 from gradtx.tuning.search import Next, Search
 from gradtx.tuning.search_state import SearchState
@@ -203,12 +204,3 @@ def compiled_search(
         return search_round(search, loop, searching, *data, how=how, mesh=mesh), None
 
     return jax.lax.scan(one, searching, orders)[0]
-
-
-def automatic(mesh: Mesh) -> Mesh:
-    """The mesh with axes that XLA decides over, as in all programs here.
-
-    Args:
-        mesh: with axes of any type.
-    """
-    return Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * mesh.devices.ndim)

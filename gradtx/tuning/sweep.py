@@ -19,6 +19,7 @@ from gradtx.loop.jitted import KEPT
 from gradtx.loop.likeness import LoopKey
 from gradtx.loop.phases import close_fit, open_fit
 from gradtx.loop.rows import check_order, check_validation
+from gradtx.parallel.axes import on_automatic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -141,6 +142,7 @@ def sweep(
     if not len(orders):
         raise ValueError("sweep: `orders` must have an epoch at least; got none. Add some.")
     check_order("sweep", "orders", orders, train, axes="epochs, steps, B")
+    state, train, valid = on_automatic((state, train, valid))
     run = _programs(LoopKey(loop), how)
     states, rows = run.open_fit(spread(state, **hyperparams)), []
     for order in orders:
