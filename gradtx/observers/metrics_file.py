@@ -60,7 +60,7 @@ class MetricsFile:
             return ""
         return (
             f"{self.path} has no lines from step {max(done, 0)} to step {step}, from which the"
-            " fit goes on; they were lost, or never written, as of a member of a search"
+            " fit goes on; they were lost, or never written (the members of a search have none)"
         )
 
     def add(self, records: Iterable[dict[str, Any]] = ()) -> None:

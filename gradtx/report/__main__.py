@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gradtx.config import Parser
 from gradtx.files import as_path
+from gradtx.output import say_on_stderr, say_on_stdout
 from gradtx.report import write_comparison, write_report
 
 
@@ -33,9 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             path = write_comparison(args.runs, args.out or Path("comparison.html"))
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        say_on_stderr(f"error: {error}")
         return 2
-    print(f"Written: {path}")
+    say_on_stdout(f"Written: {path}")
     return 0
 
 
