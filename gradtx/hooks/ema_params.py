@@ -59,7 +59,7 @@ def ema_params(decay: float = 0.999, *, validate: bool = True) -> Hook:
     on = {"after_step": after_step}
     if validate:
         on |= {"before_validate": before_validate, "after_validate": after_validate}
-    return Hook("ema_params", on, init)
+    return Hook("ema_params", on, init, requests=False)
 
 
 @checked

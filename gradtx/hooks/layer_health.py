@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradtx.core.zeros import never_moves
+from gradtx.hooks.at_times import at_times
 from gradtx.hooks.health_measures import (
     EARLIER,
     have_moved,
@@ -168,15 +169,18 @@ def layer_health(
             return state, context
         of = (context.grads, context.opt_state, context.params, context.objective)
         now = lambda: shares_of(passed_parts(tx, *of))
-        shares, factors = jax.lax.cond(due, now, lambda: (state.shares, state.factors))
-        return replace(state, shares=shares, factors=factors), context
+        last = state.shares, state.factors
+        (shares, factors), grads = at_times(due, now, last, context.grads)
+        return replace(state, shares=shares, factors=factors), context.replace(grads=grads)
 
     def after_update(state: HealthState, context: StepContext):
         made = context.requested < Request.SKIP_STEP
         due = state.due & made
         trees = (context.grads, context.params, context.updates)
-        state = jax.lax.cond(due, lambda: measured(state, context, trees), lambda: state)
-        return replace(state, taken=due, count=state.count + made.astype(jnp.int32)), context
+        now = partial(measured, state, context, trees)
+        state, updates = at_times(due, now, state, context.updates)
+        state = replace(state, taken=due, count=state.count + made.astype(jnp.int32))
+        return state, context.replace(updates=updates)
 
     def measured(state: HealthState, context: StepContext, trees: Any) -> HealthState:
         norms = jnp.stack([norms_of(tree) for tree in trees])
@@ -234,7 +238,8 @@ def layer_health(
         )
 
     on = {"before_batch": before_batch, "before_step": before_step, "after_update": after_update}
-    return Hook("layer_health", on, init, run_after=EARLIER, faults=faults, sampled=sampled)
+    told = {"faults": faults, "sampled": sampled}
+    return Hook("layer_health", on, init, run_after=EARLIER, requests=False, **told)
 
 
 def _parts(tx: Any, state: TrainState) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from gradtx.hooks.at_times import at_times
 from gradtx.hooks.health_measures import EARLIER, names_of
 from gradtx.kinds import Count, checked
 from gradtx.loop import HISTOGRAM_EDGES, Hook, Request, StepContext, TrainState
@@ -66,13 +67,14 @@ def layer_histograms(every: Count = 100) -> Hook:
         trees = (context.grads, context.params, context.updates)
         leaves = [jax.tree.leaves(tree) for tree in trees]
         now = lambda: jnp.stack([histograms(tree) for tree in leaves])
-        counts = jax.lax.cond(taken, now, lambda: state.counts)
+        counts, updates = at_times(taken, now, state.counts, context.updates)
         count = state.count + made.astype(jnp.int32)
-        return replace(state, count=count, taken=taken, counts=counts), context
+        state = replace(state, count=count, taken=taken, counts=counts)
+        return state, context.replace(updates=updates)
 
     def sampled(state: HistogramState) -> tuple[jax.Array, dict[Any, Any]]:
         names = lambda what: tuple(f"health/histogram/{what}/{name}" for name in state.layers)
         return state.taken, dict(zip(map(names, TREES), state.counts, strict=True))
 
     on = {"before_batch": before_batch, "after_update": after_update}
-    return Hook("layer_histograms", on, init, run_after=EARLIER, sampled=sampled)
+    return Hook("layer_histograms", on, init, run_after=EARLIER, requests=False, sampled=sampled)

@@ -35,4 +35,4 @@ def mixup(
             return state, context
         return state, context.replace(batch=mix(context.batch, context.key))
 
-    return Hook("mixup", {"before_batch": before_batch})
+    return Hook("mixup", {"before_batch": before_batch}, requests=False)

@@ -80,4 +80,12 @@ def reduce_on_plateau(
         "after_fit": lambda state, context: (state, put_back(context, state.originals)),
     }
     before = ("save_best", "schedule_hyperparams")
-    return Hook("reduce_on_plateau", on, init, run_after=before, per_epoch=True, watches=metric)
+    return Hook(
+        "reduce_on_plateau",
+        on,
+        init,
+        run_after=before,
+        per_epoch=True,
+        watches=metric,
+        requests=False,
+    )

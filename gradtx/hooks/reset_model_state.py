@@ -49,4 +49,4 @@ def reset_model_state(reset: str | Callable[[Any], Any] = "carry") -> Hook:
     def event(state: tuple, context: StepContext):
         return state, context.replace(model_state=function(context.model_state))
 
-    return Hook("reset_model_state", dict.fromkeys(EVENTS, event), init)
+    return Hook("reset_model_state", dict.fromkeys(EVENTS, event), init, requests=False)

@@ -52,7 +52,7 @@ def rnn_regularizer(alpha: float = 2.0, beta: float = 1.0) -> Hook:
             penalty += beta * _mean_square(raw[:, 1:] - raw[:, :-1], weight)
         return state, context.replace(objective=context.objective + penalty)
 
-    return Hook("rnn_regularizer", {"after_loss": after_loss})
+    return Hook("rnn_regularizer", {"after_loss": after_loss}, requests=False)
 
 
 def _mean_square(x: jax.Array, weight: jax.Array | None) -> jax.Array:

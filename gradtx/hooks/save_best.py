@@ -72,7 +72,9 @@ def save_best(
     ended = "after_epoch" if is_of_training(metric) else "after_validate"
     on = {"before_fit": before_fit, ended: keep} | ({"after_fit": after_fit} if restore else {})
     after = ("ema_params", "eval_params", "reset_model_state")
-    return Hook("save_best", on, init, run_before=after, per_epoch=True, watches=metric)
+    return Hook(
+        "save_best", on, init, run_before=after, per_epoch=True, watches=metric, requests=False
+    )
 
 
 @checked

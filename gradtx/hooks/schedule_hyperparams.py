@@ -76,7 +76,7 @@ def schedule_hyperparams(**schedules: Schedule) -> Hook:
         return state, put_back(context, state.originals)
 
     on = {"before_fit": before_fit, "before_batch": before_batch, "after_fit": after_fit}
-    return Hook("schedule_hyperparams", on, init)
+    return Hook("schedule_hyperparams", on, init, requests=False)
 
 
 def _values(name: str, value: Any) -> Any:

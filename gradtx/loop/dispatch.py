@@ -83,6 +83,11 @@ def _check(hook: Hook, event: str, out: Any, state: PyTree, context: StepContext
     _check_kind(where, "the hook's state", out[0], state)
     for name in CHANGEABLE + TRANSIENT if event in OPTIONAL else CHANGEABLE:
         _check_kind(where, f"`context.{name}`", getattr(out[1], name), getattr(context, name))
+    if not hook.requests and out[1].requested is not context.requested:
+        raise ValueError(
+            f"{where}: a hook with `requests=False` must leave `context.requested` as it is; got"
+            " another. Leave `requests` out of the Hook."
+        )
     if event in DIFFERENTIATED and out[1].params is not context.params:
         raise ValueError(
             f"{where}: parameters can't be changed while the loss is differentiated; got new ones."

@@ -54,7 +54,7 @@ def evaluating_at(eval_params: Callable[[PyTree, PyTree], PyTree]) -> Hook:
         "after_validate": after_validate,
         "after_epoch": keep,
     }
-    return Hook(EVALUATION, on, lambda state: state.params)
+    return Hook(EVALUATION, on, lambda state: state.params, requests=False)
 
 
 def at_training_point(opt_state: PyTree) -> bool:

@@ -41,6 +41,8 @@ class Hook:
         sampled: what only some steps' logs have: function of the state after a training batch to
             (bool[], values by name), scalars or arrays; a tuple of names has the rows of an array.
             A step has them where the bool holds.
+        requests: whether it may ask for something, by `context.request`. With hooks alone that
+            never do, the step is compiled as without hooks: it selects and copies nothing.
 
     Raises:
         TypeError: if `on` is no dict of functions, or another function is none.
@@ -59,10 +61,12 @@ class Hook:
     failed: Callable[[Any], Any] = field(default=lambda state: False)
     reason: Callable[[Any], str] = field(default=lambda state: "")
     sampled: Callable[[Any], tuple[Any, Mapping[str, Any]]] | None = None
+    requests: bool = True
 
     def __post_init__(self) -> None:
         check_kind("Hook", "name", str, self.name)
         where = f"Hook {self.name!r}"
+        check_kind(where, "requests", bool, self.requests, True)
         check_kind(where, "per_epoch", bool, self.per_epoch, False)
         check_kind(where, "watches", str | None, self.watches, None)
         for constraint in ("run_before", "run_after"):

@@ -45,13 +45,18 @@ ENDED_BY = {
 Part = Callable[[Loop, HookStates, StepContext, Any], tuple[HookStates, StepContext]]
 
 
+def _may_ask(loop: Loop) -> bool:
+    """Whether any of the hooks may ask for something."""
+    return any(hook.requests for hook in loop.hooks)
+
+
 def goes_on(loop: Loop, requested: Any, level: str, within: Any = True) -> Any:
     """Whether a level goes on: neither it nor a level around it was asked to end.
 
         goes_on = within & (requested < ENDED_BY[level])
 
-    Without hooks there are no requests, so the answer is `within`: a Python bool then stays one,
-    and `choose` makes no select of it.
+    Without hooks that may ask for something there are no requests, so the answer is `within`: a
+    Python bool then stays one, and `choose` makes no select of it.
 
     Args:
         loop: whose hooks may ask for something.
@@ -59,7 +64,7 @@ def goes_on(loop: Loop, requested: Any, level: str, within: Any = True) -> Any:
         level: a name in `ENDED_BY`.
         within: bool[] or a bool, whether the level was opened.
     """
-    return within & (requested < ENDED_BY[level]) if loop.hooks else within
+    return within & (requested < ENDED_BY[level]) if _may_ask(loop) else within
 
 
 def is_cancelled(loop: Loop, requested: Any, level: str, within: Any) -> Any:
@@ -68,12 +73,12 @@ def is_cancelled(loop: Loop, requested: Any, level: str, within: Any) -> Any:
         is_cancelled = within & (requested == ENDED_BY[level])
 
     Args:
-        loop: whose hooks may ask for something; without hooks the answer is False.
+        loop: whose hooks may ask for something; where none may, the answer is False.
         requested: int32[] or an int, the pending request.
         level: a name in `ENDED_BY`.
         within: bool[] or a bool, whether the level was opened.
     """
-    return within & (requested == ENDED_BY[level]) if loop.hooks else False
+    return within & (requested == ENDED_BY[level]) if _may_ask(loop) else False
 
 
 def open_level(

@@ -140,7 +140,7 @@ def _freeze(mask: Any, others: Sequence[str]) -> Hook:
 
     # Before all others, so that none clips by the norm of gradients that are not used.
     on = {"after_backward": after_backward, "after_update": after_update}
-    return Hook("freeze", on, run_before=others)
+    return Hook("freeze", on, run_before=others, requests=False)
 
 
 def _ended() -> Hook:
@@ -150,7 +150,7 @@ def _ended() -> Hook:
         "before_fit": lambda state, context: (never(), context),
         "after_cancel_fit": lambda state, context: (jnp.ones((), bool), context),
     }
-    return Hook(ENDED, on, never)
+    return Hook(ENDED, on, never, requests=False)
 
 
 def _joined(first: History, second: History) -> History:

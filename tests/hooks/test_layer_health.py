@@ -1,5 +1,6 @@
 """What is measured of every layer, and the warnings of it."""
 
+import re
 from functools import cache, partial
 
 import jax
@@ -30,6 +31,8 @@ from gradtx.loop import (
     with_sown,
 )
 from gradtx.loop.histogram import SHORT, _compared, _scattered, histograms
+from gradtx.loop.jitted import prepare
+from gradtx.loop.phases import open_epoch, open_fit
 from gradtx.parallel import place_batches, shard_state
 from gradtx.recipes import fine_tune
 from gradtx.testing import check_hook
@@ -400,3 +403,18 @@ def test_what_is_logged_sometimes_is_checked_when_a_state_is_made(out, words):
     loop = small.make(Hook("mine", {}, sampled=lambda state: out))
     with pytest.raises(ValueError, match=words):
         small.start(loop)
+
+
+def test_a_step_that_may_be_measured_copies_no_moments():
+    """XLA would, each time, if the step could come before the measuring."""
+    size, hooks = 1920, [layer_health(CHAIN), layer_histograms()]
+    model = lambda p, state, batch, *, key, training: (batch["x"] @ p["a"] @ p["b"], state)
+    params = {"a": jnp.ones((3, size)), "b": jnp.ones((size, 3))}
+    loop = Loop(model, lambda pred, batch: pred.mean(axis=1), CHAIN, {}, hooks)
+    state = loop.init(params)
+    run, state = prepare(loop, state)
+    state = open_epoch(loop, open_fit(loop, state))
+    step = run.train_step.lower(state, BATCHES[0]).compile().as_text()
+    assert "conditional(" in step
+    moments = rf"= f32\[(?:3,{size}|{size},3)\]\S* copy\(%args_0__opt_state.*"
+    assert not re.findall(moments, step)

@@ -15,6 +15,7 @@ from gradtx.loop import (
     Hook,
     Loop,
     Observer,
+    Request,
     accuracy,
     compiled_fit,
     cross_entropy,
@@ -88,6 +89,13 @@ def test_what_a_hook_says_of_itself_is_checked_when_the_state_is_made(told, mess
     plain = small.make()
     with pytest.raises(ValueError, match=f"Hook 'mine'{message}"):
         plain.with_hooks(small.start(plain), loop.hooks)
+
+
+def test_a_hook_that_is_said_to_request_nothing_is_held_to_it():
+    end = lambda state, context: (state, context.request(Request.END_FIT))
+    loop = small.make(Hook("mine", {"after_batch": end}, requests=False))
+    with pytest.raises(ValueError, match=r"on\['after_batch'\]: a hook with `requests=False` must"):
+        small.run(loop, epochs=1)
 
 
 def test_scalars_by_group_are_a_log():
