@@ -46,4 +46,5 @@ def clip_gradients(max_norm: Bound = 1.0) -> Hook:
         init=lambda state: jnp.zeros((), jnp.float32),
         run_after=("loss_scaling", "accumulate_gradients"),
         log=lambda norm: {"gradient_norm": norm},
+        requests=False,
     )
