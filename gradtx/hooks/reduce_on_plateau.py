@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 
 from gradtx.core.runtime_hyperparams import set_hyperparams, values_named
-from gradtx.hooks.original_hyperparams import put_back
 from gradtx.kinds import Between, Count, NonNegative, checked
 from gradtx.loop import Hook, StepContext
 from gradtx.loop.improvement import Improvement
@@ -64,6 +63,9 @@ def reduce_on_plateau(
         set_hyperparams(state.opt_state, **first.originals or {RATE: 0.0})  # raises if it can't
         return first
 
+    def with_rates(context: StepContext, rates: dict[str, Any]) -> StepContext:
+        return context.replace(opt_state=set_hyperparams(context.opt_state, **rates))
+
     def after_epoch(state: PlateauState, context: StepContext):
         better, best = watch.of(context, state.best)
         wait = jnp.where(better, 0, state.wait + 1)
@@ -72,12 +74,12 @@ def reduce_on_plateau(
         rates = values_named(context.opt_state, RATE)
         rates = jax.tree.map(lambda rate: jnp.where(act, low(rate), rate), rates)
         state = PlateauState(best, jnp.where(act, 0, wait), state.originals)
-        return state, put_back(context, rates)
+        return state, with_rates(context, rates)
 
     on = {
         "before_fit": lambda state, context: (start(context.opt_state), context),
         "after_epoch": after_epoch,
-        "after_fit": lambda state, context: (state, put_back(context, state.originals)),
+        "after_fit": lambda state, context: (state, with_rates(context, state.originals)),
     }
     before = ("save_best", "schedule_hyperparams")
     return Hook(

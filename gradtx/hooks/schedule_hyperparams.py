@@ -8,7 +8,6 @@ import jax.numpy as jnp
 
 from gradtx.core.hyperparams import Schedule, returned
 from gradtx.core.runtime_hyperparams import set_hyperparams, values_named
-from gradtx.hooks.original_hyperparams import put_back
 from gradtx.kinds import checked
 from gradtx.loop import Hook, StepContext
 
@@ -73,7 +72,8 @@ def schedule_hyperparams(**schedules: Schedule) -> Hook:
         return state._replace(count=state.count + 1), context.replace(opt_state=opt_state)
 
     def after_fit(state: ScheduleState, context: StepContext):
-        return state, put_back(context, state.originals)
+        opt_state = set_hyperparams(context.opt_state, **state.originals)
+        return state, context.replace(opt_state=opt_state)
 
     on = {"before_fit": before_fit, "before_batch": before_batch, "after_fit": after_fit}
     return Hook("schedule_hyperparams", on, init, requests=False)

@@ -2,16 +2,9 @@
 
 from typing import Any
 
-from gradtx.hooks.schedule_hyperparams import schedule_hyperparams
 from gradtx.kinds import Fraction, Positive, Whole, checked
 from gradtx.loop import History, Loop, TrainState
-from gradtx.recipes.scheduled import (
-    Rates,
-    batches_of_epoch,
-    by_group,
-    fit_with,
-    fixed_decay,
-)
+from gradtx.recipes.scheduled import Rates, batches_of_epoch, fit_scheduled, schedules_of
 from gradtx.schedules import flat_cos
 
 
@@ -56,6 +49,7 @@ def fit_flat_cos(
     """
     steps = epochs * batches_of_epoch("fit_flat_cos", train, steps_per_epoch)
     fall = lambda rate: flat_cos(rate, steps, flat=flat, end=1 / div_final)
-    scheduled = {"learning_rate": by_group(fall, learning_rate)} | fixed_decay(state, weight_decay)
-    hooks = [schedule_hyperparams(**scheduled)]
-    return fit_with("fit_flat_cos", loop, state, hooks, train, valid, epochs=epochs, **options)
+    schedules = schedules_of(state, fall, learning_rate, weight_decay)
+    return fit_scheduled(
+        "fit_flat_cos", loop, state, schedules, train, valid, epochs=epochs, **options
+    )

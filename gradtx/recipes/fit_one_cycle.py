@@ -5,16 +5,9 @@ import warnings
 from typing import Any
 
 from gradtx.core.runtime_hyperparams import hyperparams, names_with_role
-from gradtx.hooks.schedule_hyperparams import schedule_hyperparams
 from gradtx.kinds import Fraction, Positive, Whole, checked
 from gradtx.loop import History, Loop, TrainState
-from gradtx.recipes.scheduled import (
-    Rates,
-    batches_of_epoch,
-    by_group,
-    fit_with,
-    fixed_decay,
-)
+from gradtx.recipes.scheduled import Rates, batches_of_epoch, fit_scheduled, schedules_of
 from gradtx.schedules import one_cycle
 
 
@@ -71,15 +64,16 @@ def fit_one_cycle(
     steps = epochs * batches_of_epoch("fit_one_cycle", train, steps_per_epoch)
     start, end = 1 / div, 1 / div_final
     cycle = lambda rate: one_cycle(rate, steps, warmup=warmup, start=start, end=end).learning_rate
-    scheduled = {"learning_rate": by_group(cycle, learning_rate)} | fixed_decay(state, weight_decay)
+    schedules = schedules_of(state, cycle, learning_rate, weight_decay)
     if momentum is not None:
         moves = one_cycle(1.0, steps, warmup=warmup, momentum=momentum).momentum
         names = names_with_role(state.opt_state, "momentum")
         if not names:
             warnings.warn(_no_momentum(state), UserWarning, stacklevel=_users_level())
-        scheduled |= dict.fromkeys(names, moves)
-    hooks = [schedule_hyperparams(**scheduled)]
-    return fit_with("fit_one_cycle", loop, state, hooks, train, valid, epochs=epochs, **options)
+        schedules |= dict.fromkeys(names, moves)
+    return fit_scheduled(
+        "fit_one_cycle", loop, state, schedules, train, valid, epochs=epochs, **options
+    )
 
 
 def _users_level() -> int:

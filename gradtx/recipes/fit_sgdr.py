@@ -2,16 +2,9 @@
 
 from typing import Any
 
-from gradtx.hooks.schedule_hyperparams import schedule_hyperparams
 from gradtx.kinds import Whole, checked
 from gradtx.loop import History, Loop, TrainState
-from gradtx.recipes.scheduled import (
-    Rates,
-    batches_of_epoch,
-    by_group,
-    fit_with,
-    fixed_decay,
-)
+from gradtx.recipes.scheduled import Rates, batches_of_epoch, fit_scheduled, schedules_of
 from gradtx.schedules import sgdr
 
 
@@ -60,7 +53,6 @@ def fit_sgdr(
     """
     first = cycle_len * batches_of_epoch("fit_sgdr", train, steps_per_epoch)
     fall = lambda rate: sgdr(rate, first, cycles=cycles, multiplier=cycle_mult)
-    scheduled = {"learning_rate": by_group(fall, learning_rate)} | fixed_decay(state, weight_decay)
-    hooks = [schedule_hyperparams(**scheduled)]
+    schedules = schedules_of(state, fall, learning_rate, weight_decay)
     epochs = cycle_len * sum(cycle_mult**i for i in range(cycles))
-    return fit_with("fit_sgdr", loop, state, hooks, train, valid, epochs=epochs, **options)
+    return fit_scheduled("fit_sgdr", loop, state, schedules, train, valid, epochs=epochs, **options)
