@@ -1,5 +1,7 @@
 """check_schedule, check_hook and check_loop catch what they are for, and nothing else."""
 
+from functools import partial
+
 import jax.numpy as jnp
 import pytest
 
@@ -175,6 +177,14 @@ def test_undeclared_order_is_caught():
         (lambda: check_hook(3), TypeError, "check_hook: `hook` must be a Hook or a function"),
         (lambda: check_hook(tracing, observe=True), TypeError, "Known claims: observes"),
         (lambda: check_loop(params={}), ValueError, "go together"),
+        *(
+            (partial(check, promotion="loose"), ValueError, f"^{name}: `promotion` must be 'stand")
+            for name, check in {
+                "check_schedule": partial(check_schedule, S.constant(1.0)),
+                "check_hook": partial(check_hook, tracing),
+                "check_loop": check_loop,
+            }.items()
+        ),
     ],
 )
 def test_bad_arguments(call, error, message):
