@@ -88,9 +88,12 @@ class LabelBy:
             what = (
                 "all that it matches are taken by groups before it. Put it before them"
                 if shadowed
-                else f"no path matches. The paths: {some([path for path, _ in named])}"
+                else f"no path matches. The paths: {some([path for path, _ in named])}. Correct it"
             )
-            raise ValueError(f"label_by: group {name!r} ({rule!r}) gets no parameter: {what}.")
+            raise ValueError(
+                f"label_by: a group of patterns must get a parameter; got none for {name!r}"
+                f" ({rule!r}): {what}."
+            )
 
 
 def some(paths: list[str], most: int = 5) -> str:

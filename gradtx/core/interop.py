@@ -31,7 +31,8 @@ COUNTERS = {"count": 0, "count_m2": 0, "step_count": 1}  # what they are before 
 def from_optax(optax_state: Any, like: Any, *, count: Any = None) -> Any:
     """A gradtx state that goes on from an Optax state.
 
-    The statistics (mu, nu, trace, ...) are taken over in order, in the dtypes of `like`.
+    The statistics (mu, nu, trace, ...) are taken over in order, in the dtypes of `like`. What else
+    a state holds, such as the gradients that `accumulate` has added up, stays as in `like`.
 
     >>> import gradtx, jax, optax
     >>> params = jnp.ones(2)

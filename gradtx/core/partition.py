@@ -20,6 +20,8 @@ from gradtx.core.transformation import (
 from gradtx.core.tree import PyTree, cast_like, is_none, path_name, shape_of, upcast
 from gradtx.kinds import Kind, alias, checked, takes
 
+BOOLS = ("bool", "int", "uint")  # as which dtypes a bool may come
+
 
 def _is_bool(leaf: Any) -> bool:
     if hasattr(leaf, "dtype") and not isinstance(leaf, Tracer):
@@ -31,7 +33,6 @@ def _is_mask(mask: Any) -> bool:
     return isinstance(mask, str) or takes(mask, 1) or all(map(_is_bool, jax.tree.leaves(mask)))
 
 
-BOOLS = ("bool", "int", "uint")  # as which dtypes a bool may come
 Mask = Annotated[
     Any,  # str | PyTree | Callable[[PyTree], PyTree]
     Kind("a tree of bools, a function that makes one of the parameters, or a pattern", _is_mask),
@@ -39,7 +40,7 @@ Mask = Annotated[
 
 
 def set_to_zero() -> GradientTransformationExtraArgs:
-    """Replace each update by zero.
+    """Replace each update by zero; not Optax's, so that the state of `freeze` is gradtx's alone.
 
     u = 0
     """

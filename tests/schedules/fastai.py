@@ -15,7 +15,6 @@ def values(schedule, counts):
     return np.asarray(jax.jit(jax.vmap(schedule))(jnp.asarray(counts, jnp.int32)))
 
 
-# fastai, semantics 1.4, in float64; positions are exact fractions k / n.
 def sched_cos(start, end):
     return lambda p: start + (1 + math.cos(math.pi * (1 - p))) * (end - start) / 2
 

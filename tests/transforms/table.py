@@ -557,7 +557,7 @@ TRANSFORMS = [
     row(
         "stochastic_rounding",
         gradtx.stochastic_rounding,
-        represents="a PRNG key in the state",
+        represents="random bits of seed and count",
         equals=gradtx.identity(),
         **LINEAR | {"needs_params": True},
         computes_in_float32=False,

@@ -1,3 +1,5 @@
+"""Bounds on updates: of elements, leaves, units and whole trees; and centralized gradients."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
