@@ -65,13 +65,13 @@ class LabelBy:
         if not any(leaf is not None for _, leaf in named):
             return treedef.unflatten([None] * len(named))
         hits = [[name for name, rule in self.rules.items() if _hit(rule, *x)] for x in named]
-        self._check(named, hits, _is_whole(tree))
+        self._check(tree, named, hits)
         # First match wins. A leaf that isn't here, because another group has it, has no label.
         return treedef.unflatten(
             [None if leaf is None else hit[0] for (_, leaf), hit in zip(named, hits, strict=True)]
         )
 
-    def _check(self, named: list, hits: list[list[str]], whole: bool) -> None:
+    def _check(self, tree: PyTree, named: list, hits: list[list[str]]) -> None:
         bare = [
             path for (path, x), hit in zip(named, hits, strict=True) if x is not None and not hit
         ]
@@ -81,8 +81,8 @@ class LabelBy:
                 f" none: {some(bare)}. Add a rule for them, or a last group with the pattern '*'."
             )
         taken = {hit[0] for hit in hits if hit}
-        for name, rule in self.rules.items() if whole else ():
-            if callable(rule) or rule == "*" or name in taken:
+        for name, rule in self.rules.items():
+            if callable(rule) or rule == "*" or name in taken or not _is_whole(tree):
                 continue
             shadowed = any(name in hit for hit in hits)
             what = (

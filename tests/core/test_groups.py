@@ -332,6 +332,10 @@ def test_what_may_match_nothing():
     with jax.numpy_dtype_promotion("standard"):
         got, _ = run(optax.partition({"x": tx, "y": tx}, LABELS))
     close(got, want)
+    rate = by_group(label_by(stem="stem/*", rest="*"), stem=0.1, rest=1.0)
+    with jax.numpy_dtype_promotion("standard"):
+        got, _ = run(optax.partition({"x": gradtx.sgd(rate), "y": gradtx.sgd(rate)}, LABELS))
+    close(got, run(gradtx.sgd(rate))[0])
 
 
 def test_gradients_of_frozen_parameters_may_be_left_out():
