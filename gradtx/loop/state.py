@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from gradtx.core.tree import PyTree
+from gradtx.loop.events import Request
 from gradtx.loop.metric import Running
 
 SMOOTHING = 0.98
@@ -247,7 +248,16 @@ class StepContext:
         Args:
             request: a `Request`, or an int32[] of one.
             when: bool[] or a bool.
+
+        Raises:
+            ValueError: if `request` is another number; of a traced one nothing is known.
         """
+        if not isinstance(request, jax.Array) and request not in tuple(Request):
+            names = ", ".join(f"Request.{known.name}" for known in Request)
+            raise ValueError(
+                f"StepContext.request: `request` must be a Request; got {request!r:.60}. Use one"
+                f" of: {names}."
+            )
         asked = jnp.where(when, jnp.int32(request), jnp.int32(0))
         return replace(self, requested=jnp.maximum(self.requested, asked))
 

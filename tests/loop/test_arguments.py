@@ -60,6 +60,13 @@ def test_a_fit_of_something_else_is_refused(arguments, message):
         fit(**(GOOD | arguments))
 
 
+@pytest.mark.parametrize("request_", [7, -1, 2.5, "x", None])
+def test_a_request_of_something_else_is_refused(request_):
+    """One beyond the last would end no level, and outlive the fit."""
+    with pytest.raises(ValueError, match=r"^StepContext\.request: `request` must be a Req"):
+        small.context(GOOD["state"]).request(request_)
+
+
 @pytest.mark.parametrize("seed", ["x", None, 1.5, np.arange(2)])
 def test_a_seed_of_something_else_is_refused(seed):
     with pytest.raises(
