@@ -30,6 +30,7 @@ os.environ["XLA_FLAGS"] = (
 )
 
 import jax
+import jax.numpy as jnp
 import pytest
 from hypothesis import HealthCheck, settings
 from jax.experimental.compilation_cache import compilation_cache
@@ -84,6 +85,36 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if item.get_closest_marker("thorough"):
             item.add_marker(pytest.mark.skip(reason="thorough: run with --thorough"))
+
+
+def has_float16():
+    """XLA on a CPU without the instructions (F16C, of 2012) refuses every float16 program."""
+    try:
+        jax.jit(lambda x: x.astype(jnp.float16))(jnp.ones(3)).block_until_ready()
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    """Where there is no float16, what failed for that alone is skipped, and says so."""
+    report = yield
+    if report.failed and "Failed to materialize symbols" in report.longreprtext + "".join(
+        text for _, text in report.sections
+    ):
+        if not has_float16():
+            report.outcome = "skipped"
+            report.longrepr = (*report.location[:2], "XLA has no float16 on this CPU")
+    return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish():
+    """Imported modules are never garbage, and JAX does work of its own at each collection."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def held_mb():
