@@ -30,9 +30,9 @@ os.environ["XLA_FLAGS"] = (
 )
 
 import jax
-import jax.numpy as jnp
 import pytest
 from hypothesis import HealthCheck, settings
+from jax._src.interpreters import mlir
 from jax.experimental.compilation_cache import compilation_cache
 
 settings.register_profile(
@@ -79,21 +79,33 @@ def share_compiled():
     return folder
 
 
+class Context:
+    """JAX makes an MLIR context for each program that it lowers, 5 ms and half a megabyte each.
+
+    One serves many programs as well. The default tier puts this in the place of JAX's own function.
+    """
+
+    def __init__(self):
+        self.make = getattr(mlir, "make_ir_context", None)
+        self.made = None
+        if self.make is not None and os.environ["GRADTX_THOROUGH"] == "False":
+            mlir.make_ir_context = self
+
+    def __call__(self):
+        if self.made is None:
+            self.made = self.make()
+        return self.made
+
+
+CONTEXT = Context()
+
+
 def pytest_collection_modifyitems(config, items):
     if config.getoption("--thorough"):
         return
     for item in items:
         if item.get_closest_marker("thorough"):
             item.add_marker(pytest.mark.skip(reason="thorough: run with --thorough"))
-
-
-def has_float16():
-    """XLA on a CPU without the instructions (F16C, of 2012) refuses every float16 program."""
-    try:
-        jax.jit(lambda x: x.astype(jnp.float16))(jnp.ones(3)).block_until_ready()
-    except jax.errors.JaxRuntimeError:
-        return False
-    return True
 
 
 @pytest.hookimpl(wrapper=True)
@@ -103,6 +115,8 @@ def pytest_runtest_makereport(item):
     if report.failed and "Failed to materialize symbols" in report.longreprtext + "".join(
         text for _, text in report.sections
     ):
+        from gradtx.testing.trees import has_float16
+
         if not has_float16():
             report.outcome = "skipped"
             report.longrepr = (*report.location[:2], "XLA has no float16 on this CPU")
@@ -134,6 +148,7 @@ def peak_mb():
 def empty_caches():
     """Drop what JAX has traced and compiled, and give the memory back."""
     jax.clear_caches()
+    CONTEXT.made = None
     gc.collect()
     if sys.platform == "linux":
         ctypes.CDLL(None).malloc_trim(0)

@@ -7,8 +7,14 @@ from tests.transforms.table import MACHINERY, OWN, TRANSFORMS
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
 
+def room(row):
+    return getattr(row.factory, "func", row.factory).__module__.split(".")[1]
+
+
 REPRESENTATIVES = [row for row in TRANSFORMS if row.represents]
 OTHERS = [row for row in TRANSFORMS if not row.represents]
+CHAINS = [row for row in OTHERS if room(row) == "optimizers"]
+RULES = [row for row in OTHERS if row not in CHAINS]
 
 
 @pytest.mark.parametrize("row", REPRESENTATIVES, ids=lambda row: row.name)
@@ -17,8 +23,14 @@ def test_a_representative_keeps_all_laws(row):
     assert not report.unsupported, "the suite gives the CPU eight devices"
 
 
-@pytest.mark.parametrize("row", OTHERS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", RULES, ids=lambda row: row.name)
 def test_a_rule_keeps_its_own_laws(row):
+    examine(row.factory, only=OWN, **row.claims).or_raise(row.name)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("row", CHAINS, ids=lambda row: row.name)
+def test_a_chain_of_rules_keeps_its_own_laws(row):
     examine(row.factory, only=OWN, **row.claims).or_raise(row.name)
 
 
