@@ -11,6 +11,8 @@ LIST = re.compile(r"^(?!Args:|Attributes:|Raises:|Source:)(\w[\w ,]*:)\n(?=    )
 # A placeholder in a sentence, such as <class>: HTML, to Markdown.
 PLACEHOLDER = re.compile(r"<(?=[A-Za-z])")
 CODE = re.compile(r"(`[^`]*`|^(?: {4}.*|>>>.*(?:\n\S.*)*)$)", re.M)
+WORD = re.compile(r"(`[^`]*`)")  # in sentences that are indented
+SECTION = re.compile(r"\A(?:Args|Attributes|Raises):\n")
 
 # What a second paragraph begins with that is no formula, or is indented as one already.
 OPENINGS = (" ", "Args:", "Raises:", "Source:", ">>>", "-", "|")
@@ -24,17 +26,26 @@ def is_formula(paragraph: str) -> bool:
     return bool(re.search(r"=|->|: ", paragraph)) and not paragraph.rstrip().endswith(".")
 
 
+def escaped(paragraph: str) -> str:
+    """`paragraph` without the placeholders that HTML would take for its own, but in code."""
+    parts = (WORD if SECTION.match(paragraph) else CODE).split(paragraph)
+    return "".join(
+        part if number % 2 else PLACEHOLDER.sub("&lt;", part) for number, part in enumerate(parts)
+    )
+
+
 def marked_up(docstring: str) -> str:
     """`docstring` as Markdown."""
     summary, *rest = docstring.split("\n\n")
     if rest and is_formula(rest[0]) and not rest[0].startswith(OPENINGS):
         rest[0] = "\n".join("    " + line for line in rest[0].splitlines())
-    parts = CODE.split("\n\n".join([summary, *rest]))
-    rest = [
-        part if number % 2 else PLACEHOLDER.sub("&lt;", part) for number, part in enumerate(parts)
-    ]
-    text = LIST.sub(r"\1\n\n", "".join(rest))
+    text = LIST.sub(r"\1\n\n", "\n\n".join(map(escaped, [summary, *rest])))
     return DOCTEST.sub(r"\1```pycon\n\1\2\n\1```", text)
+
+
+def is_option(value: object) -> bool:
+    """Whether a field is made by `gradtx.config.option`, whose first argument is its default."""
+    return isinstance(value, griffe.ExprCall) and str(value.function) == "option"
 
 
 class Docstrings(griffe.Extension):
@@ -51,6 +62,9 @@ class Docstrings(griffe.Extension):
         The arguments of a NamedTuple are its fields: griffe finds their types, which it knows of a
         dataclass's, when the section is named after them.
         """
+        for field in cls.attributes.values():
+            if is_option(field.value):
+                field.value = field.value.arguments[0]
         own = "__init__" in cls.members
         known = own or any(d.callable_path == "dataclasses.dataclass" for d in cls.decorators)
         if cls.docstring and not known:
