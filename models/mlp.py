@@ -33,7 +33,7 @@ class MLP(nn.Module):
         """Return the logits of `x`; `train` changes nothing in this model."""
         del train
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        h = x.reshape(len(x), -1)
+        h = x.reshape(x.shape[0], -1)  # `len` needs a number, which an export leaves open
         for i, width in enumerate(self.features):
             h = nn.relu(nn.Dense(width, name=f"dense{i + 1}", **types)(h))
         return nn.Dense(self.num_classes, name="head", **types)(h)

@@ -29,6 +29,21 @@ def run(tmp_path_factory):
     return folder, model, state
 
 
+@pytest.mark.parametrize("name, head", [("mlp", "plain"), ("resnet_tiny", "concat")])
+def test_every_kind_of_model_is_exported(name, head, tmp_path):
+    options = TrainOptions(model=name, head=head)
+    model = image_model(options, SPEC, IMAGE_MODELS)
+    params, model_state = model.init(jax.random.key(1))
+    write_config(options, tmp_path / "config.json")
+    SPEC.write(tmp_path / "data.json")
+    state = {"params": params, "model_state": model_state}
+    gradtx.checkpoint.save(tmp_path / "checkpoints", state, step=1)
+    images = np.random.default_rng(0).random((2, 12, 12, 1), np.float32)
+    got = load_exported(export(tmp_path, platforms=["cpu"]))(images)
+    normal = (images - np.float32(0.3)) / np.float32(0.2)
+    np.testing.assert_allclose(got, predict_images(model.apply, **state, images=normal), rtol=1e-5)
+
+
 def test_a_program_gives_what_the_model_gives(run, tmp_path):
     folder, model, state = run
     images = np.random.default_rng(0).random((5, 12, 12, 1), np.float32)
