@@ -1,6 +1,7 @@
 """Progress for people: the epoch table, and a bar below it where there is a terminal."""
 
 import atexit
+import math
 import sys
 import time
 from typing import Any, TextIO
@@ -32,7 +33,8 @@ def progress(
         steps_per_epoch: the number of steps at which the bar is full; by default the length of the
             epoch before.
         rate: what a step gets through, and what to call it a second: (128, "images/s") adds that
-            column to the table, of the training alone without its validation, and that to the bar.
+            column to the table, of the training alone, without its validation and without the first
+            steps of the fit, in which it is compiled, and that to the bar.
         ideal: the seconds that a step would take at the device's peak: adds the column `mfu`, the
             share of that peak that the model's own operations reach (model FLOP utilisation).
         every: the least number of seconds between two plain lines.
@@ -47,7 +49,7 @@ def progress(
     rates = [Rate(*rate)] if rate else []
     rates += [Rate(ideal, MFU)] if ideal else []
     lines = Lines(tuple(each.name for each in rates))
-    compiles = True  # before the first step of this process
+    compiles = True  # until the first steps of this fit are told of
 
     def before_fit(report: Report) -> None:
         display.open()
@@ -55,15 +57,18 @@ def progress(
             display.line(line)
 
     def before_epoch(report: Report) -> None:
-        nonlocal compiles
         display.begin(report.epoch, report.batch, total, compiles=compiles)
-        compiles = False
         for each in rates:
             each.begin(report.batch)
 
     def after_batch(report: Report) -> None:
+        nonlocal compiles
+        if compiles and not report.left:  # how long it took to compile is no rate of the training
+            compiles = False
+            for each in rates:
+                each.begin(report.batch)
         if display.throttle.due():
-            shown = ", ".join(each.shown(report.batch) for each in rates)
+            shown = ", ".join(filter(None, (each.shown(report.batch) for each in rates)))
             display.advance(report.batch, float((report.log or {})["train_loss"]), shown)
 
     def before_validate(report: Report) -> None:
@@ -113,12 +118,16 @@ class Rate:
         self.began, self.first, self.ended = time.perf_counter(), batch, None
 
     def so_far(self, batch: int) -> float:
-        """What there was a second until now."""
+        """What there was a second until now; NaN before there was a step."""
+        if batch == self.first:
+            return math.nan
         return self.each * (batch - self.first) / max(time.perf_counter() - self.began, 1e-9)
 
     def shown(self, batch: int) -> str:
         """The same, for people."""
         value = self.so_far(batch)
+        if math.isnan(value):
+            return ""
         return f"{value:.0%} {self.name}" if self.name == MFU else f"{value:,.0f} {self.name}"
 
     def end(self, batch: int) -> float:

@@ -115,7 +115,24 @@ def test_what_a_step_gets_through_is_shown_a_second(monkeypatch):
     assert before.endswith("2.0 s           -") and now.endswith("2.0 s       2,400")
     shown = io.StringIO()
     play(progress(every=0, rate=(600, "images/s"), file=shown))
-    assert re.search(r"step 1: train_loss 0.2500, [\d,]+ images/s\n", shown.getvalue())
+    assert re.search(r"step 2: train_loss 0.5000, [\d,]+ images/s\n", shown.getvalue())
+
+
+def test_the_first_steps_compile_and_are_no_rate(monkeypatch):
+    """The first of three steps ends after 50 s, the last after 2 more."""
+    clock = itertools.chain([0.0, 50.0, 52.0], itertools.count(100.0))
+    monkeypatch.setattr(time, "perf_counter", clock.__next__)
+    file = io.StringIO()
+    observer = progress(rate=(600, "images/s"), every=1e9, file=file)
+    tell = lambda event, **more: observer.on[event](report(event, **more))
+    tell("before_fit")
+    tell("before_epoch")
+    monkeypatch.setattr("gradtx.observers.throttle.Throttle.due", lambda self: False)
+    for batch in (1, 2, 3):
+        tell("after_batch", batch=batch)
+    tell("before_validate", batch=3)
+    tell("after_epoch", batch=3, row=ROW)
+    assert file.getvalue().splitlines()[1].endswith("2.0 s         600")
 
 
 def test_the_share_of_the_devices_peak_is_a_column(monkeypatch):
