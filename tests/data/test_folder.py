@@ -142,15 +142,16 @@ def test_an_empty_validation_class_is_as_an_absent_one(small_tree):
 
 
 def test_a_folder_that_may_not_be_read_is_named(small_tree, monkeypatch):
-    real = os.listdir
+    def refusing(real):
+        def read(path="."):
+            if "n03028079" in str(path):
+                raise PermissionError(13, "Permission denied", str(path))
+            return real(path)
 
-    def refused(path="."):
-        if "n03028079" in str(path):
-            raise PermissionError(13, "Permission denied", str(path))
-        return real(path)
+        return read
 
-    monkeypatch.setattr(os, "listdir", refused)
-    monkeypatch.setattr(os, "scandir", refused)
+    for name in ("listdir", "scandir"):  # pathlib has one or the other, by the version of Python
+        monkeypatch.setattr(os, name, refusing(getattr(os, name)))
     with pytest.raises(DataError, match=r"n03028079 cannot be read \(Permission denied\)\. Name a"):
         load("folder", data_dir=small_tree)
 
