@@ -4,6 +4,7 @@ from gradtx.loop.batch_stats import reestimate_batch_stats
 from gradtx.loop.binary import binary_cross_entropy
 from gradtx.loop.compiled import compiled_epoch, compiled_fit, epoch_order, population
 from gradtx.loop.equinox import from_equinox
+from gradtx.loop.evaluate import evaluate
 from gradtx.loop.events import EVENTS, Request
 from gradtx.loop.fit import fit
 from gradtx.loop.focal import focal_loss
@@ -49,6 +50,7 @@ __all__ = [
     "cross_entropy",
     "epoch_order",
     "eval_step",
+    "evaluate",
     "fit",
     "focal_loss",
     "freeze_norms",

@@ -46,9 +46,27 @@ def check_kinds(loop: Any, state: Any, train: Any, valid: Any, epochs: Any, obse
     _require(observed, "observers", observers, "a list of Observers", call)
 
 
-def _require(is_right: bool, name: str, given: Any, what: str, do: str) -> None:
+def _require(is_right: bool, name: str, given: Any, what: str, do: str, where: str = "fit") -> None:
     if not is_right:
-        raise TypeError(f"fit: `{name}` must be {what}; got {given!r:.200}. {do}.")
+        raise TypeError(f"{where}: `{name}` must be {what}; got {given!r:.200}. {do}.")
+
+
+def check_evaluated(batches: Any) -> None:
+    """Require batches that can be read once.
+
+    Args:
+        batches: as `evaluate` takes them.
+
+    Raises:
+        TypeError: if they are something else.
+        ValueError: if they have no end.
+    """
+    several = callable(batches) or are_several(batches)
+    do = "Pass a list of batches, or a function () that gives them"
+    _require(several, "batches", batches, "batches", do, "evaluate")
+    _check_end("evaluate", "batches", batches)
+    if callable(batches):
+        check_signature("evaluate: `batches`", batches, "(), which returns batches")
 
 
 def check_options(donate: Any, resume: Any) -> None:
@@ -110,13 +128,17 @@ def check_position(at: Position, train: Any, valid: Any, epochs: int) -> None:
                 f" ({type(batches).__name__}), which gives them once. Pass a list, or the function"
                 " that makes it, without calling it: lambda: ..."
             )
-        if isinstance(batches, Sized) and len(batches) >= ENDLESS:
-            raise ValueError(
-                f"fit: `{name}` must end, for an epoch is what it gives; got"
-                f" {type(batches).__name__} without an end. Leave out `repeat`."
-            )
+        _check_end("fit", name, batches)
     if callable(train):
         form = "(epoch, start), (epoch) or (), which returns batches"
         check_signature("fit: `train`", train, form, *[0] * arguments_of(train))
     if callable(valid):
         check_signature("fit: `valid`", valid, "(), which returns batches")
+
+
+def _check_end(where: str, name: str, batches: Any) -> None:
+    if isinstance(batches, Sized) and len(batches) >= ENDLESS:
+        raise ValueError(
+            f"{where}: `{name}` must end, for an epoch is what it gives; got"
+            f" {type(batches).__name__} without an end. Leave out `repeat`."
+        )

@@ -76,8 +76,8 @@ def check_parts(
         TypeError: if a function returns what it must not, or a batch holds what is no number.
         ValueError: so too, or if a part changes the form of the state.
     """
-    check_batch("train", batch)
-    check_batch("valid", valid_batch)
+    check_batch("fit", "train", batch)
+    check_batch("fit", "valid", valid_batch)
     parts: dict[str, Callable[[], Any]] = {"open_fit": lambda: run.open_fit.eval_shape(state)}
     parts["open_epoch"] = lambda: run.open_epoch.eval_shape(state)
     if batch is not None:
@@ -87,11 +87,25 @@ def check_parts(
         parts["eval_step"] = lambda: run.eval_step.eval_shape(state, valid_batch)
     parts["close_epoch"] = lambda: run.close_epoch.eval_shape(state)
     parts["close_fit"] = lambda: run.close_fit.eval_shape(state)
+    check_forms("fit", state, parts)
+
+
+def check_forms(where: str, state: TrainState, parts: Mapping[str, Callable[[], Any]]) -> None:
+    """Require parts that keep the form of the state.
+
+    Args:
+        where: the function that was called.
+        state: that they begin with.
+        parts: by name, functions that trace one, which computes nothing.
+
+    Raises:
+        ValueError: naming the part that does not.
+    """
     for name, trace in parts.items():
         problem = difference(trace(), state)
         if problem:
             raise ValueError(
-                f"fit: the state must keep its structure, shapes and dtypes; `{name}` makes"
+                f"{where}: the state must keep its structure, shapes and dtypes; `{name}` makes"
                 f" {problem}. Let what returns it, such as the optimizer's update, cast it to the"
                 " dtype that came in."
             )
@@ -118,11 +132,12 @@ class Peeked:
         close(self.source)
 
 
-def check_batch(name: str, batch: Any) -> None:
+def check_batch(where: str, name: str, batch: Any) -> None:
     """Require arrays and numbers.
 
     Args:
-        name: of the argument of `fit` that gives the batch.
+        where: the function that was called.
+        name: of its argument that gives the batch.
         batch: the first one.
 
     Raises:
@@ -133,7 +148,7 @@ def check_batch(name: str, batch: Any) -> None:
         kind = getattr(getattr(leaf, "dtype", None), "kind", "")  # of object or text: no array
         if kind in ("O", "S", "U") or not (hasattr(leaf, "dtype") or isinstance(leaf, Number)):
             raise TypeError(
-                f"fit: every leaf of a batch of `{name}` must be an array of numbers; got"
+                f"{where}: every leaf of a batch of `{name}` must be an array of numbers; got"
                 f" {spec(leaf)} at {path_name(path)}. Leave out what the model can't use, or make"
                 " an array of it where the batches are made."
             )
@@ -142,6 +157,6 @@ def check_batch(name: str, batch: Any) -> None:
         bad = weight[~(np.isfinite(weight) & (weight >= 0))]
         if bad.size:
             raise ValueError(
-                f'fit: batch["weight"] of `{name}` must be finite and not negative; got'
+                f'{where}: batch["weight"] of `{name}` must be finite and not negative; got'
                 f" {bad.flat[0]:g}. Give an example that does not count the weight 0."
             )

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradtx.core.foreign import close
-from gradtx.loop import phases
 from gradtx.loop.arguments import (
     check_kinds,
     check_options,
@@ -20,7 +19,7 @@ from gradtx.loop.arguments import (
 from gradtx.loop.begin import Peeked, check_parts, check_watched
 from gradtx.loop.execution import Execution
 from gradtx.loop.history import History, with_nan
-from gradtx.loop.jitted import Jitted, prepare
+from gradtx.loop.jitted import Jitted, epoch_row, prepare
 from gradtx.loop.loop import Loop
 from gradtx.loop.measured import with_functions
 from gradtx.loop.observer import Observer
@@ -34,8 +33,6 @@ from gradtx.loop.telling import Position, Told
 
 Batches = Callable[..., Iterable[Any]] | Iterable[Any]
 Resume = Callable[[TrainState], tuple[TrainState, History]]
-
-_epoch_row = jax.jit(phases.epoch_row)
 
 
 def fit(
@@ -134,7 +131,7 @@ def _run(
         if valid is not None:
             told.of("before_validate", state, at)
             state = execution.validate(state, of_validation(valid))
-        row = _epoch_row(state)
+        row = epoch_row(state)
         state = run.close_epoch(state)
         row, position = read((row, _position(state)))
         at = Position(*map(int, position))

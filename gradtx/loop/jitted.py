@@ -17,6 +17,8 @@ from gradtx.parallel.mesh import place, shardings_of
 
 KEPT = 8
 
+epoch_row = jax.jit(phases.epoch_row)  # of any loop's state, which it does not use up
+
 
 class Jitted(NamedTuple):
     """Jitted functions of one loop; each takes (state, ...), of which the state is donated."""

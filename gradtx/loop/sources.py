@@ -25,16 +25,17 @@ def of_epoch(train: Any, epoch: int, start: int) -> Iterable[Any]:
     if not callable(train):
         return Arrays(train, start, ends=False)
     given = (epoch, start)[: arguments_of(train)]
-    return Arrays(batches_of("train", train, *given), start if len(given) < 2 else 0)
+    return Arrays(batches_of("fit: `train`", train, *given), start if len(given) < 2 else 0)
 
 
-def of_validation(valid: Any) -> Iterable[Any]:
+def of_validation(valid: Any, what: str = "fit: `valid`") -> Iterable[Any]:
     """The validation batches, as arrays.
 
     Args:
         valid: as `fit` takes it.
+        what: the beginning of a message: the function that was called, and the argument.
     """
-    return Arrays(batches_of("valid", valid), ends=callable(valid))
+    return Arrays(batches_of(what, valid), ends=callable(valid))
 
 
 def arguments_of(train: Callable[..., Any]) -> int:
@@ -66,11 +67,11 @@ def are_several(x: Any) -> bool:
     return isinstance(x, Iterable) and not isinstance(x, Mapping | str | bytes)
 
 
-def batches_of(name: str, given: Any, *position: int) -> Iterable[Any]:
-    """The batches that an argument of `fit` gives.
+def batches_of(what: str, given: Any, *position: int) -> Iterable[Any]:
+    """The batches that an argument gives.
 
     Args:
-        name: of the argument.
+        what: the beginning of a message: the function that was called, and the argument.
         given: batches, or a function that returns them.
         position: what the function is called with.
 
@@ -80,7 +81,7 @@ def batches_of(name: str, given: Any, *position: int) -> Iterable[Any]:
     batches: Any = given(*position) if callable(given) else given
     if not are_several(batches):
         raise TypeError(
-            f"fit: `{name}` must return batches; got {batches!r:.200}. Return a list, or an"
+            f"{what} must return batches; got {batches!r:.200}. Return a list, or an"
             " iterator, of them."
         )
     return batches
