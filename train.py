@@ -82,7 +82,7 @@ def train(options: TrainOptions, run: Runner) -> None:
         batches |= {"seed": options.seed, "size": options.image_size, "mesh": run.mesh}
         augmentation, cache = options.augmentation, options.cache
         source = image_source(dataset, augmentation=augmentation, cache=cache, **batches)
-        spec: Any = source.spec
+        spec = source.spec
         model = image_model(options, spec, IMAGE_MODELS)
         loss, hooks, classes = cross_entropy, [], len(spec.classes)
         more = image_metrics(options.metrics, classes, "train.py: --metrics")

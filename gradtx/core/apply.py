@@ -4,10 +4,10 @@ from typing import Any
 
 import jax
 
-from gradtx.core.tree import PyTree, as_dtype, check_like, compute_dtype, dtype_of, is_none
+from gradtx.core.tree import PyTree, Tree, as_dtype, check_like, compute_dtype, dtype_of, is_none
 
 
-def apply_updates(params: PyTree, updates: PyTree) -> PyTree:
+def apply_updates(params: Tree, updates: PyTree) -> Tree:
     """Add the updates to the parameters.
 
         p' = p + u

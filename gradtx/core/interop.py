@@ -13,7 +13,7 @@ from jax.tree_util import DictKey, GetAttrKey
 
 from gradtx.core.optax_fields import BY_LABEL, fields_of
 from gradtx.core.state import TransformState, states_in
-from gradtx.core.tree import PyTree, as_dtype, check_like, dtype_of, is_named_tuple, is_none
+from gradtx.core.tree import PyTree, Tree, as_dtype, check_like, dtype_of, is_named_tuple, is_none
 
 # Where a slot of ours is called otherwise in Optax: (transform, slot) -> (field, sign).
 RENAMED = {
@@ -28,7 +28,7 @@ FIELDS = {
 COUNTERS = {"count": 0, "count_m2": 0, "step_count": 1}  # what they are before any update
 
 
-def from_optax(optax_state: Any, like: Any, *, count: Any = None) -> Any:
+def from_optax(optax_state: Any, like: Tree, *, count: Any = None) -> Tree:
     """A gradtx state that goes on from an Optax state.
 
     The statistics (mu, nu, trace, ...) are taken over in order, in the dtypes of `like`. What else
@@ -78,7 +78,7 @@ def from_optax(optax_state: Any, like: Any, *, count: Any = None) -> Any:
     return _replaced(like, new)
 
 
-def to_optax(state: Any, like: Any) -> Any:
+def to_optax(state: Any, like: Tree) -> Tree:
     """An Optax state that goes on from a gradtx state; the inverse of `from_optax`.
 
     Args:

@@ -8,6 +8,7 @@ from jax.tree_util import DictKey
 
 from gradtx.core.hyperparams import Origin, check_domain, check_groups, source_of
 from gradtx.core.state import Named, named_hyperparams, states_in
+from gradtx.core.tree import Tree
 from gradtx.kinds import checked
 
 
@@ -30,7 +31,7 @@ def hyperparams(state: Any) -> dict[str, Any]:
     return {each.name: each.value for each in named_hyperparams(state)}
 
 
-def set_hyperparams(state: Any, **values: Any) -> Any:
+def set_hyperparams(state: Tree, **values: Any) -> Tree:
     """A copy of `state` whose next updates use the given values.
 
     A bare name sets the hyperparameter in every transformation that has it, provided that they are

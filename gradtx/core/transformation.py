@@ -35,6 +35,7 @@ from gradtx.core.hyperparams import (
     resolve,
     source_of,
 )
+from gradtx.core.protocol import GradientTransformationExtraArgs
 from gradtx.core.state import StateInfo, Structure, TransformState, structure_of, with_count
 from gradtx.core.tree import (
     PyTree,
@@ -47,7 +48,6 @@ from gradtx.core.tree import (
 )
 from gradtx.core.values import RESERVED, Values
 
-GradientTransformationExtraArgs = optax.GradientTransformationExtraArgs
 Specs = Mapping[str, Any]
 
 
@@ -264,7 +264,8 @@ def as_transformation(where: str, name: str, given: Any) -> GradientTransformati
             f"{where}: {name} must be a gradient transformation (an init and an update); got"
             f" {given!r}. Call the factory: adam(1e-3), not adam."
         )
-    return optax.with_extra_args_support(given)
+    made: Any = optax.with_extra_args_support(given)
+    return made
 
 
 def is_array(x: Any) -> bool:

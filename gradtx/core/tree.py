@@ -4,7 +4,7 @@
 """
 
 from functools import cache, reduce
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from gradtx.core.root import root
 
 PyTree = Any
+Tree = TypeVar("Tree")  # of what is returned like an argument
 
 WIDE = {jnp.dtype(jnp.float32), jnp.dtype(jnp.float64)}
 SHORT = 1024  # elements, of a leaf whose norm is not worth a loop of its own

@@ -20,7 +20,7 @@ OBSERVED = (
 
 
 class Report(NamedTuple):
-    """What an observer is told; it only reads.
+    """What an observer is told; it only reads. What an event does not have is None.
 
     Args:
         event: which of the observed events it is.
@@ -44,9 +44,9 @@ class Report(NamedTuple):
     epoch: int
     epochs: int
     batch: int
-    log: Mapping[str, Any] | None = None
-    row: Mapping[str, float] | None = None
-    history: History | None = None
+    log: Mapping[str, Any] | Any = None
+    row: Mapping[str, float] | Any = None
+    history: History | Any = None
     step: int = 0
     left: int = 0
     program: Callable[[], Program | None] | None = None

@@ -23,7 +23,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from gradtx.core.examples import count_examples, has_rows
 from gradtx.core.foreign import as_arrays, close
 from gradtx.core.sizes import belongings
-from gradtx.core.tree import PyTree
+from gradtx.core.tree import PyTree, Tree
 from gradtx.kinds import checked
 
 AXES = ("data", "fsdp")
@@ -136,7 +136,7 @@ def state_shardings(state: Any, mesh: Mesh, specs: PyTree = None) -> Any:
     return structure.unflatten([NamedSharding(mesh, part) for part in parts])
 
 
-def shard_state(state: Any, mesh: Mesh, specs: PyTree = None) -> Any:
+def shard_state(state: Tree, mesh: Mesh, specs: PyTree = None) -> Tree:
     """`state`, each leaf where `state_shardings` puts it.
 
     In a job of several processes all call it, with the same values.

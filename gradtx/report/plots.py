@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TALL = 2.9  # inches, of a panel on its own
+
+
+@overload
+def plot_schedule(
+    schedules: Schedule | Mapping[str, Schedule], steps: int, path: None = None
+) -> "Figure": ...
+
+
+@overload
+def plot_schedule(
+    schedules: Schedule | Mapping[str, Schedule], steps: int, path: str | Path
+) -> Path: ...
 
 
 @checked
@@ -59,6 +71,14 @@ def plot_schedule(
     return _plot(panels, path, xlabel="step")
 
 
+@overload
+def plot_losses(history: History | str | Path, path: None = None) -> "Figure": ...
+
+
+@overload
+def plot_losses(history: History | str | Path, path: str | Path) -> Path: ...
+
+
 @checked
 def plot_losses(history: History | str | Path, path: str | Path | None = None) -> "Path | Figure":
     """Plot the training loss of every step, its smooth value, and the validation losses.
@@ -83,6 +103,14 @@ def plot_losses(history: History | str | Path, path: str | Path | None = None) -
     return _plot({"loss": loss_lines(history)}, path, xlabel="steps", faint=[EACH], marked=[VALID])
 
 
+@overload
+def plot_lr_find(result: LrFind, path: None = None) -> "Figure": ...
+
+
+@overload
+def plot_lr_find(result: LrFind, path: str | Path) -> Path: ...
+
+
 @checked
 def plot_lr_find(result: LrFind, path: str | Path | None = None) -> "Path | Figure":
     """Plot the smooth loss over the learning rate, with the suggestions marked on it.
@@ -95,6 +123,18 @@ def plot_lr_find(result: LrFind, path: str | Path | None = None) -> "Path | Figu
             notebook shows it.
     """
     return _made(result.figure(), path)
+
+
+@overload
+def plot_sweep(
+    name: str, values: np.ndarray, figures: Mapping[str, np.ndarray], path: None = None
+) -> "Figure": ...
+
+
+@overload
+def plot_sweep(
+    name: str, values: np.ndarray, figures: Mapping[str, np.ndarray], path: str | Path
+) -> Path: ...
 
 
 @checked

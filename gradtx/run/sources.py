@@ -40,9 +40,9 @@ class BatchSource(NamedTuple):
     valid: Callable[[], Iterable[Any]]
     steps: int
     fingerprint: str
-    arrays: Callable[[str], Any] | None = None
-    spec: data.ImageSpec | None = None
-    skipped: data.SkippedImages | None = None
+    arrays: Callable[[str], Any] | Any = None
+    spec: data.ImageSpec | Any = None
+    skipped: data.SkippedImages | Any = None
 
 
 def first_batch(source: BatchSource) -> Any:

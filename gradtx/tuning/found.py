@@ -35,11 +35,11 @@ class LrFind:
     learning_rates: np.ndarray
     losses: np.ndarray
     raw_losses: np.ndarray
-    suggestions: dict[str, float | None]
+    suggestions: dict[str, float | Any]
     steps: int | None = None
 
     @property
-    def recommended(self) -> float | None:
+    def recommended(self) -> float | Any:
         """The learning rate to train with: the valley's, as fastai's; None if no loss ever fell."""
         name = recommended(self.suggestions)
         return None if name is None or not self._has_fallen else self.suggestions[name]

@@ -15,7 +15,7 @@ from gradtx.tuning.search import Search, goodness
 from gradtx.tuning.search_state import SearchState
 
 
-def best_index(search: Search, searching: SearchState) -> int | None:
+def best_index(search: Search, searching: SearchState) -> int | Any:
     """The member with the best score of the last round; None if none has one.
 
     Args:

@@ -11,6 +11,7 @@ import numpy as np
 
 from gradtx.core.examples import count_examples, has_rows
 from gradtx.core.runtime_hyperparams import hyperparams, set_hyperparams
+from gradtx.core.tree import Tree
 from gradtx.drawing import draw, fragment, grid, picture
 from gradtx.kinds import checked
 from gradtx.loop import Loop, TrainState, compiled_epoch, with_nan
@@ -181,7 +182,7 @@ def _programs(key: LoopKey, how: str) -> _Programs:
     return _Programs(*(jax.jit(part, donate_argnums=0) for part in parts))
 
 
-def spread(state: Any, **hyperparams: Any) -> Any:
+def spread(state: Tree, **hyperparams: Any) -> Tree:
     """Copies of `state` along a new leading axis, each with hyperparameters of its own.
 
         copies_i = set_hyperparams(state, name=values[i], ...)        i = 0 ... n - 1
