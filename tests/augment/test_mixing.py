@@ -112,4 +112,5 @@ def test_whole_numbers_may_be_floats():
     mixed = mixup(classes=2.0)(batch, jax.random.key(0))  # pyright: ignore
     assert mixed["label"].shape == (2, 2)
     some = rand_augment(2.0)  # pyright: ignore
-    assert some({"image": jnp.zeros((2, 4, 4, 3), jnp.uint8)}, jax.random.key(0))
+    images = {"image": jnp.zeros((2, 4, 4, 3), jnp.uint8)}
+    assert jax.eval_shape(some, images, jax.random.key(0))["image"].shape == (2, 4, 4, 3)

@@ -21,6 +21,7 @@ def test_tiny_run_writes_its_json(tmp_path):
     }
 
 
+@pytest.mark.thorough
 def test_a_start_that_fails_says_what_it_wrote(tmp_path):
     args = startup.parse(["--model", "none"])
     with pytest.raises(RuntimeError, match=r"startup: .*invalid choice: 'none'"):

@@ -86,6 +86,7 @@ def is_list(x):
     return isinstance(x, list)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("left", ROWS["fit"])
 def test_a_fit_is_the_same(left, page):
     (code,) = ROWS["fit"][left]

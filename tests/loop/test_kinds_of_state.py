@@ -48,7 +48,9 @@ def test_parameters_put_into_a_state_twice_can_be_donated():
     small.assert_same(got, want)
 
 
-@pytest.mark.parametrize("kind", [FrozenDict, OrderedDict])
+@pytest.mark.parametrize(
+    "kind", [FrozenDict, pytest.param(OrderedDict, marks=pytest.mark.thorough)]
+)
 def test_a_model_state_keeps_its_container(kind):
     """`apply` gives back a dict, as Flax does for a FrozenDict."""
     plain, other = small.make(), small.make(save_best(restore=True), ema_params(0.9))

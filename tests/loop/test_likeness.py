@@ -122,6 +122,7 @@ def test_a_like_hook_uses_the_program_and_another_has_its_own():
     assert first_loss(adding(0.0, table=table)) == (pytest.approx(plain + 7), 5)
 
 
+@pytest.mark.thorough
 def test_programs_go_with_the_loops_that_are_forgotten():
     alive = []
     for i in range(KEPT + 3):

@@ -112,6 +112,7 @@ def test_an_example_draws_the_same_whatever_the_batch_size_and_where_it_resumes(
             np.testing.assert_allclose(x, whole[at], rtol=1e-6)
 
 
+@pytest.mark.thorough
 def test_host_loop_and_compiled_fit_train_the_same():
     loop = noisy()
     state = small.start(loop)

@@ -129,6 +129,7 @@ def test_a_compiled_epoch_on_a_mesh():
     problem.assert_close(got, want)
 
 
+@pytest.mark.thorough
 def test_a_residual_network_in_its_cpu_form():
     """The written-out gradients of convolutions and norms are split as well."""
     model = resnet_tiny(num_classes=4, conv_form="fast")

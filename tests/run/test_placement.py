@@ -80,6 +80,7 @@ def linear(spec, prepare):
     return loop, loop.init({"w": jnp.zeros((inputs, len(spec.classes)))})
 
 
+@pytest.mark.thorough
 def test_trainings_are_equal_by_the_bit_wherever_the_images_are(tree, tmp_path):
     cached = data.on_canvas(data.load("folder", data_dir=tree), size=SIDE, cache=tmp_path)
     sources = [source(tree, "none")]

@@ -82,6 +82,7 @@ def test_metrics_and_configuration_are_written(embedded):
     assert json.loads((embedded[0] / "config.json").read_text())["batch_size"] == 32
 
 
+@pytest.mark.thorough
 def test_the_same_seed_gives_the_same_numbers(embedded, tmp_path):
     train(*TINY, "--out", tmp_path)
     timeless = lambda out: [{k: v for k, v in line.items() if k != "time"} for line in records(out)]
@@ -168,6 +169,7 @@ def test_a_language_model_reports_perplexity(tmp_path):
     assert "372.4" in remark
 
 
+@pytest.mark.thorough
 def test_half_precision_scales_the_loss(tmp_path):
     argv = "--model resnet_tiny --epochs 1 --size 8 --limit-batches 3 --precision f16".split()
     train(*argv, "--out", tmp_path)
@@ -175,6 +177,7 @@ def test_half_precision_scales_the_loss(tmp_path):
     assert np.isfinite(losses).all()
 
 
+@pytest.mark.thorough
 def test_the_learning_rate_sweep_leaves_a_plot(tmp_path):
     done = train("--model", "mlp", "--size", 8, "--find-lr", "--out", tmp_path)
     names = [line.split()[0] for line in done.stdout.splitlines()[1:5]]
@@ -205,6 +208,7 @@ def test_a_sweep_leaves_a_table_a_plot_and_its_figures(tmp_path):
         assert image.format == "PNG" and image.width > 300
 
 
+@pytest.mark.thorough
 def test_a_sweep_of_momentum_on_photos_validates_each_once(folder, tmp_path):
     argv = ["--dataset", "folder", "--data-dir", folder, "--model", "mlp", "--epochs", 1]
     argv += ["--batch-size", 8, "--size", 8, "--optimizer", "rmsprop", "--out", tmp_path]
@@ -213,6 +217,7 @@ def test_a_sweep_of_momentum_on_photos_validates_each_once(folder, tmp_path):
     np.testing.assert_allclose(right, np.round(right), atol=1e-4)
 
 
+@pytest.mark.thorough
 def test_a_sweep_in_which_nothing_stays_finite_has_status_1(tmp_path):
     argv = "--sweep lr=1e30:1e35:2 --optimizer sgd --epochs 1 --limit-batches 4".split()
     assert "stayed finite" in train(*argv, "--out", tmp_path, status=1).stderr

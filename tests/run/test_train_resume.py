@@ -57,6 +57,7 @@ def test_a_finished_run_shows_its_table_again(run, capsys):
     assert ((run / "metrics.jsonl").read_bytes(), (run / "config.json").read_bytes()) == before
 
 
+@pytest.mark.thorough
 def test_a_run_without_a_checkpoint_begins_anew(run, capsys):
     want = (run / "metrics.jsonl").read_bytes()
     shutil.rmtree(run / "checkpoints")
@@ -161,6 +162,7 @@ def test_a_run_is_not_written_over(run, capsys):
     assert "must not have the checkpoints of a run" in said and f"--resume {run}" in said
 
 
+@pytest.mark.thorough
 def test_params_only_begins_a_new_run_with_another_optimizer(run, tmp_path, capsys):
     """With a rate of zero its first and last parameters are those of the run before."""
     argv = ["--optimizer", "sgd", "--lr", 0, "--schedule", "constant", "--seed", 7]

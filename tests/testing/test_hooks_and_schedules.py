@@ -65,6 +65,7 @@ def test_the_first_count_that_fails_is_shown():
         check_schedule(lambda t: 1 / (as_float(t) - 7), steps=10)
 
 
+@pytest.mark.thorough
 def test_hook_that_traces_keeps_the_laws():
     assert set(check_hook(tracing, observes=True).passed) == set(HOOK_LAWS)
 
@@ -157,6 +158,7 @@ def test_examples_that_count_by_their_place_are_caught():
         check_loop(loop, **given, order_free=True)
 
 
+@pytest.mark.thorough
 def test_undeclared_order_is_caught():
     fixture = default_fixture()
     double = lambda s, m: (s, m.replace(objective=m.objective * 2))

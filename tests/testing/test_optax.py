@@ -35,7 +35,14 @@ def test_a_representative_breaks_the_laws_that_it_is_known_to_break(row):
     assert set(report.failed) == set(row.known), str(report)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=name)
+# Those of optax.contrib stand in docs/laws.md besides.
+SHOWN = [
+    pytest.param(row, marks=pytest.mark.thorough) if row.name.startswith("contrib.") else row
+    for row in ROWS
+]
+
+
+@pytest.mark.parametrize("row", SHOWN, ids=name)
 def test_breaks_the_laws_that_it_is_known_to_break(row):
     report = examined(row, only=row.known or OWN)
     assert set(report.failed) == set(row.known), str(report)

@@ -7,6 +7,7 @@ from tests.transforms.table import MACHINERY, OWN, TRANSFORMS
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
 
+
 def room(row):
     return getattr(row.factory, "func", row.factory).__module__.split(".")[1]
 

@@ -83,6 +83,7 @@ def test_a_hypergradient_is_that_of_finite_differences(case):
     assert abs(want) > 1e-4
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("float64")
 def test_what_the_table_says_of_the_training_has_a_gradient_too():
     """Its figures are float32, and so is the accuracy of finite differences of them."""

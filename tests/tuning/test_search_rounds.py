@@ -138,6 +138,7 @@ def test_entries_of_a_file_are_the_rounds_that_are_done(runs):
     np.testing.assert_array_equal(told["rounds"][1]["scores"], kept[1].lineage.scores[1])
 
 
+@pytest.mark.thorough
 def test_one_member_is_a_sweep_of_one_copy():
     one = population_based_training({"learning_rate": [0.05]}, members=1)
     done = run_search(
