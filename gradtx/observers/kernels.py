@@ -1,5 +1,6 @@
 """What a device did, by the trace that `jax.profiler` has written."""
 
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -79,9 +80,13 @@ def read_kernels(folder: Path) -> Kernels:
             f"read_kernels: `folder` must hold a trace of jax.profiler; got {folder}, which has no"
             " *.xplane.pb. Name the folder that it was written to."
         )
-    planes = list(ProfileData.from_file(str(files[-1])).planes)
+    data = ProfileData.from_file(str(files[-1]))  # kept: its planes are views of it
+    planes = list(data.planes)
     devices = [plane for plane in planes if plane.name.startswith("/device:")]
-    events = list(_on_device(devices)) or list(_on_host(planes))
+    with warnings.catch_warnings():
+        # What jaxlib's own type warns of on Python 3.13 ends the process where warnings are errors.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        events = list(_on_device(devices)) or list(_on_host(planes))
     nanoseconds: dict[str, float] = {}
     calls: dict[str, int] = {}
     for name, _, spent in events:
