@@ -202,8 +202,8 @@ DEFECTS: list[tuple[Callable[[str], str], list[str]]] = [
     (lambda doc: doc, []),
     (lambda doc: "", ["a docstring"]),
     (lambda doc: doc.replace("Add.", "Add"), ["a summary of one line, with a period"]),
-    (lambda doc: doc.replace("        a + b\n\n", ""), ["a formula after the summary"]),
-    (lambda doc: doc.replace("        a: a number.\n", ""), ["Args: a"]),
+    (lambda doc: doc.replace("    a + b\n\n", ""), ["a formula after the summary"]),
+    (lambda doc: doc.replace("    a: a number.\n", ""), ["Args: a"]),
     (lambda doc: doc.replace("*rest:", "*best:"), ["Args: rest", "no such parameter: best"]),
     (lambda doc: doc.replace("*rest:", "a:"), ["Args: rest", "Args: a once only"]),
     (lambda doc: doc.replace("Raises:", "Fails:"), ["Raises:"]),
@@ -213,7 +213,7 @@ DEFECTS: list[tuple[Callable[[str], str], list[str]]] = [
 
 @pytest.mark.parametrize(("change", "want"), DEFECTS)
 def test_what_is_missing_is_found(monkeypatch, change, want):
-    monkeypatch.setattr(_fine, "__doc__", change(_fine.__doc__ or ""))
+    monkeypatch.setattr(_fine, "__doc__", change(inspect.cleandoc(_fine.__doc__ or "")))
     for rooms in ("FORMULA", "SOURCE"):
         monkeypatch.setattr(f"{__name__}.{rooms}", (__name__.rpartition(".")[0],))
     monkeypatch.setattr(f"{__name__}.is_ours", lambda made: True)

@@ -154,8 +154,11 @@ def _through(
         body = parameters["body_jaxpr"].jaxpr
         return _settled(body, inputs[before:], fixed, len(floats), found, where)
     if name == "scan":
-        fixed, carried = parameters["num_consts"], parameters["num_carry"]
-        return _settled(parameters["jaxpr"].jaxpr, inputs, fixed, carried, found, where)
+        body = parameters["jaxpr"].jaxpr
+        # What it goes over has one axis more outside. JAX tells the numbers otherwise since 0.12.
+        over = sum(map(_has_more_axes, equation.invars, body.invars))
+        carried = len(floats) - sum(map(_has_more_axes, equation.outvars, body.outvars))
+        return _settled(body, inputs, len(inputs) - over - carried, carried, found, where)
     inside = list(core.jaxprs_in_params(parameters))
     first = len(inputs) - len(inside[0].invars) if inside else -1  # after the index of a `cond`
     if first < 0:
@@ -179,6 +182,10 @@ def _settled(
         if carry == inputs[fixed : fixed + carried]:
             return outputs
         inputs = [*inputs[:fixed], *carry, *inputs[fixed + carried :]]
+
+
+def _has_more_axes(outside: Any, inside: Any) -> bool:
+    return len(outside.aval.shape) > len(inside.aval.shape)
 
 
 def _is_whole(aval: Any) -> bool:

@@ -57,7 +57,7 @@ def test_a_variable_turns_it_off(tmp_path):
 
 
 def test_debuggers_are_not_replaced(tmp_path):
-    said = ends(tmp_path, "-m", "pdb", "-c", "continue", "train.py", stdin="q\n")
+    said = ends(tmp_path, "-m", "pdb", "-c", "continue", "--", "train.py", stdin="q\n")
     assert "None" in said and "hugetlb" not in said
 
 
