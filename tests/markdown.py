@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from contextlib import chdir, redirect_stdout
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,9 +18,20 @@ ROOT = Path(__file__).parents[1]
 STANDARD = ("optax.md", "fastai.md", "equinox.md")
 
 
-def blocks(path: Path) -> list[tuple[int, str]]:
-    """(line, source) of every Python block of a file."""
-    text = path.read_text()
+def read(path: Path) -> str:
+    """A file without the blocks after `<!-- needs: NAME -->` whose package, or file, is not here."""
+
+    def kept(m: re.Match[str]) -> str:
+        here = Path(m.group(1)).exists() if "/" in m.group(1) else find_spec(m.group(1))
+        return m.group() if here else "\n" * m.group().count("\n")
+
+    needing = r"^<!-- needs: (\S+) -->\n```python\n.*?^```"
+    return re.sub(needing, kept, path.read_text(), flags=re.S | re.M)
+
+
+def blocks(path: Path, every: bool = False) -> list[tuple[int, str]]:
+    """(line, source) of the Python blocks of a file that can run here, or of every one."""
+    text = path.read_text() if every else read(path)
     found = re.finditer(r"^```python\n(.*?)^```", text, re.S | re.M)
     return [(text[: m.start()].count("\n") + 2, m.group(1)) for m in found]
 
@@ -44,11 +56,20 @@ def executed(path: Path) -> tuple[dict[str, Any], str]:
 
 
 def check_output(path: Path, said: str) -> None:
-    """Require the lines that the file states with `#> `, in this order."""
-    rest = said
-    for line in re.findall(r"^#> (.*)", path.read_text(), re.M):
-        before, found, rest = rest.partition(line)
-        assert found, f"{path.name} says {line!r}; from there on the blocks printed:\n{before}"
+    """Require the lines that the file states with `#> `, in this order; "..." ends one cut short."""
+    printed = iter(said.splitlines())
+    for line in re.findall(r"^#> (.*)", read(path), re.M):
+        start, cut, _ = line.partition("...") if line.endswith("...") else (line, "", "")
+        before = []
+        for text in printed:
+            if text.startswith(start) if cut else text.rstrip() == line:
+                break
+            before.append(text)
+        else:
+            raise AssertionError(
+                f"{path.name} says {line!r}; from there on the blocks printed:\n"
+                + "\n".join(before)
+            )
 
 
 class Row(NamedTuple):

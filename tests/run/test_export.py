@@ -10,6 +10,7 @@ from gradtx.data.image_spec import ImageSpec
 from gradtx.models import IMAGE_MODELS
 from gradtx.run import TrainOptions, export, image_model, load_exported, predict_images
 from gradtx.run.directory import write_config
+from tests.markdown import ROOT, blocks
 
 SPEC = ImageSpec("toy", "1", ("cat", "dog", "eel"), 1, (0.3,), (0.2,), size=12, photos=False)
 
@@ -58,22 +59,25 @@ def test_a_program_gives_what_the_model_gives(run, tmp_path):
     np.testing.assert_array_equal(again(images[:2]).shape, (2, 3))
 
 
-def test_arrays_are_the_checkpoints_by_the_bit_and_need_no_gradtx(run, tmp_path):
+def test_arrays_are_the_checkpoints_by_the_bit_and_need_no_gradtx(run, tmp_path, monkeypatch):
     from safetensors.numpy import load_file
 
     folder, _, state = run
-    assert main(["export", str(folder), "--out", str(tmp_path)]) == 0
-    arrays = load_file(tmp_path / "model.safetensors")
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", str(folder), "--out", "exported"]) == 0
+    arrays = load_file("exported/model.safetensors")
     flat = {"params": state["params"], **state["model_state"]}
     want = {"/".join(k.key for k in path): x for path, x in jax.tree.leaves_with_path(flat)}
     assert arrays.keys() == want.keys()
     for name, x in want.items():
         np.testing.assert_array_equal(arrays[name], x)
-    program = jax.export.deserialize(bytearray((tmp_path / "model.jax").read_bytes()))
-    assert set(program.platforms) == {"cpu", "cuda", "tpu"}
+    (shown,) = (s for _, s in blocks(ROOT / "docs" / "checkpoints.md") if '"exported"' in s)
+    exec(shown, page := {})
+    program = page["program"]
+    assert set(program.platforms) == {"cpu", "cuda", "tpu"} and page["p"].shape == (2, 3)
     images = np.random.default_rng(0).random((2, 12, 12, 1), np.float32)
     got = jax.jit(program.call)(arrays, images)
-    np.testing.assert_array_equal(got, load_exported(tmp_path)(images))
+    np.testing.assert_array_equal(got, load_exported("exported")(images))
 
 
 @pytest.mark.parametrize("name", ["model.jax", "model.safetensors", "model.json"])
