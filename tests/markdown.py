@@ -19,7 +19,7 @@ STANDARD = ("optax.md", "fastai.md", "equinox.md")
 
 
 def read(path: Path) -> str:
-    """A file without the blocks after `<!-- needs: NAME -->` whose package, or file, is not here."""
+    """A file without the blocks after `<!-- needs: NAME -->` whose package or file is not here."""
 
     def kept(m: re.Match[str]) -> str:
         here = Path(m.group(1)).exists() if "/" in m.group(1) else find_spec(m.group(1))
@@ -56,20 +56,18 @@ def executed(path: Path) -> tuple[dict[str, Any], str]:
 
 
 def check_output(path: Path, said: str) -> None:
-    """Require the lines that the file states with `#> `, in this order; "..." ends one cut short."""
-    printed = iter(said.splitlines())
+    """Require the lines that the file states with `#> `, in this order; "..." is any end of one."""
+    rest = said.splitlines()
     for line in re.findall(r"^#> (.*)", read(path), re.M):
-        start, cut, _ = line.partition("...") if line.endswith("...") else (line, "", "")
-        before = []
-        for text in printed:
-            if text.startswith(start) if cut else text.rstrip() == line:
-                break
-            before.append(text)
-        else:
-            raise AssertionError(
-                f"{path.name} says {line!r}; from there on the blocks printed:\n"
-                + "\n".join(before)
-            )
+        at = next((i for i, text in enumerate(rest) if stands_for(line, text.rstrip())), None)
+        printed = "\n".join(rest)
+        assert at is not None, f"{path.name} says {line!r}; from there on was printed:\n{printed}"
+        rest = rest[at + 1 :]
+
+
+def stands_for(line: str, text: str) -> bool:
+    """Whether `line`, which may end in "...", states the printed line `text`."""
+    return text == line or (line.endswith("...") and text.startswith(line.removesuffix("...")))
 
 
 class Row(NamedTuple):

@@ -8,7 +8,7 @@ import pytest
 
 import train
 from gradtx.config import parse
-from tests.markdown import ROOT, blocks
+from tests.markdown import ROOT, blocks, stands_for
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^([ \t]*)```(.*)$", re.M)
@@ -50,6 +50,26 @@ def test_every_block_is_run_or_is_of_the_shell(path):
     assert runs or not found, f"{path} is not among the pages whose blocks the tests run"
     shown = len(of_kind(path, "bash")) + len(of_kind(path, "text"))
     assert len(FENCE.findall(path.read_text())) == 2 * (len(found) + shown)
+
+
+def test_what_blocks_need_is_what_other_tests_have():
+    needs = [re.findall(r"^<!-- needs: (.*) -->\n```python$", p.read_text(), re.M) for p in PAGES]
+    # PyTorch and Hugging Face where they are installed; tests/run/test_export.py writes the file.
+    assert set(sum(needs, [])) == {"torch", "datasets", "exported/model.json"}
+
+
+@pytest.mark.parametrize(
+    "line, text, same",
+    [
+        ("got 3", "got 3", True),
+        ("got 3", "got 31", False),
+        ("must be", "must be one; got 3", False),
+        ("must be ...", "must be one; got 3", True),
+        ("must be ...", "it must be one", False),
+    ],
+)
+def test_a_stated_line_is_whole_unless_it_says_so(line, text, same):
+    assert stands_for(line, text) == same
 
 
 @pytest.mark.parametrize("page", MARKS)
