@@ -53,9 +53,10 @@ def test_every_block_is_run_or_is_of_the_shell(path):
 
 
 def test_what_blocks_need_is_what_other_tests_have():
-    needs = [re.findall(r"^<!-- needs: (.*) -->\n```python$", p.read_text(), re.M) for p in PAGES]
+    text = "\n".join(page.read_text() for page in PAGES)
+    needs = re.findall(r"^<!-- needs: (.*) -->\n```python$", text, re.M)
     # PyTorch and Hugging Face where they are installed; tests/run/test_export.py writes the file.
-    assert set(sum(needs, [])) == {"torch", "datasets", "exported/model.json"}
+    assert set(needs) == {"torch", "datasets", "exported/model.json"}
 
 
 @pytest.mark.parametrize(
