@@ -85,9 +85,10 @@ def train(options: TrainOptions, run: Runner) -> None:
         spec = source.spec
         model = image_model(options, spec, IMAGE_MODELS)
         loss, hooks, classes = cross_entropy, [], len(spec.classes)
-        more = image_metrics(options.metrics, classes, "train.py: --metrics")
+        more = image_metrics(options.metrics, classes, f"{options.PROG}: --metrics")
         metrics = {"accuracy": accuracy} | more
-        train_metrics = image_metrics(options.train_metrics, classes, "train.py: --train-metrics")
+        told = f"{options.PROG}: --train-metrics"
+        train_metrics = image_metrics(options.train_metrics, classes, told)
         prepare = spec.prepare  # what is done to images, on the device
         remark = lambda row: f"Validation accuracy {row['accuracy']:.2%}."
 

@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -65,12 +66,13 @@ def environment():
 
 def commit():
     """The commit of the code, "(changed)" behind it if the code differs; "" outside a checkout."""
+    if shutil.which("git") is None:
+        return ""
     git = lambda *words: subprocess.run(
         ["git", "-C", ROOT, *words], capture_output=True, text=True, check=False
     ).stdout.strip()
-    changed = git(
-        "status", "--porcelain", "--", ".", ":!benchmarks/results", ":!benchmarks/README.md"
-    )
+    others = (".", ":!benchmarks/results", ":!benchmarks/README.md")
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", *others)
     return f"{git('rev-parse', '--short', 'HEAD')}{' (changed)' if changed else ''}"
 
 

@@ -7,6 +7,8 @@ gradtx export RUN [--out DIR]   its model as a program and arrays that need no g
 gradtx check MODULE:FACTORY     the laws that a gradient transformation breaks
 """
 
+import contextlib
+import os
 import sys
 from collections.abc import Sequence
 from importlib.util import module_from_spec, spec_from_file_location
@@ -15,6 +17,7 @@ from typing import Any
 
 import gradtx
 from gradtx.config import Parser
+from gradtx.output import say_on_stderr
 
 COMMANDS = ("train", "report", "predict", "export", "check")
 
@@ -25,20 +28,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: its words; by default those of the process.
     """
-    argv = sys.argv[1:] if argv is None else argv
+    own, argv = argv is None, sys.argv[1:] if argv is None else argv
     about, _, examples = (__doc__ or "").partition("\n\n")
     parser = Parser(prog="gradtx", usage=f"gradtx COMMAND ...\n\n{about}\n\n{examples}")
     parser.add_argument("--version", action="version", version=f"gradtx {gradtx.__version__}")
     parser.add_argument("command", choices=COMMANDS, help="COMMAND --help says more of it")
     command = parser.parse_args(argv[:1]).command
+    if own and command == "train":
+        start_again()
     try:
         return run(command, argv[1:])
     except ModuleNotFoundError as error:
         # Of a package, not of a module of ours: the user's to install.
-        if str(error.name).startswith("gradtx"):
+        if str(error.name).split(".")[0] == "gradtx":
             raise
-        print(f"error: {said(command, error)}", file=sys.stderr)
+        say_on_stderr(f"error: {said(command, error)}")
         return 2
+
+
+def start_again() -> None:
+    """Start this process again for memory in huge pages, as train.py does; see there."""
+    wanted = sys.platform == "linux" and os.environ.get("GRADTX_HUGE_PAGES", "1") == "1"
+    if wanted and "GLIBC_TUNABLES" not in os.environ and not (sys.gettrace() or sys.getprofile()):
+        os.environ["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"
+        with contextlib.suppress(OSError):
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def run(command: str, argv: Sequence[str]) -> int:

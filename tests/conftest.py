@@ -110,7 +110,7 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item):
-    """Where there is no float16, what failed for that alone is skipped, and says so."""
+    """Where there is no float16, a test in which XLA refused a program is skipped, and says so."""
     report = yield
     if report.failed and "Failed to materialize symbols" in report.longreprtext + "".join(
         text for _, text in report.sections

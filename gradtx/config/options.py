@@ -244,9 +244,10 @@ def convert(cls: type, entries: Mapping[str, Any], where: str) -> dict[str, Any]
     Raises:
         ValueError: if there is no such field, or a value is not of its type.
     """
-    hints = typing.get_type_hints(cls)
-    entries = {name: value for name, value in entries.items() if value is not None}
     known: Any = cls
+    hints = typing.get_type_hints(cls)
+    hints = {f.name: hints[f.name] for f in dataclasses.fields(known)}
+    entries = {name: value for name, value in entries.items() if value is not None}
     words = {f.name: f.metadata.get("words", {}) for f in dataclasses.fields(known)}
     spoken = lambda name, value: words[name].get(value, value) if isinstance(value, str) else value
     values = {

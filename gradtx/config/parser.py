@@ -68,5 +68,6 @@ def nearest(word: str, known: Iterable[str]) -> str:
     initials = lambda name: "".join(part[:1] for part in name.split("-"))
     given, there = plain(word), {plain(name): name for name in known}
     near = difflib.get_close_matches(given, there, n=1)
-    near += [name for name in there if given == initials(name) or initials(given) == name]
+    if len(given) > 1:
+        near += [name for name in there if given == initials(name) or initials(given) == name]
     return f": did you mean {there[near[0]]}?" if near else "."

@@ -94,6 +94,8 @@ def to_optax(state: Any, like: Tree) -> Tree:
     new: dict[tuple, Any] = {}
     for (_, source), (path, node) in zip(ours, theirs, strict=True):
         for slot, (name, sign) in _fields(source).items():
+            if name == "b1":  # Optax's is the constant of its factory, ours what was used last
+                continue
             place = (*path, GetAttrKey(name))
             new |= _filled("to_optax", place, source.slots[slot], getattr(node, name), sign)
     count = next((node.count for _, node in states_in(state) if node.count is not None), None)

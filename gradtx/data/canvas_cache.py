@@ -96,10 +96,10 @@ class CanvasCache:
         """Remove what is of no use any more, where no cache is to be made.
 
         Raises:
-            OSError: if it cannot be removed.
+            OSError: if it cannot be removed, or another process is at work there.
         """
         if self.place.is_dir():
-            with self.locked():
+            with exclusive(self.place / ".lock", _busy):
                 self.clear(math.inf, "removed")
 
     def locked(self) -> AbstractContextManager[None]:
@@ -209,3 +209,7 @@ def read_rows(path: Path) -> dict[str, Any]:
         return read_json(path / "rows.json")
     except Damaged:
         return {}
+
+
+def _busy() -> None:
+    raise BlockingIOError("another process is decoding the photos")

@@ -16,6 +16,7 @@ from gradtx.loop.losses import LABEL
 from gradtx.loop.prepared import prepared
 from gradtx.loop.state import context_of
 from gradtx.loop.weights import weight_of, without_gaps
+from gradtx.parallel.axes import on_automatic
 
 
 class Judged(NamedTuple):
@@ -69,7 +70,7 @@ def judged(
         p = jax.nn.softmax(pred.astype(compute_dtype(pred)), axis=-1)
         return batch, p.astype(jnp.float32), losses
 
-    at = state.replace(params=loop.evaluated_params(state))
+    at = on_automatic(state.replace(params=loop.evaluated_params(state)))
     name, found = "label" if loop.label is None else loop.label, False
     for batch in subject.batches("valid"):
         batch, p, losses = look(at, batch)

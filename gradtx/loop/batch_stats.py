@@ -18,6 +18,7 @@ from gradtx.loop.rows import gathered
 from gradtx.loop.sources import are_several, of_epoch, of_validation
 from gradtx.loop.state import PyTree, TrainState, context_of
 from gradtx.loop.weights import batch_weight, has_weights
+from gradtx.parallel.axes import on_automatic
 
 DIGITS = 6  # of a momentum: what float32 has for sure
 FAR = 1024.0
@@ -70,6 +71,7 @@ def reestimate_batch_stats(
             "reestimate_batch_stats: `batches` must be batches, or a function that gives them; got"
             f" {type(batches).__name__}. Pass what `fit` trains on."
         )
+    state = on_automatic(state)
     looked_at = _looked_at(state.model_state, stats)
     at = state.replace(params=loop.evaluated_params(state))
     momenta: list[float | None] = []

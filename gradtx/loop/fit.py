@@ -25,7 +25,7 @@ from gradtx.loop.measured import with_functions
 from gradtx.loop.observer import Observer
 from gradtx.loop.phases import Level
 from gradtx.loop.reading import read
-from gradtx.loop.rule import goes_on
+from gradtx.loop.rule import goes_on, may_ask
 from gradtx.loop.sampling import Samples, without_samples
 from gradtx.loop.sources import of_epoch, of_validation
 from gradtx.loop.state import OF_TRAINING, TrainState, train_column
@@ -87,6 +87,9 @@ def fit(
     run, state = prepare(loop, state.replace(metrics=own))
     state, history = (state, History()) if resume is None else resume(state)
     at = Position(*map(int, read(_position(state))))
+    if at.requested and not may_ask(loop):  # what another loop's hook asked for; none takes it back
+        state = state.replace(requested=state.requested * 0)
+        at = at._replace(requested=0)
     check_position(at, train, valid, epochs)
     state = _own(state) if donate else jax.tree.map(jnp.copy, state)
     first = _check_beginning(run, loop, state, at, train, valid, epochs, observers)

@@ -45,8 +45,12 @@ ENDED_BY = {
 Part = Callable[[Loop, HookStates, StepContext, Any], tuple[HookStates, StepContext]]
 
 
-def _may_ask(loop: Loop) -> bool:
-    """Whether any of the hooks may ask for something."""
+def may_ask(loop: Loop) -> bool:
+    """Whether any of the hooks may ask for something.
+
+    Args:
+        loop: whose hooks.
+    """
     return any(hook.requests for hook in loop.hooks)
 
 
@@ -64,7 +68,7 @@ def goes_on(loop: Loop, requested: Any, level: str, within: Any = True) -> Any:
         level: a name in `ENDED_BY`.
         within: bool[] or a bool, whether the level was opened.
     """
-    return within & (requested < ENDED_BY[level]) if _may_ask(loop) else within
+    return within & (requested < ENDED_BY[level]) if may_ask(loop) else within
 
 
 def is_cancelled(loop: Loop, requested: Any, level: str, within: Any) -> Any:
@@ -78,7 +82,7 @@ def is_cancelled(loop: Loop, requested: Any, level: str, within: Any) -> Any:
         level: a name in `ENDED_BY`.
         within: bool[] or a bool, whether the level was opened.
     """
-    return within & (requested == ENDED_BY[level]) if _may_ask(loop) else False
+    return within & (requested == ENDED_BY[level]) if may_ask(loop) else False
 
 
 def open_level(

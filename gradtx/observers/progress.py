@@ -52,6 +52,8 @@ def progress(
     compiles = True  # until the first steps of this fit are told of
 
     def before_fit(report: Report) -> None:
+        nonlocal compiles
+        compiles = True
         display.open()
         for line in lines.begin(report.history):
             display.line(line)

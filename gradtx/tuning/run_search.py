@@ -63,7 +63,7 @@ def run_search(
     check_round(search, searching, 0, valid, how, mesh)
     check_order("run_search", "orders", orders, train, axes="rounds, steps, B")
     check_validation("run_search", valid, valid_order)
-    searching, *data = on_automatic((searching, train, valid, valid_order))
+    searching, orders, *data = on_automatic((searching, orders, train, valid, valid_order))
     if mesh is not None:
         searching = jax.device_put(searching, _shardings(searching, mesh))
         data = jax.device_put(data, NamedSharding(automatic(mesh), PartitionSpec()))

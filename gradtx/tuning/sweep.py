@@ -143,7 +143,8 @@ def sweep(
     if not len(orders):
         raise ValueError("sweep: `orders` must have an epoch at least; got none. Add some.")
     check_order("sweep", "orders", orders, train, axes="epochs, steps, B")
-    state, train, valid = on_automatic((state, train, valid))
+    data = (state, train, valid, orders, valid_order)
+    state, train, valid, orders, valid_order = on_automatic(data)
     run = _programs(LoopKey(loop), how)
     states, rows = run.open_fit(spread(state, **hyperparams)), []
     for order in orders:
