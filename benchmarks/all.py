@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.record import ROOT
 
-RESULTS = ROOT / "benchmarks" / "results"
+RESULTS = Path("benchmarks/results")  # of the repository, in whose root all is run
 NAMES = ["memory", "loop", "startup", "optimizer", "search", "population", "input", "layer_health",
          "compile_time", "train_step"]  # fmt: skip
 
@@ -27,23 +27,22 @@ def parse(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES)
     parser.add_argument("--tiny", action="store_true", help="each in its tiny form; no tables")
-    parser.add_argument(
-        "--out", type=Path, default=RESULTS, help="a folder; no tables of another one"
-    )
+    parser.add_argument("--out", type=Path, default=RESULTS, help="a folder")
     return parser.parse_args(argv)
 
 
 def main(argv=None):
     args = parse(argv)
+    out = args.out if args.out == RESULTS else args.out.absolute()
     failed = []
     for name in args.only:
-        words = ["-m", f"benchmarks.{name}", "--out", str((args.out / f"{name}.json").absolute())]
+        words = ["-m", f"benchmarks.{name}", "--out", str(out / f"{name}.json")]
         words += ["--tiny"] if args.tiny else []
         began = time.monotonic()
         done = subprocess.run([sys.executable, *words], cwd=ROOT)
         failed += [name] if done.returncode else []
         print(f"{name}: {time.monotonic() - began:.0f} s\n", flush=True)
-    if not args.tiny and args.out == RESULTS:
+    if not args.tiny and out == RESULTS:
         subprocess.run([sys.executable, "-m", "benchmarks.report"], cwd=ROOT, check=True)
     if failed:
         print(f"No record of {', '.join(failed)}: see above.")
