@@ -71,8 +71,8 @@ def commit():
     git = lambda *words: subprocess.run(
         ["git", "-C", ROOT, *words], capture_output=True, text=True, check=False
     ).stdout.strip()
-    others = (".", ":!benchmarks/results", ":!benchmarks/README.md")
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", *others)
+    code = (".", ":!*.json", ":!benchmarks/README.md")  # records lie anywhere
+    changed = git("status", "--porcelain", "--", *code)
     return f"{git('rev-parse', '--short', 'HEAD')}{' (changed)' if changed else ''}"
 
 

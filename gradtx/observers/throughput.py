@@ -31,7 +31,7 @@ class Throughput:
 
     Args:
         examples: of a step.
-        flops: of a step, one device's share; None if they are not known.
+        flops: of a step, one device's share; if None they are those of the program of a step.
     """
 
     def __init__(self, examples: float, flops: float | None = None) -> None:  # noqa: D107
@@ -60,9 +60,11 @@ class Throughput:
         self.figures = {}
         if not self.steps:
             return
-        if self.of_program is None and device_memory() is None and report.program is not None:
-            program = report.program()
-            self.of_program = None if program is None else float(program.bytes)
+        silent = device_memory() is None
+        unknown = self.flops is None or (silent and self.of_program is None)
+        if unknown and report.program is not None and (program := report.program()) is not None:
+            self.of_program = float(program.bytes) if silent else None
+            self.flops = self.flops or program.flops / jax.device_count()
         if more := self.steps - (self.at_first - self.start):
             self.figures = self._of_epoch((self.last - self.first) / more)
         elif self.compile_time is not None:  # all steps were told together, and none had to compile

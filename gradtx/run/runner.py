@@ -96,7 +96,7 @@ class Runner:
             arguments["resume"] = resume(out / "checkpoints", must_match=must_match, say=say)
         with stop_on_signals() as stop:
             saving = {"must_match": must_match, "stop": stop}
-            saving["flops"] = flops_in(lowered_step(loop, state, first_batch(source)))
+            saving["flops"] = lambda: flops_in(lowered_step(loop, state, first_batch(source)))
             observers = observers_for(self.options, loop, source.steps, out, self.missing, **saving)
             state, history = recipe(
                 loop, state, source.train, source.valid, observers=observers, **arguments

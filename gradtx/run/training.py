@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -98,17 +99,19 @@ def observers_for(
     out: Path,
     missing: list[str],
     *,
-    flops: float | None = None,
+    flops: Callable[[], float] | None = None,
     **saving: Any,
 ) -> list[Any]:
     """Progress, metrics, loggers and checkpoints; only the last are the business of all processes.
 
-    `steps` is the number of batches of an epoch, `flops` the operations of a step if they are
-    known; `saving` goes to `checkpoint`. What can't be written up to the end is noted in
-    `missing`.
+    `steps` is the number of batches of an epoch, `flops` tells the operations of a step, which
+    takes a while: it is asked where the peak of the device is known, so that a share of it can be
+    shown from the first step on. `saving` goes to `checkpoint`. What can't be written up to the end
+    is noted in `missing`.
     """
-    share = flops / jax.device_count() if flops else None
-    speed, peak = Throughput(options.rate[0], share), peak_of(jax.devices()[0].device_kind)
+    peak = peak_of(jax.devices()[0].device_kind)
+    share = flops() / jax.device_count() if flops and peak else None
+    speed = Throughput(options.rate[0], share)
     times: Any = {"beside": lambda: speed.figures}
     log = _noting(jsonl(out / "metrics.jsonl", **times), "metrics.jsonl", missing)
     told: Any = {"config": _hyperparameters(options), "loop": loop}

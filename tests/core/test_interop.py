@@ -206,6 +206,16 @@ def test_a_run_goes_on_with_the_other_library(name):
     close(run(theirs, 3, middle, state=back)[0], want)
 
 
+def test_optax_finds_the_average_of_a_run_that_began_here():
+    """Its state has the b1 of the factory; ours that of the last update, before any 1."""
+    evaluated = optax.contrib.schedule_free_eval_params
+    theirs = optax.contrib.schedule_free_sgd(0.1)
+    state = gradtx.to_optax(gradtx.schedule_free_sgd(0.1).init(PARAMS), theirs.init(PARAMS))
+    got, state = run(theirs, 3, state=state)
+    want, wanted = run(theirs, 3)
+    close(evaluated(state, got), evaluated(wanted, want))
+
+
 def test_states_that_cannot_be_converted():
     adam, ours = optax.adam(0.1).init(PARAMS), gradtx.adam(0.1).init(PARAMS)
     with pytest.raises(ValueError, match="the same statistics in the same order"):

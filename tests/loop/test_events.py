@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gradtx.loop import EVENTS, Request, take
+from gradtx.hooks import ema_params
+from gradtx.loop import EVENTS, Hook, Observer, Request, fit, take
 from gradtx.loop.events import BATCH_EVENTS
 from gradtx.testing.fixture import traced
 from tests.loop import small
@@ -150,3 +151,19 @@ def test_a_skipped_gradient_is_zero_and_the_step_runs():
 def test_events_of_a_batch_and_of_phases_are_all_that_there_are():
     assert len(EVENTS) == len(set(EVENTS)) == 24
     assert set(BATCH_EVENTS) < set(EVENTS)
+
+
+def test_what_a_hook_of_another_loop_asked_for_is_forgotten():
+    """Where no hook asks, none may take it for a pending request, as an average would."""
+    ends = Hook("ends", {"after_epoch": lambda own, c: (own, c.request(Request.END_FIT))})
+    loop, seen = small.make(ends, ema_params(0.5)), []
+    note = lambda report: seen.append(jax.tree.map(jnp.copy, report.state))
+    batches, keep = small.batches(3), Observer({"after_epoch": note})
+    fit(loop, small.start(loop), batches, epochs=3, observers=[keep])
+    assert len(seen) == 1 and int(seen[0].requested) == Request.END_FIT
+    plain = small.make(ema_params(0.5))
+    kept = plain.without_hooks(seen[0])
+    state, history = fit(plain, kept, batches, epochs=3)
+    assert len(history.rows) == 2 and int(state.requested) == 0
+    moved = lambda a, b: np.abs(a["w1"] - b["w1"]).max()
+    assert moved(state.hooks["ema_params"].average, kept.hooks["ema_params"].average) > 1e-3
