@@ -69,7 +69,9 @@ def run_checker(checker, folder):
     """What it prints of the scripts in `folder`, and (script, number of the line) of its errors."""
     if importlib.util.find_spec(checker) is None:
         pytest.skip(f"{checker} is in the extra `dev`")
-    command = [sys.executable, "-m", checker, *map(str, sorted(folder.glob("*.py")))]
+    # pyright asks the first `python` on the path, if it is not told.
+    own = ["--pythonpath", sys.executable] if checker == "pyright" else []
+    command = [sys.executable, "-m", checker, *own, *map(str, sorted(folder.glob("*.py")))]
     said = subprocess.run(command, capture_output=True, text=True, cwd=folder).stdout
     assert re.search(r"\b(errors?|no issues found)\b", said), said  # it came to its end
     found = re.findall(r"(\w+)\.py:(\d+)(?::\d+)? ?[:-] error(?!.*import-untyped)", said)
