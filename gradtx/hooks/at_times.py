@@ -1,11 +1,12 @@
 """Measure at some steps only, so that the others cost little."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import jax
 
-PyTree = Any
+from gradtx.core.tree import PyTree
+
 Found = TypeVar("Found")
 
 

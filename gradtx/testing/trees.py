@@ -55,19 +55,17 @@ def trees(
     given = [jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), t) for t in given]
     first = jax.tree.leaves(given[0])[0]
     rows = jax.ShapeDtypeStruct((8, *(first.shape[1:] if templates else (3,))), first.dtype)
-    recasts = [recast(given[0], jnp.float16), recast(given[0], jnp.bfloat16)]
-    halves = recasts if templates else [HALF, BRAIN]
+    brain = recast(given[0], jnp.bfloat16)
+    halves = [recast(given[0], jnp.float16), brain] if templates else [HALF, BRAIN]
     fixed = {
         "vector": given[:1],
         "plain": given,
         "nested": given[-1:],
         "pair": [{"a": first, "b": first}],
         "sharded": [{"w": rows} if templates else {"w": rows, "b": _f32(8)}],
-        "bfloat16": [recast(given[0], jnp.bfloat16)],
-        "low": halves,
+        "bfloat16": [brain],
+        "low": halves if kind != "low" or has_float16() else halves[1:],
     }
-    if kind == "low" and not has_float16():
-        del halves[0]
     if kind in fixed:
         return st.sampled_from(fixed[kind]).map(lambda tree: (tree, tree))
     if templates:
